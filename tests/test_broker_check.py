@@ -498,10 +498,10 @@ def test_a_call_that_cancels_itself_ends_no_orders_of_others() -> None:
 def fails_for(monkeypatch: pytest.MonkeyPatch, fails: Callable[[Any], bool]) -> None:
     """Have the orders of some events be impossible to work out."""
 
-    def made(event: Any, *more: Any) -> tuple[Order, ...]:
+    def made(event: Any, *given: Any, **more: Any) -> tuple[Order, ...]:
         if fails(event):
             raise ArithmeticError("a fault")
-        return orders_after(event, *more)
+        return orders_after(event, *given, **more)
 
     monkeypatch.setattr(orders_from_record, "orders_after", made)
 

@@ -147,7 +147,8 @@ def test_a_resting_order_is_not_placed_again_when_its_signal_opens():
 def test_an_end_is_noted_on_the_entry(event, when, price):
     known = entry(status="filled", filled_quantity=2.0)
     (order,) = after(event, known)
-    assert order == replace(known, ended_at=when * MINUTE, exit_price=price)
+    kept = 0.0 if getattr(event, "reason", "") == "risk" else None  # the account, or the rules, refused all of it
+    assert order == replace(known, ended_at=when * MINUTE, exit_price=price, kept=kept)
     assert after(event) == ()  # nothing was ever ordered
 
 

@@ -75,7 +75,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         On the entry: when the record ended the signal (UTC ms), and at which price. On an add: when it was taken back.
     number, share
         Of a part or an add: its number within the position, and its size in units of the first size. An order that
-        sells what was filled of an add that was taken back has the number of the add.
+        sells what was filled of an add beyond what the record has of it has the number of the add; one that does so of
+        an entry has 0.
     attempt
         Which order to close the signal, or to sell this part, this is; counted from 1.
     reported
@@ -86,6 +87,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     in_doubt
         How much more than ``quantity`` an order that closes has filled by its last report, where that cannot be right:
         nobody closes so much again.
+    kept
+        Of an entry or an add that was cut when it filled, as less than was granted was free or allowed then: how much
+        the record has of it, in base currency. The rest of what is filled is closed again.
     """
 
     client_id: str
@@ -114,6 +118,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     reported: bool = msgspec.field(default=False, name="said")
     note: str = ""
     in_doubt: float = 0.0
+    kept: float | None = None
 
     @property
     def key(self) -> SignalKey:
@@ -134,6 +139,11 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     def reduces_only(self) -> bool:
         """Whether it may only make a position smaller; a broker that can say so to its exchange should."""
         return self.purpose in ("close", "reduce")
+
+    @property
+    def has_enough(self) -> bool:
+        """Whether as much is filled of an order that was cut as the record has of it."""
+        return self.kept is not None and self.filled_quantity >= self.kept
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):

@@ -34,6 +34,7 @@ from .interval import MINUTE_MS
 from .lifecycle import Holding, Opening, State, position_of, waiting_signals
 from .position_book import PositionOrder
 from .quantity_of_partial_closes import by_number
+from .quantity_step_and_least_amount import EXACT
 from .signal import OpenSignal, ScheduledSignal, SignalKey, key_of, labels_of
 from .signal_events import AddCancelled, Added, Cancelled, Closed, Event, Opened, Reduced, Scheduled
 
@@ -45,6 +46,13 @@ ORDER_EVENTS: Final = (Scheduled, Opened, Cancelled, Closed, Reduced, Added, Add
 QuantityOf: TypeAlias = Callable[[OpenSignal | ScheduledSignal], float | str]
 """How much to trade, in base currency, or why that is unknown: then the order is rejected with that note before it
 leaves. Asked once for each signal, when there is an order to make."""
+KeptOf: TypeAlias = Callable[[OpenSignal], float | None]
+"""How much of its entry a position has in the record, in base currency, where that was cut when it filled; ``None``: it
+was not."""
+
+
+def not_cut(signal: OpenSignal) -> None:
+    """``None``: an entry is cut where there is an account alone."""
 
 
 def last_minute(close: int) -> int:
@@ -131,7 +139,7 @@ def any_left(orders: Iterable[Order]) -> bool:
     return any(order.status != "intended" and order.quantity > 0.0 for order in orders)
 
 
-def orders_after(event: Event, orders: Orders, quantity_of: QuantityOf) -> tuple[Order, ...]:
+def orders_after(event: Event, orders: Orders, quantity_of: QuantityOf, kept_of: KeptOf = not_cut) -> tuple[Order, ...]:
     """The orders that are new or changed after an event; none when the event was followed before."""
     match event:
         case Scheduled() if event.signal.entry == "stop":
@@ -144,14 +152,15 @@ def orders_after(event: Event, orders: Orders, quantity_of: QuantityOf) -> tuple
                 created_at = _known_at(event, kind)
                 quantity = quantity_of(event.signal)
                 return (_entry_order(event.signal, quantity, kind=kind, created_at=created_at, opened_at=opened_at),)
-            if opened_at is None or entry.opened_at is not None:
+            if not isinstance(event.signal, OpenSignal) or entry.opened_at is not None:
                 return ()
-            return (msgspec.structs.replace(entry, opened_at=opened_at, record_price=event.signal.price_open),)
+            return (opened(entry, event.signal, kept_of),)
         case Cancelled():
             entry = _entry(orders, event.signal)
             if entry is None or entry.ended_at is not None:
                 return ()
-            return (ended(entry, _ended_at(event), event.price),)
+            over = ended(entry, _ended_at(event), event.price)
+            return (cut(over, 0.0) if event.reason == "risk" else over,)
         case Closed():
             return _after_close(event, orders.get(key_of(event.signal), ()))
         case Reduced() | Added():
@@ -160,7 +169,8 @@ def orders_after(event: Event, orders: Orders, quantity_of: QuantityOf) -> tuple
             add = next((each for each in orders.get(key_of(event.signal), ()) if each.number == event.number), None)
             if add is None or add.ended_at is not None or add.opened_at is not None:
                 return ()
-            return (msgspec.structs.replace(add, ended_at=event.when),)
+            over = msgspec.structs.replace(add, ended_at=event.when)
+            return (cut(over, 0.0) if event.reason == "risk" else over,)
         case _:
             return ()
 
@@ -192,7 +202,10 @@ def _after_fill(event: Reduced | Added, mine: Sequence[Order]) -> tuple[Order, .
     known = [order for order in mine if order.number == fill.number]
     if known:
         filled = [order for order in known if order.opened_at is None]
-        return tuple(msgspec.structs.replace(order, opened_at=fill.at, record_price=fill.price) for order in filled)
+        return tuple(
+            _with_share(msgspec.structs.replace(order, opened_at=fill.at, record_price=fill.price), fill.share)
+            for order in filled
+        )
     if not _is_traded(mine):
         return ()
     by_candle = fill.reason == "take_profit" or isinstance(event, Added)  # known when the candle has closed
@@ -205,6 +218,28 @@ def _after_fill(event: Reduced | Added, mine: Sequence[Order]) -> tuple[Order, .
         price=fill.price,
     )
     return (msgspec.structs.replace(_part_or_add(mine[0], ordered), opened_at=fill.at),)
+
+
+def _with_share(order: Order, share: float) -> Order:
+    """An add that the record has filled with a share; it is cut where that is less than was ordered."""
+    if order.purpose != "add" or share >= order.share * (1 - EXACT):
+        return order
+    order, was = msgspec.structs.replace(order, share=share), order.share
+    return cut(order, order.quantity * share / was) if order.quantity else order
+
+
+def cut(order: Order, kept: float) -> Order:
+    """An entry or an add of which the record has less than was ordered, in base currency; it may be at the broker."""
+    if order.status == "intended" and kept > 0.0:
+        return msgspec.structs.replace(order, quantity=min(kept, order.quantity))
+    return msgspec.structs.replace(order, kept=kept) if kept < order.quantity * (1 - EXACT) else order
+
+
+def opened(entry: Order, signal: OpenSignal, kept_of: KeptOf) -> Order:
+    """The entry order of a position that the record has opened."""
+    entry = msgspec.structs.replace(entry, opened_at=signal.pending_at, record_price=signal.price_open)
+    kept = kept_of(signal)
+    return entry if kept is None else cut(entry, kept)
 
 
 def _part_or_add(entry: Order, ordered: PositionOrder) -> Order:

@@ -9,6 +9,7 @@ from typing import TypeAlias
 from msgspec.structs import replace
 
 from .broker_orders_and_ids import MAX_CLOSES, Order, closing_orders, is_superseded, order_beside
+from .interval import MINUTE_MS
 from .quantity_of_partial_closes import by_number, free_to_close, owed, size_of
 from .quantity_step_and_least_amount import EXACT
 
@@ -66,7 +67,7 @@ def due_actions(orders: Sequence[Order]) -> Iterator[Action]:
     does not answer about, holds up no other.
 
     What is unfilled of an entry that the record opened is cancelled before the first part or add: the first size is
-    what was filled of it.
+    what was filled of it. Of what was cut it is cancelled once enough is filled, and what is too much is closed again.
 
     Parameters
     ----------
@@ -75,7 +76,7 @@ def due_actions(orders: Sequence[Order]) -> Iterator[Action]:
     """
     entry = orders[0]
     if not entry.done and entry.ended_at is None:
-        if len(orders) > 1 and _hangs(entry):
+        if (len(orders) > 1 or entry.has_enough) and _hangs(entry):
             yield CancelOrder(entry)
         else:
             yield from _entry_actions(entry)
@@ -103,7 +104,7 @@ def _position_actions(orders: Sequence[Order], free: float) -> Iterator[Action]:
             action = _unsent(order, known, free)
             if action is not None:
                 yield action
-        elif order.working and (order.ended_at is not None or is_superseded(order, orders)):
+        elif order.working and (order.ended_at is not None or order.has_enough or is_superseded(order, orders)):
             yield CancelOrder(order)
         elif order.kind == "market" or not order.working or order.opened_at is not None:
             waits.append(Query(order))
@@ -128,19 +129,26 @@ def _unsent(order: Order, orders: Sequence[Order], free: float) -> Action | None
 
 
 def _rest_of_a_part(orders: Sequence[Order], free: float) -> Iterator[Save]:
-    """Another order for a part that was not sold, or one that sells what was filled of an add that was taken back."""
+    """Another order for a part that was not sold, or one that sells what was filled and is not the record's."""
     for part in by_number(orders):
         last = part[-1]
         attempt = last.attempt + 1 if last.purpose == "reduce" else 1
         quantity = min(owed(part), free) if last.done and attempt <= MAX_CLOSES else 0.0
         if quantity > 0.0:
-            since = last.created_at if last.ended_at is None else last.ended_at
             yield Save(
                 order_beside(
-                    orders[0], "reduce", quantity=quantity, record_price=last.record_price, created_at=since,
+                    orders[0], "reduce", quantity=quantity, record_price=last.record_price, created_at=_due_since(last),
                     number=last.number, share=last.share, attempt=attempt,
                 )
             )  # fmt: skip
+
+
+def _due_since(order: Order) -> int:
+    """When it was known that an order is to be tried again, or that some of what it filled is to be sold, UTC ms."""
+    if order.ended_at is not None:
+        return order.ended_at
+    is_cut = order.kept is not None and order.opened_at is not None
+    return order.opened_at + MINUTE_MS if is_cut and order.opened_at is not None else order.created_at
 
 
 def _closing_actions(orders: Sequence[Order], free: float) -> Iterator[Action]:

@@ -18,16 +18,20 @@ from .quantity_step_and_least_amount import EXACT, NEAR
 
 
 def by_number(orders: Sequence[Order]) -> list[list[Order]]:
-    """The orders of parts and adds, those with one number together, in turn."""
+    """The orders of parts and adds, those with one number together, in turn.
+
+    Of an entry that was cut come first, under number 0, it and what closes the rest of it.
+    """
     found: dict[int, list[Order]] = {}
+    is_cut = bool(orders) and orders[0].kept is not None
     for order in orders:
-        if order.number:
+        if order.number or (is_cut and order.purpose != "close"):
             found.setdefault(order.number, []).append(order)
     return list(found.values())
 
 
 def owed(part: Sequence[Order]) -> float:
-    """How much of a part is not sold yet, in base currency; of an add that was taken back, what was filled of it."""
+    """How much of a part is not sold yet, in base currency; of what opens or adds, what :func:`filled_beyond` says."""
     last = part[-1]
     if last.purpose == "reduce" and last.status == "filled":
         return 0.0
@@ -44,11 +48,27 @@ def sold_beyond(part: Sequence[Order]) -> float:
 
 
 def _asked(part: Sequence[Order]) -> float:
-    """How much of a part is to be sold, in base currency; of an add that was taken back, what was filled of it."""
+    """How much of a part is to be sold, in base currency; of what opens or adds, what :func:`filled_beyond` says."""
     first = part[0]
     if first.purpose == "reduce":
         return first.quantity
-    return first.filled_quantity if first.done and first.ended_at is not None else 0.0
+    return filled_beyond(first) if first.done else 0.0
+
+
+def filled_beyond(order: Order) -> float:
+    """How much more is filled of an entry or an add than the record has of it, in base currency.
+
+    All of one that was taken back, and of one that was cut what is beyond that.
+    """
+    if order.kept is not None:
+        beyond = order.filled_quantity - order.kept
+        return beyond if beyond > order.quantity * EXACT else 0.0
+    return order.filled_quantity if order.ended_at is not None else 0.0
+
+
+def filled_of(order: Order) -> float:
+    """How much is filled of an entry or an add, and is the record's, in base currency."""
+    return order.filled_quantity if order.kept is None else min(order.filled_quantity, order.kept)
 
 
 def _sold(part: Sequence[Order]) -> float:
@@ -84,7 +104,7 @@ def _as_filled(order: Order) -> Order:
 
 def size_of(order: Order, orders: Sequence[Order]) -> float | None:
     """How much a part or an add is, in base currency; ``None`` while a part counts on an add that may yet fill."""
-    held, size = orders[0].filled_quantity, 1.0
+    held, size = filled_of(orders[0]), 1.0
     if order.purpose == "add":
         return order.share * held
     waits, before = False, True
@@ -92,10 +112,12 @@ def size_of(order: Order, orders: Sequence[Order]) -> float | None:
         first = part[0]
         if first.number == order.number:
             before = False
+        elif first.purpose == "open":
+            continue
         elif first.purpose == "add":
             counts = first.opened_at is not None or (first.kind == "market" and first.ended_at is None)
             if counts and first.done:
-                held, size = held + first.filled_quantity, size + first.share
+                held, size = held + filled_of(first), size + first.share
             elif counts and first.number < order.number:
                 waits = True
         elif before:

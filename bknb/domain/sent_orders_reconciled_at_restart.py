@@ -21,12 +21,12 @@ from .broker_orders_and_ids import (
     left_open,
     order_text,
 )
-from .broker_orders_of_events import Orders, any_left, ended
+from .broker_orders_of_events import KeptOf, Orders, any_left, ended, not_cut, opened
 from .broker_reports import after_report, closed_in_doubt, report_problem
 from .formatting import plain_number
 from .interval import MINUTE_MS
 from .lifecycle import Holding, Opening, State, position_of, signals_of, waiting_signals
-from .quantity_of_partial_closes import by_number, owed, part_given_up, sold_beyond
+from .quantity_of_partial_closes import by_number, filled_beyond, owed, part_given_up, sold_beyond
 from .quantity_step_and_least_amount import is_rounded
 from .signal import OpenSignal, ScheduledSignal, SignalKey, key_of
 from .signal_events import Cancelled, Closed, Event, Opened, Scheduled
@@ -137,6 +137,7 @@ def reconcile(
     *,
     held: Sequence[OpenSignal | ScheduledSignal] = (),
     when: int,
+    kept_of: KeptOf = not_cut,
 ) -> Reconciled:
     """Reconcile saved orders, the broker's reports and the restored record.
 
@@ -154,6 +155,8 @@ def reconcile(
         The signals the restored record has open, ordered or scheduled; see :func:`ordered_signals`.
     when
         Now (UTC ms).
+    kept_of
+        How much of its entry a position has, where that was cut.
     """
     orders = list(orders)
     save: list[Order] = []
@@ -169,7 +172,7 @@ def reconcile(
             continue
         new, problem = _after_answer(old, reports, by_signal[old.key])
         if new.purpose == "open":
-            new, more = _as_recorded(new, by_key.get(new.key), when)
+            new, more = _as_recorded(new, by_key.get(new.key), when, kept_of)
             problem = problem or more
         if new != old:
             save.append(new)
@@ -263,11 +266,13 @@ def _after_answer(old: Order, reports: Mapping[str, Report | None], orders: Sequ
     return msgspec.structs.replace(old, status="unknown", in_doubt=in_doubt), ""
 
 
-def _as_recorded(entry: Order, held: OpenSignal | ScheduledSignal | None, when: int) -> tuple[Order, str]:
+def _as_recorded(
+    entry: Order, held: OpenSignal | ScheduledSignal | None, when: int, kept_of: KeptOf
+) -> tuple[Order, str]:
     """An entry order brought in line with the restored record, and the problem to report, if any."""
     if held is not None:
         if isinstance(held, OpenSignal) and entry.opened_at is None:
-            return msgspec.structs.replace(entry, opened_at=held.pending_at, record_price=held.price_open), ""
+            return opened(entry, held, kept_of), ""
         return entry, ""
     if entry.ended_at is not None:
         return entry, ""
@@ -290,6 +295,7 @@ def differences(orders: Sequence[Order]) -> Iterator[str]:
     elif missed and entry.ended_at is None:
         yield f"{order_text(entry)} is {entry.status}, {filled}; the record waits for it to open{why}"
     yield from double_fills(orders)
+    yield from cut_fills(orders)
     for part in by_number(orders):
         yield from _part_differences(part, over=entry.ended_at is not None)
     rest = left_open(orders)
@@ -314,12 +320,22 @@ def double_fills(orders: Sequence[Order]) -> Iterator[str]:
     entry = orders[0]
     if not entry.done:
         return
-    for order, what in [(entry, "opened"), *((part[0], "added") for part in by_number(orders))]:
+    for order in orders:
+        what = {"open": "opened", "add": "added"}.get(order.purpose)
         ended = order.ended_at is not None or (order.purpose == "add" and entry.ended_at is not None)
-        enters = order is entry or order.purpose == "add"
-        if enters and order.done and order.opened_at is None and ended and order.filled_quantity > 0.0:
+        never = order.opened_at is None and order.kept is None
+        if what and order.done and never and ended and order.filled_quantity > 0.0:
             filled = f"{plain_number(order.filled_quantity)} of {plain_number(order.quantity)} filled"
             yield f"{order_text(order)}: {filled}; the record never {what} it, so it is closed again"
+
+
+def cut_fills(orders: Sequence[Order]) -> Iterator[str]:
+    """Sentences on entries and adds of which less than was ordered was free or allowed when they filled."""
+    for order in orders:
+        if order.kept is not None and order.done and (beyond := filled_beyond(order)):
+            filled = f"{plain_number(order.filled_quantity)} of {plain_number(order.quantity)} filled"
+            kept = f"the record has {plain_number(order.kept)} of it, as no more was free or allowed when it filled"
+            yield f"{order_text(order)}: {filled}; {kept}, so {plain_number(beyond)} {order.symbol} are closed again"
 
 
 def _part_differences(part: Sequence[Order], *, over: bool) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from copy import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from msgspec import Struct, field
 
@@ -47,11 +47,15 @@ FailureKind = Literal[
     "state",
     "broker",
     "double_fill",
+    "cut_fill",
     "late",
     "hole",
     "silence",
     "lag",
 ]
+
+ONE_FOR_EACH_TEXT: Final = ("state", "broker", "double_fill", "cut_fill")
+"""Kinds of what is no error of somebody's code, but of the state or of the broker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,8 @@ class Failure:
         ``"warm-up"``: not enough history yet. ``"strategy"``, ``"callback"``: user code raised. ``"exchange"``:
         candles could not be had. ``"timeout"``: a strategy took too long. In live also ``"state"``: something could
         not be saved; ``"broker"``: an order differs from the record; ``"double_fill"``: a broker filled an order that
-        the record had taken back, and it was closed at once; ``"late"``: a question waited or was too old, or
+        the record had taken back, and it was closed at once; ``"cut_fill"``: less than was ordered was free or allowed
+        when an order filled, and the rest was closed at once; ``"late"``: a question waited or was too old, or
         an order was decided more than a minute after its moment; ``"hole"``: minutes never came, and the run went on
         without them; ``"silence"``: no minute came for so long that what is open is not watched; ``"lag"``: something
         blocked all live runs, or what is open is watched minutes later than its candles came.
@@ -220,7 +225,7 @@ class Records(Struct):
         """
         name, text = type(error).__name__, ""
         key = (kind, name, where)
-        if kind in ("state", "broker", "double_fill") and not where:
+        if kind in ONE_FOR_EACH_TEXT and not where:
             text = f"{name}: {error_text(error)}"
             by_text = (kind, text, where)
             key = by_text if by_text in self._failures or len(self._failures) < _MAX_TEXTS else key

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Final
 
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS
 from ..domain.lifecycle import Opening, State, waiting_signals
 from ..domain.signal_events import Event
-from ..engine.records import Records
+from ..engine.records import FailureKind, Records
 from ..engine.registry import Exchange
 from ..errors import BrokerError, StateError, UsageError
 from ..market.bar_slots import slot_of
@@ -19,6 +20,8 @@ from .plan import LivePlan
 from .run_progress import Reached
 from .sleeping import sleep_until
 from .user_code_in_threads import broker_outside, quantity_outside
+
+_NAMED: Final[Mapping[str, FailureKind]] = {"double_fill": "double_fill", "cut_fill": "cut_fill"}
 
 
 def check_joined_broker(broker: Broker, exchange: Exchange, symbol: str) -> None:
@@ -89,6 +92,7 @@ class Account:
                 now=plan.clock.now,
                 late_after=plan.late_after,
                 last_open=lambda close: slot_of(close - 1, plan.base_ms, plan.grid),
+                kept_of=plan.kept_of,
             )
         return self.desk
 
@@ -100,7 +104,7 @@ class Account:
         if kind == "state":
             self._failures.tell("state", StateError(message), None)
         else:
-            self._failures.tell("double_fill" if kind == "double_fill" else "broker", BrokerError(message), None)
+            self._failures.tell(_NAMED.get(kind, "broker"), BrokerError(message), None)
 
     def has_left(self, state: Opening) -> bool:
         """Whether an entry order may be at the broker; without one it leaves when it is decided, as in a backtest."""

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from ..domain.interval import MINUTE_MS
 from ..domain.text import error_text
-from ..engine.records import FailureKind
+from ..engine.records import ONE_FOR_EACH_TEXT, FailureKind
 from ..engine.strategy_loop import StrategyLoop
 from ..errors import NotEnoughData, StateError
 from ..ports import Clock
@@ -75,7 +75,7 @@ class Failures:
 
     def is_new(self, kind: FailureKind, error: BaseException) -> bool:
         """Whether a failure is to be told, and not only counted."""
-        topic = error_text(error) if kind in ("state", "broker", "double_fill") else type(error).__name__
+        topic = error_text(error) if kind in ONE_FOR_EACH_TEXT else type(error).__name__
         return self._troubles.is_new(kind, topic, self._clock.now())
 
     def tell(self, kind: FailureKind, error: Exception, when: int | None) -> None:

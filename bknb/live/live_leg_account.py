@@ -213,6 +213,16 @@ class LiveLegAccount(LegAccount):
             return held.fills[0].fill.order.quantity
         raise UsageError(f"the account has bought nothing of {signal.id!r}")
 
+    def kept_of(self, signal: OpenSignal) -> float | None:
+        """How much of an entry was paid for, base currency, where it was cut when it filled; ``None``: it was not."""
+        sized, held = self.waiting.get((signal.id, 0)), self.positions.get(key_of(signal))
+        if sized is not None or held is None:
+            return None
+        entry = next((each for each in held.fills if each.number == 0), None)
+        if entry is None:
+            return 0.0
+        return entry.fill.order.quantity if entry.cut else None
+
     # --- as a value ---------------------------------------------------------------------------------------------
 
     def mark(self) -> LegBefore:

@@ -7,7 +7,15 @@ from contextlib import suppress
 from functools import partial
 
 from ..domain.broker_orders_and_ids import Order
-from ..domain.broker_orders_of_events import ORDER_EVENTS, OrderEvent, last_minute, orders_after, orders_of_state
+from ..domain.broker_orders_of_events import (
+    ORDER_EVENTS,
+    KeptOf,
+    OrderEvent,
+    last_minute,
+    not_cut,
+    orders_after,
+    orders_of_state,
+)
 from ..domain.formatting import plain_number
 from ..domain.lifecycle import State, position_of
 from ..domain.signal import OpenSignal, ScheduledSignal, key_of
@@ -33,6 +41,8 @@ class Following:
         Called with ``"broker"`` and a sentence, with every state behind which something could not be worked out.
     last_open
         When the last candle before the close of a session opens (UTC ms).
+    kept_of
+        How much of its entry a position has, in base currency, where that was cut when it filled.
 
     Attributes
     ----------
@@ -48,8 +58,10 @@ class Following:
         save: Callable[[tuple[Order, ...]], object],
         on_problem: Callable[[str, str], object],
         last_open: Callable[[int], int] = last_minute,
+        kept_of: KeptOf = not_cut,
     ) -> None:
         self.problem = ""
+        self._kept_of = kept_of
         self._of_state = partial(orders_of_state, last_open=last_open)
         self._saved = saved
         self._quantities = quantities
@@ -74,7 +86,7 @@ class Following:
 
         for event in (*self._waiting, *events):
             with suppress(Exception):  # told when its orders are made
-                orders_after(event, self._saved.signals, asked)
+                orders_after(event, self._saved.signals, asked, self._kept_of)
         with suppress(Exception):
             if state is not None:
                 self._of_state(state, self._saved.signals, asked)
@@ -97,7 +109,8 @@ class Following:
             return
         over = isinstance(event, Closed | Cancelled)
         waits = not over and any(key_of(earlier.signal) == key_of(event.signal) for earlier in self._waiting)
-        if waits or not self._made(partial(orders_after, event, self._saved.signals, self._quantities.of)):
+        made = partial(orders_after, event, self._saved.signals, self._quantities.of, self._kept_of)
+        if waits or not self._made(made):
             self._waiting.append(event)
         elif over:
             self._waiting = [one for one in self._waiting if key_of(one.signal) != key_of(event.signal)]

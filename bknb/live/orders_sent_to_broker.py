@@ -24,7 +24,7 @@ from ..domain.broker_orders_and_ids import (
     left_open,
     order_text,
 )
-from ..domain.broker_orders_of_events import any_left, last_minute
+from ..domain.broker_orders_of_events import KeptOf, any_left, last_minute, not_cut
 from ..domain.broker_reports import after_report, closed_in_doubt, fills_more, report_problem
 from ..domain.fills_at_stops_and_gaps import Minute
 from ..domain.formatting import plain_number
@@ -43,6 +43,7 @@ from ..domain.next_order_action import (
 from ..domain.quantity_of_partial_closes import by_number, part_given_up, rounded_part, sold_beyond
 from ..domain.sent_orders_reconciled_at_restart import (
     a_minute_after,
+    cut_fills,
     differences,
     double_fills,
     ordered_signals,
@@ -82,7 +83,8 @@ class OrderDesk:
         How much to trade per signal, in base currency; a callable gets the signal, and is asked by :meth:`work_out`.
         Where it raises, that is reported once, and the entry counts as rejected: the record goes on without orders.
     on_problem : callable
-        Called with a kind (``"broker"``, ``"double_fill"`` or ``"state"``) and a sentence for every trouble.
+        Called with a kind (``"broker"``, ``"double_fill"``, ``"cut_fill"`` or ``"state"``) and a sentence for every
+        trouble.
     sleep : callable
         How to wait for so many seconds before asking again.
     answer_seconds
@@ -96,6 +98,8 @@ class OrderDesk:
         From a moment (UTC ms) to the one up to which an order for it is in time.
     last_open
         When the last candle before the close of a session opens (UTC ms): an order for that close leaves then.
+    kept_of
+        How much of its entry a position has, in base currency, where that was cut when it filled; the rest is closed.
 
     Examples
     --------
@@ -128,6 +132,7 @@ class OrderDesk:
         now: Callable[[], int] | None = None,
         late_after: Callable[[int], int] = a_minute_after,
         last_open: Callable[[int], int] = last_minute,
+        kept_of: KeptOf = not_cut,
     ) -> None:
         if not isinstance(broker, Broker):
             raise UsageError(
@@ -141,13 +146,13 @@ class OrderDesk:
         self._traded_at = 0  # when the newest candle opened that can fill an order, UTC ms
         self._unfilled: dict[str, tuple[int, int]] = {}  # by client id: the newest candle that did not fill an order
         # although it should have, as a report behind it says, and how many did not in a row
-        self._now = now
+        self._now, self._kept_of = now, kept_of
         self._late_after = late_after
         self._saved = SavedOrders(store, strategy, symbol, on_problem=self._report_problem)
         self._signals = self._saved.signals
         self._following = Following(
             self._saved, Quantities(quantity, on_problem=self._report_problem),
-            save=self._save_orders, on_problem=self._report_problem, last_open=last_open,
+            save=self._save_orders, on_problem=self._report_problem, last_open=last_open, kept_of=kept_of,
         )  # fmt: skip
         self._check = BrokerCheck(
             broker, self._saved, answer_seconds=answer_seconds, sleep=sleep,
@@ -203,7 +208,7 @@ class OrderDesk:
         self._following.state(state)
         reports = await self._check.ask(self._believes)
         ordered = ordered_signals(state, self._signals)
-        found = reconcile(self.orders, reports, held=ordered, when=when)
+        found = reconcile(self.orders, reports, held=ordered, when=when, kept_of=self._kept_of)
         for problem in found.problems:
             self._report_problem("broker", problem)
         self._saved.put(*found.save)
@@ -484,6 +489,7 @@ class OrderDesk:
             if not self._saved.save(quiet=self._pauses.in_a_row(key) > 0):
                 self._defer(key)
                 return
+            self._report(key, cut_fills(orders))  # before the rest is closed
             action = next_action(orders, tried) or self._unanswered(orders, tried)
             again = isinstance(action, Save) and self._is_another_try(action.order)
             if again or not isinstance(action, Place | Save):
@@ -510,20 +516,26 @@ class OrderDesk:
     def _report_differences(self, key: SignalKey) -> None:
         """Report where the broker differs from the record, once nothing is due for a signal; note that it is over."""
         orders = self._signals[key]
-        found = list(differences(orders))
-        reported = self._reported.setdefault(key, set(found) if orders[0].reported else set())
-        by_hand = f". {self._by_hand}" if given_up(orders) or closed_beyond(orders) else ""
-        for difference in found:
-            if difference not in reported:
-                reported.add(difference)
-                kind = "double_fill" if difference in double_fills(orders) else "broker"
-                self._report_problem(kind, f"{difference}{by_hand}")
+        reported = self._report(key, differences(orders))
         self._tell_rounding(orders)
         if finished(orders):
             if reported and not orders[0].reported:
                 self._saved.put(msgspec.structs.replace(orders[0], reported=True))
             self._saved.over.add(key)
             self._paused.pop(key, None)
+
+    def _report(self, key: SignalKey, found: Iterable[str]) -> set[str]:
+        """Report where the broker differs from the record, each once; returns all that was reported of a signal."""
+        orders = self._signals[key]
+        reported = self._reported.setdefault(key, set(differences(orders)) if orders[0].reported else set())
+        by_hand = f". {self._by_hand}" if given_up(orders) or closed_beyond(orders) else ""
+        for difference in found:
+            if difference not in reported:
+                reported.add(difference)
+                kinds = {"double_fill": double_fills, "cut_fill": cut_fills}
+                kind = next((kind for kind, found_by in kinds.items() if difference in found_by(orders)), "broker")
+                self._report_problem(kind, f"{difference}{by_hand}")
+        return reported
 
     def _tell_rounding(self, orders: list[Order]) -> None:
         """Tell once in a run that the market rounds parts and adds."""

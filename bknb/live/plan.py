@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from ..config import Settings
+from ..domain.broker_orders_of_events import KeptOf, not_cut
 from ..domain.fills_at_stops_and_gaps import execution_model
 from ..domain.interval import DAY_MS, MINUTE, MINUTE_MS, interval_ms
 from ..engine.registry import Exchange, Strategy
@@ -37,6 +38,8 @@ class LivePlan(msgspec.Struct, frozen=True):
     broker, quantity
         Who carries out orders, and how much per signal (base currency, or a function of the signal); ``None``: nobody,
         there is only the record.
+    kept_of
+        How much of its entry a position has (base currency) where an account cut it when it filled.
     base
         The interval of the candles that fill orders.
     account
@@ -59,6 +62,7 @@ class LivePlan(msgspec.Struct, frozen=True):
     late_minutes: int | None = None
     broker: Broker | None = None
     quantity: Quantity = 0.0
+    kept_of: KeptOf = not_cut
     base: str = MINUTE
     account: AccountPlan | None = None
     notes: tuple[str, ...] = ()

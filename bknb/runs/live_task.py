@@ -90,7 +90,7 @@ class LiveTask(TaskByHand):
             money = only_leg(plan, plan.account)
         self.plan, self._money = plan, money
         if money is not None and plan.broker is not None:
-            plan = replace(plan, quantity=money.account.sent)
+            plan = replace(plan, quantity=money.account.sent, kept_of=money.account.kept_of)
         options: Any = {"code": code_of(plan), "turn": turn, "money": money}
         self._run = LiveRun(plan, RUNTIME, on_event=self._emit_result, **options)
         self._run.records.warnings.extend(plan.notes)
