@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import warnings
 from collections.abc import Callable, Sequence
@@ -9,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from strategy_loops import (
@@ -27,7 +29,9 @@ from strategy_loops import (
     turtle,
     volatility_target,
 )
-from strategy_loops.market import Bar, Fill, Terms, Told, bars_of_table, demo_bars, ms
+from strategy_loops.market import Bar, Fill, Terms, Told, bars_of_table, demo_bars, ms, without_gaps
+
+import bknb
 
 PAGE = (Path(__file__).parent.parent / "docs" / "strategies.md").read_text(encoding="utf-8")
 WANTED = {1: 3, 2: 19, 3: 7, 4: 8, 5: 6, 6: 6, 7: 9, 8: 5, 9: 4, 10: 6, 11: 3, 12: 16, 13: 4, 14: 6, 15: 7, 16: 5}
@@ -170,3 +174,70 @@ def test_no_cell_raises_or_is_told_of_anything_but_its_costs(page: dict[str, Any
         result = page[name_of(number)]
         legs = getattr(result, "legs", {"": result}).values()
         assert not [error for leg in legs for error in leg.errors], number
+
+
+# --- beside other libraries -------------------------------------------------------------------------------------------
+
+STORED = json.loads((Path(__file__).parent / "data" / "page-strategies.json").read_text(encoding="utf-8"))
+"""What ``benchmarks/page_strategies.py`` was given by other libraries."""
+BESIDE = re.findall(
+    r"^\| (\d+) \| (backtesting|vectorbt)(?:\.py)? ([\d.]+), .* \| (\d+) of (\d+) trades \|$", PAGE, re.MULTILINE
+)
+FREE = bknb.Costs(taker=0, slippage=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "library", "version", "same", "of"), BESIDE)
+def test_trades_there_are_those_of_the_page(
+    number: str, library: str, version: str, same: str, of: str, page: dict[str, Any]
+) -> None:
+    assert STORED[library] == version
+    table = page[name_of(int(number))].trades
+    moments = (table[name].dt.as_unit("ms").astype("int64") for name in ("pending_at", "closed_at"))
+    opened, closed = moments
+    here = sorted(zip(opened, table["price_open"], closed, table["price_close"], strict=True))
+    there = sorted(map(tuple, STORED[f"{library}_{number}"]))
+    assert len(here) == int(same) == int(of)
+    assert here == [pytest.approx(trade, rel=1e-9) for trade in there]
+
+
+def test_seven_strategies_are_held_against_trades_of_other_libraries() -> None:
+    assert [(int(number), library) for number, library, *_ in BESIDE] == [
+        (1, "backtesting"), (1, "vectorbt"), *((number, "backtesting") for number in (4, 5, 8, 14, 16)),
+    ]  # fmt: skip
+
+
+def table_of(bars: Sequence[Bar]) -> pd.DataFrame:
+    return pd.DataFrame(bars).assign(t=lambda rows: pd.to_datetime(rows["t"], unit="ms", utc=True)).set_index("t")
+
+
+@pytest.mark.slow
+def test_a_volatility_target_is_worth_what_it_is_in_vectorbt() -> None:
+    names: dict[str, Any] = {"np": np}
+    exec(cell(11), names)  # noqa: S102
+    strategy = bknb.add_strategy("volatility", interval="1d", get_weight=names["get_weight"], tolerance=0)
+    source = bknb.exchanges.from_frame(
+        table_of(without_gaps(demo_bars("BTCUSDT", "2023-11-01", "2024-07-01", 60))), symbol="BTCUSDT"
+    )
+    worth = bknb.backtest(
+        "BTCUSDT", strategy=strategy, exchange=source, frame=HALF_A_YEAR, capital=10_000, costs=FREE
+    ).equity
+    there = STORED["vectorbt_11"]
+    here = [worth.asof(pd.Timestamp(day, unit="ms", tz="UTC") + pd.Timedelta("1D")) for day, _ in there]
+    assert f'vectorbt {STORED["vectorbt"]}, `size_type="targetpercent"` | worth at {len(there)} closes' in PAGE
+    assert here == pytest.approx([value for _, value in there], rel=1e-9)
+
+
+@pytest.mark.slow
+def test_dual_momentum_is_worth_what_it_is_in_bt(page: dict[str, Any]) -> None:
+    funds = {name: without_gaps(bars) for name, bars in by_share(page["ten"]).items()}
+    exec(cell(6).replace("tolerance=0.5", "tolerance=0"), page)  # noqa: S102
+    table = pd.concat([table_of(bars).assign(symbol=name) for name, bars in funds.items()])
+    worth = bknb.portfolio(
+        strategies=["dual-momentum"], exchange=bknb.exchanges.from_frame(table), frame=("2023-02-01", "2024-12-31"),
+        capital=100_000, costs=FREE,
+    ).equity  # fmt: skip
+    there = STORED["bt_6"]
+    here = [worth.asof(pd.Timestamp(day, unit="ms", tz="UTC")) for day, _ in there]
+    assert f"bt {STORED['bt']}, `WeighTarget` and `Rebalance` | worth at {len(there)} opens" in PAGE
+    assert here == pytest.approx([value for _, value in there], rel=1e-9)

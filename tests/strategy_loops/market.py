@@ -83,6 +83,15 @@ def joined(t: int, bars: Sequence[Bar]) -> Bar:
     return Bar(t, bars[0].open, high, low, bars[-1].close, sum(bar.volume for bar in bars))
 
 
+def without_gaps(bars: Sequence[Bar]) -> list[Bar]:
+    """The same bars, each of which opens where the one before closed."""
+    opens = [bars[0].open, *(bar.close for bar in bars)]
+    return [
+        Bar(bar.t, opened, max(bar.high, opened), min(bar.low, opened), bar.close, bar.volume)
+        for bar, opened in zip(bars, opens, strict=False)
+    ]
+
+
 @dataclass(frozen=True)
 class Terms:
     """What a run is given: its frame (UTC ms), its capital, costs of each side in percent, and the spread in prices.
