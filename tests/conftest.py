@@ -46,11 +46,10 @@ def pytest_configure(config: pytest.Config) -> None:
     asked = config.option.markexpr
     settings.load_profile(QUICK if asked == QUICK else LONG if LONG in asked else "bknb")
     if hasattr(config, "workerinput"):
-        from xdist_workers import tell_less
+        from xdist_workers import read_in_turn
 
         config.option.deselect = config.workerinput["deselect"]
-        if not config.option.xmlpath:  # which is written from every report
-            tell_less(config)
+        read_in_turn(config)
     config.option.loadscopereorder = False  # in the order of LONGEST, whatever number of tests a module has
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell leaves it to what it starts with "&"
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -58,10 +57,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Whole modules go to a worker, and those with a JupyterLab to the same one."""
-    from xdist_workers import InOneLaboratory
+    """Whole files go to a worker, and those with a JupyterLab to the same one."""
+    from xdist_workers import FileByFile
 
-    return InOneLaboratory(config, log)
+    return FileByFile(config, log)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -90,22 +89,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out = {item: None for item in items if item.get_closest_marker(LONG)}
         items[:] = [item for item in items if item not in left_out]
         config.hook.pytest_deselected(items=[*left_out])
-    if hasattr(config, "workerinput"):  # several workers take whole modules: the longest first, so that all end at once
-        place = {name: number for number, name in enumerate(LONGEST)}
-        items.sort(key=lambda item: (place.get(item.path.stem, len(place)), str(item.path)))
     for item in items:
         if not SLOW.isdisjoint(mark.name for mark in item.iter_markers()):
             item.add_marker("slow")
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[Any]:
-    """Each worker begins with another file, so that it finds compiled what the others have read meanwhile."""
-    report, given = (yield), getattr(collector.config, "workerinput", None)
-    if given and report.result and isinstance(collector, pytest.Dir):
-        begin = len(report.result) * int(given["workerid"].removeprefix("gw")) // given["workercount"]
-        report.result = report.result[begin:] + report.result[:begin]
-    return report
 
 
 @pytest.hookimpl(wrapper=True)
@@ -117,22 +103,6 @@ def pytest_collection() -> Iterator[Any]:
     finally:
         gc.enable()
 
-
-LONGEST = (  # those of ten seconds and more
-    "test_row_exits",  # compiles, for a third of a minute, what later ones then find compiled
-    *("test_lab", "test_lab_card", "test_lab_controls", "test_dashboard_lab"),  # in one JupyterLab
-    *("test_sharing", "test_optimizer", "test_check_lookahead", "test_martingale_law", "test_lifecycle_types"),
-    *("test_page_simulator", "test_sweep", "test_live_parity", "test_recorded_digests", "test_shared_pins"),
-    *("test_misbehaving_exchange", "test_live_faults", "test_docs", "test_holes"),
-    *("test_live_bad_days", "test_managed_live", "test_sweep_declared", "test_kernel", "test_by_hand"),
-    *("test_optimizer_hostile_replies", "test_optimizer_cells", "test_sweep_parity", "test_download"),
-    *("test_store_faults", "test_managed_law", "test_old_files", "test_managed_broker", "test_soak"),
-    *("test_managed_properties", "test_live_disks_and_clocks", "test_docstrings", "test_vectorised", "test_scenarios"),
-    *("test_order_faults", "test_live", "test_live_citizens", "test_journal", "test_ended_journal", "test_stores"),
-    *("test_sessions", "test_strategy_hash", "test_secret_scan", "test_task_memory", "test_stop_table"),
-    *("test_managed_simulator", "test_ccxt_source", "test_cli", "test_run_reports", "test_quantities"),
-    *("test_engine_properties", "test_walk_forward"),
-)
 
 _tests = 0
 _started_processes = 0
