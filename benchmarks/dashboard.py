@@ -179,6 +179,7 @@ def browser() -> None:
         print(f"| over the wire: arrays, words, stored picture and tables | {sizes} kB |")
         print(f"| the cell as the notebook stores it | {stored / 1000:.0f} kB |\n")
 
+        chromium.open("about:blank")  # a page of its own
         notebook = OpenNotebook(chromium, f"{base}/lab/tree/flood.ipynb?reset")
         notebook.run(0, 120)
         notebook.run(1)

@@ -8,8 +8,12 @@ import socket
 import subprocess
 import time
 import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 CHROMIUM, CHROMEDRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 FLAGS = (
@@ -49,11 +53,14 @@ class Browser:
         options = {"goog:chromeOptions": {"binary": str(CHROMIUM), "args": arguments}}
         session = self.call("POST", "/session", {"capabilities": {"alwaysMatch": options}})
         self.base += f"/session/{session['sessionId']}"
+        self._focus()
+        return self
+
+    def _focus(self) -> None:
         # Some headless Chromiums (150 of Debian 12) give their only page no focus: no focus event comes, and JupyterLab
         # has a current widget only after one.
         focused = {"cmd": "Emulation.setFocusEmulationEnabled", "params": {"enabled": True}}
         self.call("POST", "/goog/cdp/execute", focused)
-        return self
 
     def __exit__(self, *_: object) -> None:
         try:
@@ -78,6 +85,18 @@ class Browser:
 
     def open(self, url: str) -> None:
         self.call("POST", "/url", {"url": url})
+
+    @contextmanager
+    def tab(self) -> Iterator[None]:
+        """A tab of its own, which knows nothing of the page in the other one, to which it goes back."""
+        before = self.call("GET", "/window")
+        self.call("POST", "/window", {"handle": self.call("POST", "/window/new", {"type": "tab"})["handle"]})
+        self._focus()
+        try:
+            yield
+        finally:
+            self.call("DELETE", "/window")
+            self.call("POST", "/window", {"handle": before})
 
     def run(self, script: str, *values: Any) -> Any:
         """What a piece of JavaScript returns."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import nbformat
 from browser import Browser, wait_for
+from page import show
 
 if TYPE_CHECKING:
     pass
@@ -30,7 +31,7 @@ class OpenNotebook:
     def __init__(self, browser: Browser, address: str) -> None:
         self.browser = browser
         self.name = address.split("/tree/", 1)[1].removesuffix("?reset")
-        browser.open(address)
+        show(browser, address)
         self.ready()
 
     def ready(self) -> None:

@@ -16,6 +16,14 @@ from browser import Browser, free_port, wait_for
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+SHOWN = "return !!window.jupyterapp && location.origin === arguments[0]"
+SHOW = """
+const app = window.jupyterapp, before = [...app.shell.widgets('main')];
+return app.commands.execute('docmanager:open', {path: arguments[0]}).then(made => {
+    for (const each of before) if (each !== made) each.dispose();
+    app.shell.activateById(made.id);
+});
+"""
 OUTPUTS = """
 const cells = [...window.jupyterapp.shell.currentWidget.content.model.cells];
 return JSON.stringify(cells.map(cell => cell.toJSON().outputs));
@@ -52,6 +60,11 @@ def jupyterlab(folder: Path, *, kernels: Path | None = None) -> Iterator[str]:
     environment = {**os.environ, **{name: str(folder / name.lower()) for name in places}}
     if kernels is not None:
         environment["JUPYTER_PATH"] = str(kernels)
+    built = folder / "jupyter_config_dir" / "labconfig"
+    built.mkdir(parents=True)  # each page would have the server ask yarn, a process of its own, whether to build anew
+    (built / "page_config.json").write_text(
+        json.dumps({"buildCheck": False, "buildAvailable": False}), encoding="utf-8"
+    )
     news = folder / "jupyterlab_settings_dir" / "@jupyterlab" / "apputils-extension"
     news.mkdir(parents=True)
     quiet = {"fetchNews": "false", "checkForUpdates": False}
@@ -103,11 +116,17 @@ class Lab(NamedTuple):
         return f"{self.base}/lab/tree/{self.folder.name}/{name}?reset"
 
     def end(self) -> None:
-        """End all kernels, and leave the page."""
-        kernels = "window.jupyterapp.serviceManager.sessions"
-        self.browser.run(f"window.ended = 0; {kernels}.shutdownAll().then(() => window.ended = 1)")
-        wait_for(lambda: self.browser.run("return window.ended"), 60, "the end of the kernels")
-        self.browser.open("about:blank")
+        """End all kernels."""
+        self.browser.run("return window.jupyterapp.serviceManager.sessions.shutdownAll().then(() => true)")
+
+
+def show(browser: Browser, address: str) -> None:
+    """Have JupyterLab show a notebook and no other, in the page of it that is there, or in one that is loaded."""
+    base, path = address.removesuffix("?reset").split("/lab/tree/")
+    if browser.run(SHOWN, base):
+        browser.run(SHOW, path)
+    else:
+        browser.open(address)
 
 
 def blank_notebook(path: Path, cells: Sequence[str], *, kernel: str = "python3") -> Path:
@@ -127,7 +146,7 @@ class Page:
 
     def __init__(self, browser: Browser, address: str) -> None:
         self.browser = browser
-        browser.open(address)
+        show(browser, address)
         wait_for(lambda: browser.run("return !!window.jupyterapp?.shell.currentWidget?.content?.model"), 60, "a model")
         wait_for(lambda: browser.count(".jp-Notebook .jp-Cell") > 0, 60, "the notebook")
         ready = "return window.jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.status === 'idle'"

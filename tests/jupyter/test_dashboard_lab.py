@@ -178,16 +178,16 @@ def test_a_dashboard_follows_a_run_selects_a_trade_and_is_stored(browser: Browse
     saved = lab.folder / "run.ipynb"
     assert saved.stat().st_size < 600_000
     notebook.restart()
-    browser.open("about:blank")
-    OpenNotebook(browser, lab.address("run.ipynb")).scroll(1)
-    still = "const i = document.querySelector('.bknb-static img'); return i && i.offsetWidth && i.naturalWidth"
-    assert wait_for(lambda: browser.run(still), 30, "the picture after a restart") > 500
-    assert "hour" in browser.run("return document.querySelector('.bknb-static').textContent")
-    command = [sys.executable, "-m", "nbconvert", "--to", "html", "--output", "page.html", str(saved)]
-    subprocess.run(command, check=True, capture_output=True, timeout=120)
-    browser.open((lab.folder / "page.html").as_uri())
-    assert wait_for(lambda: browser.run(still), 30, "the picture on a page") > 500
-    assert "done · " in browser.run("return document.querySelector('.bknb-static').innerText")
+    with browser.tab():
+        OpenNotebook(browser, lab.address("run.ipynb")).scroll(1)
+        still = "const i = document.querySelector('.bknb-static img'); return i && i.offsetWidth && i.naturalWidth"
+        assert wait_for(lambda: browser.run(still), 30, "the picture after a restart") > 500
+        assert "hour" in browser.run("return document.querySelector('.bknb-static').textContent")
+        command = [sys.executable, "-m", "nbconvert", "--to", "html", "--output", "page.html", str(saved)]
+        subprocess.run(command, check=True, capture_output=True, timeout=120)
+        browser.open((lab.folder / "page.html").as_uri())
+        assert wait_for(lambda: browser.run(still), 30, "the picture on a page") > 500
+        assert "done · " in browser.run("return document.querySelector('.bknb-static').innerText")
 
 
 def stored(notebook: OpenNotebook, index: int) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from browser import CHROMEDRIVER, CHROMIUM, Browser, wait_for
 from packages import need_packages
-from page import Lab
+from page import Lab, show
 
 nbformat = pytest.importorskip("nbformat")
 
@@ -48,7 +48,7 @@ def all_run(lab: Lab, notebook: Path) -> Browser:
     """A notebook in JupyterLab, all of its cells run."""
     (lab.folder / notebook.name).write_bytes(notebook.read_bytes())
     browser = lab.browser
-    browser.open(lab.address(notebook.name))
+    show(browser, lab.address(notebook.name))
     wait_for(lambda: browser.count(".jp-Notebook .jp-Cell") > 3, 60, "the notebook")
     wait_for(lambda: browser.run("return !!window.jupyterapp?.shell.currentWidget?.content?.model"), 30, "its model")
     ready = "return window.jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.status === 'idle'"
