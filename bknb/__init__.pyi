@@ -183,6 +183,9 @@ from .errors import (
     ModelError as ModelError,
 )
 from .errors import (
+    ModelLate as ModelLate,
+)
+from .errors import (
     NotEnoughData as NotEnoughData,
 )
 from .errors import (

@@ -11,6 +11,7 @@
     │   ├── GapError            minutes are missing; the text holds the ranges
     │   ├── BadCandle           one candle breaks a rule; the text holds candle and rule
     │   └── NotEnoughData       fewer closed candles exist than were asked for
+    │       └── ModelLate       a model is not fitted yet, in a live run
     ├── InvalidSignal           a strategy's answer breaks the rules (all of them are listed)
     ├── StrategyError           the user's strategy raised; holds minute, symbol and cell line
     ├── LookaheadError          an indicator is made of later candles, or differs from call to call
@@ -27,7 +28,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 _LISTED: Final = 10
 _REGISTERED: Final = ("exchange", "strategy", "frame", "risk", "sizing", "walker", "optimizer")
@@ -151,12 +152,22 @@ class NotEnoughData(DataError):
         How many exist, where that is known; else 0.
     late : bool
         Whether it is the newest that are missing in a live run: asked again a moment later, the exchange may have them.
+    counted_as : str
+        The kind of failure that a question is counted as which it ends.
     """
+
+    counted_as: Literal["warm-up", "model_late"] = "warm-up"
 
     def __init__(self, text: str, *, available: int = 0, late: bool = False) -> None:
         super().__init__(text)
         self.available = available
         self.late = late
+
+
+class ModelLate(NotEnoughData):
+    """A model is not fitted yet, in a live run: the question passes, counted as ``"model_late"``."""
+
+    counted_as = "model_late"
 
 
 class InvalidSignal(BknbError):

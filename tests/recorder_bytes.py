@@ -39,6 +39,7 @@ Told = dict[str, bytes]
 NORMALISED_FIELDS = frozenset({"duration_ms", "previous_at", "seconds", "opened_at"})
 ADDED_FIELDS: dict[str, Any] = {
     "_series": "UNSET",  # of cards: no series was read
+    "_models": "UNSET",  # of cards: no model was used
     "targets": [],
     "trailing": None,
     "breakeven": None,

@@ -12,7 +12,6 @@ import pytest
 
 import bknb
 from bknb.market.fitted_models import forget_fits
-from bknb.market.strategy_context import Context, RunSources
 
 HOUR = 3_600_000
 
@@ -178,18 +177,6 @@ def test_an_async_fit_is_refused() -> None:
 
     result = run(lambda ctx: ctx.model("m"), "2024-01-16", "2024-01-17")
     assert "fit must be a plain function, not async" in result.errors[0].message
-
-
-def test_live_runs_refuse_models_in_words() -> None:
-    bknb.model("m", every="mon")(noisy)
-    seen: list[Context] = []
-    run(lambda ctx: seen.extend([ctx]), "2024-01-16", "2024-01-17")
-    known = seen[0]
-    sources = RunSources(known._run.window, None, known._run.interval_ms)
-    sources.ask_model = known._run.ask_model
-    live = Context(known.symbol, known.when_ms, "live", known._newest, known._average, sources)
-    with pytest.raises(bknb.UsageError, match="models are fitted in backtests only, not in live runs yet"):
-        live.model("m")
 
 
 @pytest.mark.parametrize(

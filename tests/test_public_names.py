@@ -59,6 +59,7 @@ PUBLIC_NAMES = [
     "Milestone",
     "MissingDependency",
     "ModelError",
+    "ModelLate",
     "Moment",
     "Move",
     "Moved",

@@ -39,6 +39,7 @@ from .strategy_loop import StrategyLoop
 if TYPE_CHECKING:
     from ..domain.signal_events import Event
     from ..events.heard import Listeners
+    from ..market.fitted_models import KeptFits
     from .leg_account import LegAccount
     from .portfolio_clock import LegTurn
     from .runs_in_workers import DoneElsewhere
@@ -108,6 +109,7 @@ class BacktestRun:
         self._timed: dict[str, int] = {}  # when each metric was measured last, UTC ms
         self._manages: bool | None = None  # where another process ran it
         self.model_codes: dict[str, str] = {}  # digests of the code of its models
+        self.kept_fits: KeptFits | None = None  # of models, where some were made before it began
 
     mode: Final = "backtest"
 
@@ -184,6 +186,7 @@ class BacktestRun:
             strategy = lookup.looked_up_by(strategy)
         loop, questions = self._make_loop(window, strategy), self.questions(series, window)
         self._loop, loop.sources.symbols, loop.sources.model_codes = loop, plan.symbols, self.model_codes
+        loop.sources.kept_fits = self.kept_fits
         if self._turn is not None and self._turn.by_score:
             loop.wait_turn = self._turn.signal
         walk = self._make_walk(series, window, loop)

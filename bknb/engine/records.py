@@ -40,6 +40,7 @@ _MAX_TEXTS = 500  # a run that goes on for months must not hold ever more of the
 
 FailureKind = Literal[
     "warm-up",
+    "model_late",
     "strategy",
     "exchange",
     "callback",
@@ -66,13 +67,14 @@ class Failure:
     ----------
     kind
         ``"warm-up"``: not enough history yet. ``"strategy"``, ``"callback"``: user code raised. ``"exchange"``:
-        candles could not be had. ``"timeout"``: a strategy took too long. In live also ``"state"``: something could
-        not be saved; ``"broker"``: an order differs from the record; ``"double_fill"``: a broker filled an order that
-        the record had taken back, and it was closed at once; ``"cut_fill"``: less than was ordered was free or allowed
-        when an order filled, and the rest was closed at once; ``"late"``: a question waited or was too old, or
-        an order was decided more than a minute after its moment; ``"hole"``: minutes never came, and the run went on
-        without them; ``"silence"``: no minute came for so long that what is open is not watched; ``"lag"``: something
-        blocked all live runs, or what is open is watched minutes later than its candles came.
+        candles could not be had. ``"timeout"``: a strategy took too long. In live also ``"model_late"``: a model was
+        not fitted in time; ``"state"``: something could not be saved; ``"broker"``: an order differs from the record;
+        ``"double_fill"``: a broker filled an order that the record had taken back, and it was closed at once;
+        ``"cut_fill"``: less than was ordered was free or allowed when an order filled, and the rest was closed at once;
+        ``"late"``: a question waited or was too old, or an order was decided more than a minute after its moment;
+        ``"hole"``: minutes never came, and the run went on without them; ``"silence"``: no minute came for so long that
+        what is open is not watched; ``"lag"``: something blocked all live runs, or what is open is watched minutes
+        later than its candles came.
     message
         The first error's type and text; of those that no error tells, such as ``"late"``, a sentence.
     where

@@ -201,7 +201,7 @@ class StrategyLoop:
         except NotEnoughData as error:
             if patient and error.late:
                 raise
-            self.fail("warm-up", error, when)
+            self.fail(error.counted_as, error, when)
             return
         except Exception as error:  # noqa: BLE001 -- whatever a strategy raises is counted, and the run goes on
             self.fail("strategy", error, when)

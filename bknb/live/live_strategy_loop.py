@@ -33,6 +33,7 @@ from .saved_before_events import RecordKeeping
 from .silent_or_late_market import left_out
 
 if TYPE_CHECKING:
+    from ..market.fits_beside_live_run import FitsBeside
     from .live_leg_account import LiveLegAccount
 
 
@@ -62,6 +63,8 @@ class LiveLoop(StrategyLoop):
         The point-in-time series of the run.
     account
         What it has of an account in money, where it has one.
+    fits
+        Fits its models beside the run, where there are any.
     """
 
     def __init__(
@@ -77,6 +80,7 @@ class LiveLoop(StrategyLoop):
         on_event: Callable[[Event], None],
         published: RunSeries,
         account: LiveLegAccount | None = None,
+        fits: FitsBeside | None = None,
     ) -> None:
         sessions, grid = window.sessions_of(plan.symbol), window.grid_of(plan.symbol)
         length = interval_ms(plan.strategy.interval)
@@ -124,7 +128,7 @@ class LiveLoop(StrategyLoop):
         if places is not None and places.closed is None:
             places.closed = []
         seen = RunOfLoop(self, partial(on_loop, asyncio.get_running_loop()))
-        self.sources.run, self.sources.symbols = lambda: seen, plan.symbols
+        self.sources.run, self.sources.symbols, self.sources.fits_beside = lambda: seen, plan.symbols, fits
         for event in keeping.records.ends:
             self._note_closed(event)
 
@@ -138,6 +142,12 @@ class LiveLoop(StrategyLoop):
                 for moment in await self._in_money.read_funding(self._published, until):
                     text = f"the row of {utc_text(moment)} came behind a later one that was charged: it is not charged"
                     self._failures.note("exchange", "funding", f"series {series!r}: {text}", until)
+
+    def begin_fits(self, when: int) -> None:
+        """Begin the fits of models whose moment has come by ``when`` (UTC ms); what that raises is told."""
+        if self.sources.fits_beside is not None:
+            with self._failures.told("strategy"):
+                self.sources.fits_beside.begin(self.context(when))
 
     @property
     def due(self) -> int:

@@ -51,6 +51,7 @@ from .user_code_in_threads import strategy_outside
 from .user_store_errors import with_state_errors
 
 if TYPE_CHECKING:
+    from ..market.fits_beside_live_run import FitsBeside
     from .account_saver import LegAccountSaver
     from .portfolio_clock import LiveLegTurn
 
@@ -95,6 +96,7 @@ class LiveRun:
         code: Any = None,
         turn: LiveLegTurn | None = None,
         money: LegAccountSaver | None = None,
+        fits: FitsBeside | None = None,
     ) -> None:
         self.plan, self.start = plan, plan.clock.now()
         self.records = Records(_limit=MAX_NOTES)
@@ -109,7 +111,7 @@ class LiveRun:
         self._turn, self._leg_turn, self._money = Turn(), turn, money
         self.by_hand = ByHand(self._turn if turn is None else turn.begin(self._turn, self._tell_given_up), runtime.call)
         self._callbacks = Callbacks(is_open=self._has_open, fail=partial(self._failures.tell, "callback"))
-        self._key = (plan.strategy.name, plan.symbol)
+        self._key, self._fits = (plan.strategy.name, plan.symbol), fits
         store = with_state_errors(plan.store)
         self._restart = Restart(plan, store)
         self._saver = self._restart.saver
@@ -296,7 +298,7 @@ class LiveRun:
         )  # fmt: skip
         keeping.loop = loop = LiveLoop(
             plan, stream.window, places, found.state, strategy=self._strategy(), keeping=keeping, entries=self._entries,
-            on_event=self._emitted, published=self.published, account=in_money,
+            on_event=self._emitted, published=self.published, account=in_money, fits=self._fits,
         )  # fmt: skip
         loop.last_managed, loop.sources.memo = found.last_managed or 0, found.memo or ""
         if self._leg_turn is not None:
@@ -338,6 +340,7 @@ class LiveRun:
         failures.begin_look()
         before = self._reached.last_minute
         done = await failures.look(begun.catch_up.work)
+        begun.loop.begin_fits(self._reached.done)
         if self._reached.last_minute > before:
             self._sleep.came()
             now = self.plan.clock.now()

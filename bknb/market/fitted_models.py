@@ -6,8 +6,8 @@ kept by its code, its symbol, that moment and the candles it has read, and given
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable
+from collections import ChainMap, OrderedDict
+from collections.abc import Callable, MutableMapping
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from ..errors import UsageError
@@ -23,16 +23,78 @@ if TYPE_CHECKING:
 
 _KEPT: Final = 256  # fits, the oldest of which is forgotten first
 
-KeptFits: TypeAlias = "OrderedDict[tuple[str, tuple[str, ...], int], Fit]"
+KeptFits: TypeAlias = "MutableMapping[tuple[str, tuple[str, ...], int], Fit]"
 """Fits by code, symbols and moment."""
 
-_kept: Final[KeptFits] = OrderedDict()
+MakeFit: TypeAlias = Callable[[Model, str, int, Context], Fit | FailedFit]
+"""Makes the fit of a model, with the digest of its code, at a moment (UTC ms), of the run of a context."""
+
+_kept: Final[OrderedDict[tuple[str, tuple[str, ...], int], Fit]] = OrderedDict()
 
 
 @at_reset
 def forget_fits() -> None:
     """Forget what was fitted in this process: the next run that needs a fit makes it anew."""
     _kept.clear()
+
+
+def kept_fits_of_process() -> KeptFits:
+    """The fits that runs of this process have made."""
+    return _kept
+
+
+def keep(kept: KeptFits, key: tuple[str, tuple[str, ...], int], fit: Fit) -> None:
+    """Keep a fit, for other runs of this process, too."""
+    kept[key] = fit
+    if kept is not _kept and isinstance(kept, ChainMap):
+        _kept[key] = fit
+    while len(_kept) > _KEPT:
+        _kept.popitem(last=False)
+
+
+def code_in_run(model: Model, context: Context) -> str:
+    """A digest of the code of a model, as it was when a run asked for it first: a fit may change what it reads."""
+    *_, sources = reads_of(context)
+    if model.name not in sources.model_codes:
+        sources.model_codes[model.name] = model.code()
+    return sources.model_codes[model.name]
+
+
+def kept_or_made(model: Model, code: str, moment: int, context: Context, make: MakeFit = make_fit) -> Fit | FailedFit:
+    """The fit of another run that has read the same candles, or a new one, or how that failed.
+
+    Raises
+    ------
+    NotEnoughData
+        A candle that has closed is not here yet.
+    """
+    *_, sources = reads_of(context)
+    kept, key = _kept if sources.kept_fits is None else sources.kept_fits, (code, symbols_of(model, context), moment)
+    same = kept.get(key)
+    if same is not None and all(digest_of(each, context) == each.digest for each in same.reads):
+        return same._replace(about=same.about._replace(name=model.name))
+    made = make(model, code, moment, context)
+    if isinstance(made, Fit) and not made.others:
+        keep(kept, key, made)
+    return made
+
+
+def moment_of(model: Model, when: int, context: Context) -> int:
+    """The newest moment of a model at or before ``when``, both in UTC ms."""
+    return int(newest_moment(model.every, when, sessions_of(model, context)).timestamp() * 1000)
+
+
+def sessions_of(model: Model, context: Context) -> Sessions | None:
+    """When the market is open by which a model is fitted; symbols that share one have it in common."""
+    *_, sources = reads_of(context)
+    symbols = symbols_of(model, context)
+    found = [sources.window.sessions_of(symbol) for symbol in symbols]
+    if any(each != found[0] for each in found[1:]):
+        raise UsageError(
+            f"ctx.model({model.name!r}): it has shared=True, and its symbols have other trading hours: "
+            f"{', '.join(symbols):.200}\ngive each symbol a model of its own, or run them apart"
+        )
+    return found[0]
 
 
 class RunModels:
@@ -49,7 +111,8 @@ class RunModels:
     def __init__(self, sources: RunSources, find: Callable[[str], Model]) -> None:
         self._sources, self._find = sources, find
         self._in_use: dict[tuple[str, str], tuple[int, int, Any]] = {}  # the newest: from and until when, what
-        self._fits: dict[tuple[str, tuple[str, ...], int], Any] = {}  # values, or errors that are raised again
+        self._made: dict[tuple[str, tuple[str, ...], int], Fit | FailedFit] = {}
+        self._used: set[tuple[str, str, int]] = set()  # fits that were told
 
     def newest(self, name: str, context: Context) -> Any:
         """What ``fit`` returned for the newest moment of a model that is ``delay`` or longer ago, for this symbol.
@@ -59,7 +122,9 @@ class RunModels:
         UnknownName
             No model of that name is registered.
         UsageError
-            In a live run.
+            Where a live run has nothing that fits beside it.
+        ModelLate
+            When it is not fitted yet, in a live run.
         NotEnoughData
             When ``fit`` asked for more candles than there were.
         StrategyError
@@ -70,59 +135,31 @@ class RunModels:
         if known is not None and known[0] <= when < known[1]:
             return known[2]
         model = self._find(name)
-        if context.mode == "live":
-            raise UsageError(
-                f"ctx.model({name!r}): models are fitted in backtests only, not in live runs yet\n"
-                "fit it outside of the run, and read what it says as a series: bknb.add_series"
-            )
-        sessions = self.sessions_of(model, context)
-        moment = int(newest_moment(model.every, when - model.delay_ms, sessions).timestamp() * 1000)
-        value = self._fitted(model, moment, context)
-        following = model.every.next_after(moment, sessions)
+        moment = moment_of(model, when - model.delay_ms, context)
+        made = self._fit(model, moment, context)
+        if isinstance(made, FailedFit):
+            made.raise_again()
+        about = made.about
+        if (about.name, about.symbol, about.when) not in self._used:
+            self._used.add((about.name, about.symbol, about.when))
+            self._sources.fits.append(about)
+        following = model.every.next_after(moment, sessions_of(model, context))
         if following is not None:
-            self._in_use[name, symbol] = (moment + model.delay_ms, following + model.delay_ms, value)
-        return value
+            self._in_use[name, symbol] = (moment + model.delay_ms, following + model.delay_ms, made.value)
+        return made.value
 
-    def sessions_of(self, model: Model, context: Context) -> Sessions | None:
-        """When the market is open by which a model is fitted; symbols that share one have it in common."""
-        symbols = symbols_of(model, context)
-        found = [self._sources.window.sessions_of(symbol) for symbol in symbols]
-        if any(each != found[0] for each in found[1:]):
-            raise UsageError(
-                f"ctx.model({model.name!r}): it has shared=True, and its symbols have other trading hours: "
-                f"{', '.join(symbols):.200}\ngive each symbol a model of its own, or run them apart"
-            )
-        return found[0]
-
-    def _fitted(self, model: Model, moment: int, context: Context) -> Any:
+    def _fit(self, model: Model, moment: int, context: Context) -> Fit | FailedFit:
+        """What a fit returned, or how it failed; it is called once."""
+        code = code_in_run(model, context)
+        if context.mode == "live":
+            beside = self._sources.fits_beside
+            if beside is None:
+                raise UsageError(f"ctx.model({model.name!r}): nothing is fitted where this is asked")
+            return beside.made(model, code, moment, context)
         key = (model.name, symbols_of(model, context), moment)
-        if key not in self._fits:
-            self._fits[key] = self._fit(model, moment, context)
-        found = self._fits[key]
-        if isinstance(found, FailedFit):
-            found.raise_again()
-        return found
-
-    def _fit(self, model: Model, moment: int, context: Context) -> Any:
-        """What a fit returns, or how it failed; one of another run is taken that has read the same candles."""
-        sources = self._sources
-        if model.name not in sources.model_codes:  # a fit may change what it reads, and is the same all the same
-            sources.model_codes[model.name] = model.code()
-        code = sources.model_codes[model.name]
-        key = (code, symbols_of(model, context), moment)
-        kept = _kept if sources.kept_fits is None else sources.kept_fits
-        same = kept.get(key)
-        if same is None or any(digest_of(each, context) != each.digest for each in same.reads):
-            made = make_fit(model, code, moment, context)
-            if isinstance(made, FailedFit):
-                return made
-            same = made
-            if not made.others:
-                kept[key] = made
-                if len(kept) > _KEPT:
-                    kept.popitem(last=False)
-        sources.fits.append(same.about._replace(name=model.name))
-        return same.value
+        if key not in self._made:
+            self._made[key] = kept_or_made(model, code, moment, context)
+        return self._made[key]
 
 
 def model_in_use(context: Context, name: str, find: Callable[[str], Model]) -> Any:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ..domain.risk_request_and_verdict import WeightLimits
     from ..domain.schedules import Schedule
     from ..domain.states import StaysFlat
+    from .fits_beside_live_run import FitsBeside
     from .fitted_models import KeptFits, RunModels
     from .model_fit import FittedModel
     from .newest_series_rows import ReadSeries
@@ -58,21 +59,19 @@ class RunSources:
         What the strategy keeps, as JSON; empty: nothing.
     run
         Returns what the strategy sees of its run; ``None``: that is over.
-    ask_model
-        Returns what the model of a name is now; ``None``: there are none here.
-    models, fits
-        Those of the run, once the strategy has asked for one; what was fitted, in order.
+    ask_model, models, fits
+        Returns what a model is now, ``None``: there are none; those that were asked for; what was fitted, in order.
     indicators
         Values of those that the strategy has asked for.
-    kept_fits
-        Fits of other runs, from which they are taken and to which they are given; ``None``: those of this process.
+    kept_fits, fits_beside
+        Fits of other runs, which are taken, ``None``: those of this process; what fits beside a live run.
     symbols, model_codes
         Those that share a model, of all legs of the strategy; digests of models by name, as the first leg had them.
     """
 
     __slots__ = (
-        *("alignment", "ask_model", "fits", "indicators", "interval_ms", "kept_fits", "memo", "model_codes", "models"),
-        *("published", "run", "stays_flat", "symbols", "weight_limits", "window", "zone"),
+        *("alignment", "ask_model", "fits", "fits_beside", "indicators", "interval_ms", "kept_fits", "memo"),
+        *("model_codes", "models", "published", "run", "stays_flat", "symbols", "weight_limits", "window", "zone"),
     )
 
     def __init__(self, window: Window, published: ReadSeries | None, interval_ms: int, zone: str | None = None) -> None:
@@ -87,6 +86,7 @@ class RunSources:
         self.fits: list[FittedModel] = []
         self.indicators: dict[object, Any] = {}
         self.kept_fits: KeptFits | None = None
+        self.fits_beside: FitsBeside | None = None
         self.symbols: tuple[str, ...] = ()
         self.model_codes: dict[str, str] = {}
 

@@ -51,11 +51,15 @@ class BacktestTask(CountedRun, RunTask[Closed | Cancelled]):
     kind = "backtest"
     _run: BacktestRun
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, executor: object = None) -> None:
         from .tries import key_of  # `import bknb` needs it not
 
         super().__init__(plan.symbol, plan.strategy.name)
-        self._key = key_of(plan)
+        self._key, self._executor = key_of(plan), executor
+        if executor is not None:
+            from ..sweeps.executor_options import checked_executor  # few runs are given one
+
+            checked_executor(executor)
         # The code is read now: the cell may be run again, with other text, before this run is over.
         self._run = BacktestRun(plan, code=code_of(plan), account=_only_leg(plan.account))
         self.plan = plan
@@ -66,6 +70,10 @@ class BacktestTask(CountedRun, RunTask[Closed | Cancelled]):
             from .optional_benchmark import load_benchmark_of  # few runs have one
 
             prices = await load_benchmark_of(self.plan.benchmark, [self.plan], notes.append)
+        if self._executor is not None:
+            from .models_ahead import fit_models_ahead  # few runs are given an executor
+
+            await fit_models_ahead([self._run], self._executor, self._run.records.warn, self._stops)
         async for result in self._run.results():
             self._emit(result)
         from .tries import with_tries  # needed when a run ends, not to start one
@@ -82,6 +90,9 @@ class BacktestTask(CountedRun, RunTask[Closed | Cancelled]):
             record = replace(record, benchmark=beside_run(prices, record))
             record.records.warnings.extend(notes)
         return Result(with_tries(record, self._key))
+
+    def _stops(self) -> bool:
+        return bool(self._run.stopping)
 
     def _announce_done(self) -> None:
         subjects.done_backtest.emit(messages.Done(**self.plan.labels(), mode="backtest"))
@@ -184,6 +195,7 @@ def backtest(
     currency: str | None = None,
     benchmark: BenchmarkLike | None = None,
     params: Mapping[str, Any] | None = None,
+    executor: object = None,
 ) -> Result:
     """Run a strategy over history and return what it would have done.
 
@@ -233,6 +245,9 @@ def backtest(
         ``information_ratio``, and the figure a grey line.
     params
         Parameters of the strategy, by name: what its functions take with a default, over what it was registered with.
+    executor
+        Where the models of the strategy (``bknb.model``) are fitted, before the run begins, as in ``bknb.sweep``; by
+        default here, when they are asked for. The result is the same.
 
     Raises
     ------
@@ -294,7 +309,7 @@ def backtest(
         params=params,
     )
     with running(plan.strategy, *(() if plan.account is None else plan.account.functions)):
-        return TASKS.start(BacktestTask(plan)).wait_or_stop()
+        return TASKS.start(BacktestTask(plan, executor)).wait_or_stop()
 
 
 TASKS: Final[TaskList[BacktestTask]] = TaskList("backtest")
@@ -318,8 +333,9 @@ class Backtest:
         symbol: str, *, strategy: StrategyLike, exchange: ExchangeLike, frame: FrameLike, **options: Any
     ) -> AsyncIterator[Closed | Cancelled]:
         """Closed and cancelled results as they happen; leaving the loop early stops the run."""
+        executor = options.pop("executor", None)
         plan = plan_run(symbol, strategy=strategy, exchange=exchange, frame=frame, **options)
-        async with aclosing(TASKS.add(BacktestTask(plan)).follow()) as results:
+        async with aclosing(TASKS.add(BacktestTask(plan, executor)).follow()) as results:
             async for result in results:
                 yield result
 
@@ -328,9 +344,10 @@ class Backtest:
         symbol: str, *, strategy: StrategyLike, exchange: ExchangeLike, frame: FrameLike, **options: Any
     ) -> BacktestTask:
         """Start a backtest and return at once; options as in ``bknb.backtest``."""
+        executor = options.pop("executor", None)
         plan = plan_run(symbol, strategy=strategy, exchange=exchange, frame=frame, **options)
         running = TASKS.running(plan.symbol, plan.strategy.name, lambda known: known.plan == plan)
-        return running or TASKS.start(BacktestTask(plan))
+        return running or TASKS.start(BacktestTask(plan, executor))
 
     @staticmethod
     def stop(symbol: str, strategy: str, *, now: bool = False) -> None:

@@ -46,6 +46,7 @@ from ..ports import Broker, Clock, StateStore
 from ..stores.default_store import checked, chosen
 from .card_of_result import code_of
 from .manual_orders import TaskByHand
+from .models_of_live_run import fits_beside
 from .result import Result
 from .run_record import record_of
 from .task import LOOK_SECONDS, left_text
@@ -91,9 +92,13 @@ class LiveTask(TaskByHand):
         self.plan, self._money = plan, money
         if money is not None and plan.broker is not None:
             plan = replace(plan, quantity=money.account.sent, kept_of=money.account.kept_of)
-        options: Any = {"code": code_of(plan), "turn": turn, "money": money}
+        self._fits = fits_beside(plan, self._warn_of_models)
+        options: Any = {"code": code_of(plan), "turn": turn, "money": money, "fits": self._fits}
         self._run = LiveRun(plan, RUNTIME, on_event=self._emit_result, **options)
         self._run.records.warnings.extend(plan.notes)
+
+    def _warn_of_models(self, text: str) -> None:
+        self._run.records.warn(text)
 
     def _emit_result(self, event: Event) -> None:
         if isinstance(event, Idle | Scheduled | Opened | Active | Closed | Cancelled):
@@ -103,7 +108,11 @@ class LiveTask(TaskByHand):
         RUNTIME.start(self._run_on_shared_loop(), variables)
 
     async def _work(self) -> Result:
-        await self._run.run()
+        try:
+            await self._run.run()
+        finally:
+            if self._fits is not None:
+                self._fits.end()
         if self._money is not None and self.plan.account is not None:
             from .live_money import charge_at_end
 

@@ -64,7 +64,8 @@ def model(
     symbol and ``b``; give generators of your own a fixed seed. ``fit`` cannot look at ``ctx.memo`` or other models, and
     what it returns is not to be changed by those who use it.
 
-    A ``fit`` that raises does so at each question that needs it, and ``result.errors`` says where.
+    A ``fit`` that raises does so at each question that needs it, and ``result.errors`` says where. In a live run it is
+    called in a process of its own, beside the run, and a question that needs it too early passes as ``"model_late"``.
 
     Examples
     --------

@@ -66,6 +66,7 @@ class PortfolioTask(CountedRun, ControlledTask[PortfolioResult, Closed | Cancell
         self._run = PortfolioRun(plans, codes=codes, account=shared, by_score=by_score)
         self._priority = "score" if by_score else "declared"
         self._run.warnings.extend(() if account is None else account.notes)
+        self._executor = executor
         self._workers = None if is_inline(executor) else self._in_workers(executor)
         self._prices: BenchmarkPrices | None = None
         self._snapshots: Snapshots | None = None
@@ -86,6 +87,10 @@ class PortfolioTask(CountedRun, ControlledTask[PortfolioResult, Closed | Cancell
     async def _work(self) -> PortfolioResult:
         run = self._run
         self._prices = prices = await load_benchmark_of(self.benchmark, self.plans, run.warnings.append)
+        if self._workers is None and not is_inline(self._executor):
+            from .models_ahead import fit_models_ahead  # few portfolios are given an executor
+
+            await fit_models_ahead(run.legs, self._executor, run.warnings.append, lambda: bool(run.stopping))
         await (run if self._workers is None else self._workers).through(self._emit)
         reached = max(leg.reached for leg in run.legs)
         money = None if run.account is None else account_of_run(run.account, reached=reached)
