@@ -20,6 +20,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from ..errors import StrategyError
 from ..market.model_fit import FailedFit, Fit, Model, make_fit, symbols_of
 from ..market.strategy_context import Context, RunSources, reads_of
+from ..process import after_fork
 from ..provenance.source_code_and_hash import own_modules
 from .pickled_code import from_bytes, to_bytes
 from .run_units import sent_error
@@ -28,8 +29,22 @@ if TYPE_CHECKING:
     from ..market.window import Window
 
 _FACTS: Final = ("allow_gaps", "base", "base_ms", "is_growing", "price_count", "settings")
-_AT_ONCE: Final = threading.BoundedSemaphore(max(1, (os.cpu_count() or 2) - 1))
 _MADE, _FAILED, _KEPT_BACK, _ASKS, _RAISED = "made", "failed", "kept back", "asks", "raised"
+
+
+class _Room:
+    """Room for one process for each processor but one."""
+
+    def __init__(self) -> None:
+        self.make()
+
+    def make(self) -> None:
+        """Make it anew: in a forked process nobody has taken any."""
+        self.left = threading.BoundedSemaphore(max(1, (os.cpu_count() or 2) - 1))
+
+
+_room: Final = _Room()
+after_fork(_room.make)
 
 
 class FitProcesses:
@@ -62,7 +77,7 @@ class FitProcesses:
             content = to_bytes(model, own_modules(model.fit))
         except Exception as error:  # noqa: BLE001 -- whatever the user's objects raise while they are pickled
             return self._here(model, code, moment, context, f"{type(error).__name__}: {error}")
-        with _AT_ONCE:
+        with _room.left:
             answer = self._elsewhere(model, content, (code, moment), context)
         if isinstance(answer, str):
             return self._here(model, code, moment, context, answer)
