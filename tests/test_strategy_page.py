@@ -33,7 +33,8 @@ from strategy_loops.market import Bar, Fill, Terms, Told, bars_of_table, demo_ba
 
 import bknb
 
-PAGE = (Path(__file__).parent.parent / "docs" / "strategies.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parent.parent / "docs"
+PAGE = (DOCS / "strategies.md").read_text(encoding="utf-8")
 WANTED = {1: 3, 2: 19, 3: 7, 4: 8, 5: 6, 6: 6, 7: 9, 8: 5, 9: 4, 10: 6, 11: 3, 12: 16, 13: 4, 14: 6, 15: 7, 16: 5}
 """How many lines a cell may have, by its number."""
 SECTIONS = {
@@ -148,6 +149,24 @@ def test_a_cell_is_as_short_as_was_wanted(number: int) -> None:
     lines = [line for line in cell(number).splitlines() if line.strip() and not re.match(r"(import|from) ", line)]
     assert len(lines) <= WANTED[number]
     assert max(map(len, lines)) <= 120
+
+
+def test_four_cells_of_a_notebook_are_those_of_the_page() -> None:
+    notebook = json.loads((DOCS.parent / "notebooks" / "11-sixteen-strategies.ipynb").read_text(encoding="utf-8"))
+    cells = ["".join(each["source"]) for each in notebook["cells"]]
+    run = [text.partition("\n")[2] for text in cells if text.startswith("%%backtest")]
+    assert run == [cell(number).rstrip() for number in (2, 8, 9, 12)]
+
+
+def test_other_pages_point_at_sections_that_are_there() -> None:
+    anchors = {
+        re.sub(r"[^\w -]", "", title).replace(" ", "-").lower()
+        for title in re.findall(r"^## (.*)$", PAGE, re.MULTILINE)
+    }
+    pages = [path.read_text(encoding="utf-8") for path in DOCS.glob("*.md")]
+    pointed = {anchor for page in pages for anchor in re.findall(r"\]\(strategies\.md#([^)]+)\)", page)}
+    assert len(pointed) > 10
+    assert pointed <= anchors
 
 
 @pytest.mark.slow
