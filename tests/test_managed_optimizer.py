@@ -178,7 +178,15 @@ def test_a_signal_leaves_the_sandbox_with_all_of_its_fields() -> None:
         assert getattr(arrived, name) == ([*value] if name == "price_take_profit" else value)
         texts = map(str, lint(f"import bknb\ndef get_signal(ctx):\n    return bknb.Signal({name}=1)").objections)
         assert not [text for text in texts if "bknb.Signal has no" in text]
-    for wrong in ({"size": "half"}, {"note": "\ud800"}, {"bars": 1.5}, {"bars": object()}, {"bars": 2**70}):
+    assert sent_signal(Signal(position="long", size="risk:1")).size == "risk:1"  # refused outside: there is no capital
+    for wrong in (
+        {"size": object()},
+        {"bars": "half"},
+        {"note": "\ud800"},
+        {"bars": 1.5},
+        {"bars": object()},
+        {"bars": 2**70},
+    ):
         with pytest.raises(ValueError, match=r"got|surrogates"):
             sent_signal(Signal(position="long", **wrong))
 

@@ -11,7 +11,7 @@ import msgspec
 from .declared_exits import targets_of
 from .exit_validation import memo_text
 from .formatting import stamp_text
-from .signal import CheckedSignal, OpenSignal, Rung, ScheduledSignal, Signal, entry_price, sign_of
+from .signal import CheckedSignal, OpenSignal, Rung, ScheduledSignal, Signal, SignalSize, entry_price, sign_of
 from .signal_events import Reason
 from .signal_validation import broken_rules, is_timed, target_prices
 from .states import Rules
@@ -69,7 +69,8 @@ def checked_signal(
     if isinstance(signal.price_open, tuple):
         return _checked_ladder(signal, when, price, rules, last_id=last_id, suffix=suffix)
     model = rules.model
-    reasons = broken_rules(signal, price=price, model=model, settings=rules.settings, negative=rules.negative)
+    given: dict[str, Any] = {"settings": rules.settings, "negative": rules.negative, "in_money": rules.in_money}
+    reasons = broken_rules(signal, price=price, model=model, **given)
     in_percent = signal.stop_percent is not None or signal.target_percent is not None
     if in_percent:
         from .percent_levels import broken_percents  # most signals have prices
@@ -105,7 +106,7 @@ def checked_signal(
         "trailing": signal.trailing,
         "breakeven": signal.breakeven,
         "memo": memo,
-        "size": None if signal.size is None else float(signal.size),
+        **_sizes(signal),
     }
     if rules.place:
         row["place"] = rules.place
@@ -159,10 +160,30 @@ def as_answered(order: CheckedSignal) -> Signal:
         memo=msgspec.json.decode(order.memo) if order.memo else None,
         until=order.until or None,
         bars=order.bars,
-        size=order.size if order.whole is None else order.whole,
+        size=_size_of(order),
         stop_percent=order.stop_percent,
         target_percent=percent or None,
     )
+
+
+def _sizes(signal: Signal) -> dict[str, Any]:
+    """The fields of a row that say how large it is; none where the signal says nothing of that."""
+    if signal.size is None:
+        return {}
+    if isinstance(signal.size, int | float):
+        return {"size": float(signal.size)}
+    from .size_of_signal import size_text  # few have one
+
+    return {"own_size": size_text(signal.size)}
+
+
+def _size_of(order: CheckedSignal) -> SignalSize | None:
+    """What ``size`` of the signal of an order was."""
+    if order.own_size:
+        from .size_of_signal import size_of_text
+
+        return size_of_text(order.own_size)
+    return order.size if order.whole is None else order.whole
 
 
 def _wrong_place(place: object, rules: Rules) -> Reason:

@@ -95,7 +95,7 @@ def signed_weight(signal: Signal | ScheduledSignal) -> float:
     -0.25
     """
     assert signal.position is not None  # weights say it  # noqa: S101
-    return sign_of(signal.position) * (1.0 if signal.size is None else signal.size)
+    return sign_of(signal.position) * (signal.size if isinstance(signal.size, int | float) else 1.0)
 
 
 class HeldWeight(NamedTuple):

@@ -101,8 +101,8 @@ NEWEST_STATE_VERSION: Final = 5
 """That of states which an older bknb would trade a part of.
 
 4 knew no entries that compete for a place, no memo of a strategy, no levels in percent, no moves of orders that
-wait, no adds by stop orders or with a stop of their own, and no entry
-ladders.
+wait, no adds by stop orders or with a stop of their own, no entry ladders, and
+no sizes that take the place of that of the run.
 """
 
 

@@ -16,10 +16,13 @@ from .keyword_arguments import ByName
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from .percent_risk_and_kelly_sizes import Size
     from .schedules import Schedule
 
     Until: TypeAlias = int | str | datetime | Schedule
+    SignalSize: TypeAlias = float | str | Size
 else:
+    SignalSize = Any  # few signals have one, and its module is loaded for those
     Until = Any  # a saved one is a text; no field that is read can be a text or a datetime
 
 Position: TypeAlias = Literal["long", "short"]
@@ -76,7 +79,8 @@ class Signal(ByName, frozen=True, kw_only=True):
         a restart. A tuple comes back as a list.
     size
         A number above 0 that multiplies what the sizing of the run gives: 0.5 is half of it. Without a capital it is
-        the part of the equity that the position opens with. ``None``: all of it.
+        the part of the equity that the position opens with. ``None``: all of it. One of ``bknb.size``, such as
+        ``bknb.size.Risk(1)`` or the text ``"risk:1"``, takes the place of the sizing of the run; it needs a capital.
     stop_percent, target_percent
         The stop and the target as gross percent from the average price that was really paid, in place of prices: 2 is
         2 % of it away, on the side of each. They move with adds. A ladder of targets is a list of pairs
@@ -121,7 +125,7 @@ class Signal(ByName, frozen=True, kw_only=True):
     until: Until | None = None
     bars: int | None = None
     valid: Until | msgspec.UnsetType | None = msgspec.UNSET
-    size: float | None = None
+    size: SignalSize | None = None
     score: float | None = None
     stop_percent: float | None = None
     target_percent: float | Sequence[tuple[float, float]] | None = None
@@ -198,7 +202,8 @@ class CheckedSignal(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_de
     nearest first, and ``price_take_profit`` is the farthest; a single target is no ladder. ``memo`` is JSON, empty
     when there is none. ``until`` is a text of :mod:`bknb.domain.valid_and_until`, empty when there is none, and
     ``waits_until`` the moment (UTC ms) at which its order is taken back; ``None``: it said nothing of that. ``size`` is
-    what multiplies the size of the run; ``None``: it said nothing of that. ``stop_percent`` and
+    what multiplies the size of the run; ``None``: it said nothing of that. ``own_size`` takes the place of that size,
+    as JSON (:mod:`bknb.domain.size_of_signal`); empty where there is none. ``stop_percent`` and
     ``percent_targets``, whose prices are percent, are where stop and targets lie from the average price of all entries:
     prices beside them are where that is by the price of its order, and of a stop entry there is no stop before it
     fills. Of an entry ladder it is the part that is nearest to the market: ``rungs`` are the others, ``part`` is its
@@ -233,6 +238,7 @@ class CheckedSignal(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_de
     part: float | None = None
     whole: float | None = None
     place: str = ""
+    own_size: str = ""
 
     @property
     def is_plain(self) -> bool:

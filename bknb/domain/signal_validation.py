@@ -154,7 +154,13 @@ def _plain(value: Any) -> Any:
 
 
 def broken_rules(
-    signal: Signal, *, price: float, model: ExecutionModel, settings: Settings, negative: bool = False
+    signal: Signal,
+    *,
+    price: float,
+    model: ExecutionModel,
+    settings: Settings,
+    negative: bool = False,
+    in_money: bool = False,
 ) -> list[Reason]:
     """Every rule that a signal breaks at the average ``price``; an empty list means it may be ordered.
 
@@ -162,7 +168,7 @@ def broken_rules(
     order against ``price``, a limit against itself and, where ``price`` has reached it, against ``price``, a stop entry
     against its level and ``price``. ``vwap`` judges distances against the price of the order alone, as backtest-kit.
     With ``negative`` all of them may lie at or below zero; from an entry there no distance is a percentage, so that
-    the least and the largest distances of the settings do not apply to it.
+    the least and the largest distances of the settings do not apply to it. ``in_money``: whether there is an account.
     """
     found: list[Reason] = []
     position: object = signal.position
@@ -179,8 +185,9 @@ def broken_rules(
     found += _broken_texts(note=signal.note, name=signal.id)
     found += _broken_exits(signal, price, settings, negative=negative)
     if signal.size is not None and not is_positive(signal.size):
-        text = "size must be a finite number above 0, such as 0.5 for the half of what sizing gives"
-        found.append(Reason("size", f"{text}; got {shown(signal.size, 80)}"))
+        from .size_of_signal import broken_size  # most have a number, or none
+
+        found += broken_size(signal.size, in_money=in_money)
     if signal.score is not None and not is_finite_number(signal.score):
         found.append(Reason("score", f"score must be a finite number, got {shown(signal.score, 80)}"))
     entry: object = signal.entry

@@ -40,6 +40,8 @@ class Rules(NamedTuple):
         Name of the risk profile to ask, or ``None``.
     sized
         Whether an account is asked for the size of what is opened: before an order is made, and again when it fills.
+    in_money
+        Whether there is an account with a capital: a signal may have one of ``bknb.size`` for its size.
     place
         The place of the strategy that the lifecycle is of; empty where that has one.
     weights
@@ -89,6 +91,7 @@ class Rules(NamedTuple):
     weights: WeightLimits | None = None
     negative: bool = False
     place: str = ""
+    in_money: bool = False
 
     @property
     def asks(self) -> bool:

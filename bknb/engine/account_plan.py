@@ -43,7 +43,7 @@ class LegMoney(msgspec.Struct, frozen=True, kw_only=True):
         weights = rules.weights
         if weights is not None:
             weights = weights._replace(leverage=self.account.leverage, shorts=self.account.shorts)
-        return rules._replace(sized=True, weights=weights)
+        return rules._replace(sized=True, in_money=True, weights=weights)
 
     def sized(self, wanted: WantedSize, order: CostRequest, free: float) -> SizedOrder | Reason:
         """What is ordered of a wanted size, as of :func:`bknb.domain.quantity_or_lack_of_cash.sized_order`."""

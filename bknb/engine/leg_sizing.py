@@ -58,6 +58,14 @@ class LegSizing:
         self.closed = ClosedTrades()
         self._warned = False
 
+    def of(self, candidate: OpenSignal | ScheduledSignal) -> Size | SizeFunction | Sizing:
+        """What says how large an order is: its own size, else that of the leg."""
+        if not candidate.own_size:
+            return self._money.sizing
+        from ..domain.size_of_signal import size_of_text  # few signals have one
+
+        return size_of_text(candidate.own_size)
+
     def wanted(self, command: Reserve, order: CostRequest, *, equity: float, free: float) -> WantedSize | Reason:
         """What is wanted of an order, or why nothing is.
 
@@ -70,7 +78,7 @@ class LegSizing:
         """
         if equity <= 0.0:
             return Reason("no_cash", f"no equity is left: the account is worth {equity:.8g}")
-        candidate, sizing, costs = command.candidate, self._money.sizing, self._money.costs
+        candidate, sizing, costs = command.candidate, self.of(command.candidate), self._money.costs
         entry = average_entry(candidate, order.price) if candidate.rungs else order.price
         request = SizeRequest(
             symbol=candidate.symbol,

@@ -13,7 +13,7 @@ from ..domain.interval import floor_to, interval_ms
 from ..domain.lifecycle_inputs import Reenter
 from ..domain.manage_answers import Add, Cancel, Close, PositionAnswer, Reduce
 from ..domain.market_clock_protocol import NEVER
-from ..domain.orders_from_weights import HeldWeight, part_paid_for, weight_signal
+from ..domain.orders_from_weights import HeldWeight, part_paid_for, signed_weight, weight_signal
 from ..domain.position_fills import DUST
 from ..domain.risk_request_and_verdict import WeightLimits
 from ..domain.signal import Signal
@@ -262,7 +262,8 @@ class PortfolioWeights:
                     if (left := leg.exits.part(ledger, part, price, when)) is not None:
                         ledger = ledger.apply(left).ledger
                 elif isinstance(answer, Signal) and answer.position is not None:
-                    increases.append(Increase(symbol, leg, answer.position, money=(answer.size or 0.0) * equity))
+                    money = abs(signed_weight(answer)) * equity
+                    increases.append(Increase(symbol, leg, answer.position, money=money))
                 elif isinstance(answer, Add) and now is not None:
                     increases.append(Increase(symbol, leg, now.position, units=answer.share * leg.first))
         return ledger, increases
@@ -316,10 +317,11 @@ class PortfolioWeights:
         if (weight := self._wanted.get(symbol)) is None:
             return None
         plan, signal = self._planned(ctx.when_ms, symbol), weight_signal(weight)
-        if signal is not None and signal.size is not None:
-            if signal.size * plan.part <= DUST:
+        if signal is not None:
+            size = abs(signed_weight(signal)) * plan.part
+            if size <= DUST:
                 return None
-            signal = replace(signal, size=signal.size * plan.part)
+            signal = replace(signal, size=size)
         return opened(signal, ctx)
 
     def _changes(self, symbol: str, ctx: Context) -> list[PositionAnswer] | None:

@@ -179,7 +179,7 @@ class LiveLegAccount(LegAccount):
 
     async def _size(self, command: Reserve) -> SizedOrder | Reason:
         """A size; a function of the user's own, and what may read candles, in a thread."""
-        sizing = self.money.sizing
+        sizing = self._sizing.of(command.candidate)
         if not callable(sizing) and not isinstance(sizing, AtrRisk | Sizing):
             return self._sized(command)
         return await user_calls_of(sizing, f"sizing-{self._plan.symbol}").in_thread(partial(self._sized, command))

@@ -81,7 +81,9 @@ def _version(state: SavedState, shared: Shared, book: PositionBook | None = None
     signals: Iterable[CheckedSignal] = (*signals_of(state), *waiting)
     moved = book is not None and (book.stop_percent or book.target_percent or any(map(_is_new, book.planned)))
     moved = moved or (book is not None and any(order.is_stop or order.stop or order.rung for order in book.orders))
-    declared = any(each.stop_percent is not None or each.percent_targets or each.rungs for each in signals)
+    declared = any(
+        each.stop_percent is not None or each.percent_targets or each.rungs or each.own_size for each in signals
+    )
     return NEWEST_STATE_VERSION if shared.memo or moved or declared or len(waiting) > 1 else STATE_VERSION
 
 

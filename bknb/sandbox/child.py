@@ -22,6 +22,7 @@ from ..domain import (  # noqa: F401 -- files cannot be opened afterwards
     order_of_fills_in_a_managed_minute,
     ordered_list_of_signals,
     percent_levels,
+    size_of_signal,
     valid_and_until,
 )
 from ..domain.exit_validation import memo_text
