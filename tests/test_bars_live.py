@@ -19,11 +19,13 @@ from test_live_parity import told
 
 import bknb
 from bknb.domain.interval import INTERVAL_MS
+from bknb.domain.market_clock_protocol import NEVER
 from bknb.domain.signal_events import Closed, Opened
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.plan import plan_backtest
 from bknb.exchanges import from_frame
 from bknb.market.demo import DemoSource
+from bknb.market.session_clock import SessionClock
 from bknb.market.sessions import Sessions
 from bknb.runs.live_task import TASKS, LiveTask, plan_live
 from bknb.testing.clocks import SimulatedClock
@@ -396,10 +398,10 @@ def holed_hours() -> Any:
     return from_frame(table.drop(index[30:32]), symbol="X")
 
 
-def played(strategy: Any) -> Any:
+def played(strategy: Any, until: int = 50, **options: Any) -> Any:
     """A backtest over them."""
-    frame = (hour(22), hour(50))
-    return bknb.backtest("X", strategy=strategy, exchange=holed_hours(), frame=frame, allow_gaps=True)
+    frame = (hour(22), hour(until))
+    return bknb.backtest("X", strategy=strategy, exchange=holed_hours(), frame=frame, allow_gaps=True, **options)
 
 
 def hours_of(results: Sequence[Any], table: str) -> list[float]:
@@ -421,15 +423,79 @@ def test_the_twenty_bars_that_an_entry_rests_are_those_that_came(ends: tuple[int
     assert hours_of((live, played(strategy)), "cancelled") == [25 + 22, 25 + 22]
 
 
-def test_the_bars_of_a_live_position_are_those_of_the_hours_of_its_market() -> None:
-    """Which bars will come is not known when it opens, and its end is fixed then; a backtest counts those there are."""
+COUNTED: dict[str, tuple[dict[str, Any], dict[int, Any], float]] = {
+    # the signal at 25, answers by hour, and when it ends: the hours 30 and 31 never come
+    "bars": ({"bars": 20}, {}, 25 + 22),
+    "bars that end before": ({"bars": 4}, {}, 25 + 4),
+    "bars and minutes": ({"bars": 20, "minute_estimated_time": 21 * 60}, {}, 25 + 21),
+    "bars and a moment": ({"bars": 20, "until": "1260m"}, {}, 25 + 21),
+    "moved bars": ({"bars": 5}, {26: bknb.Move(bars=12)}, 25 + 14),
+    "moved behind the hole": ({"bars": 30}, {34: bknb.Move(bars=12)}, 25 + 14),
+    "moved to minutes": ({"bars": 5}, {26: bknb.Move(minute_estimated_time=12 * 60)}, 25 + 12),
+    "bars of four hours": ({"bars": 4}, {}, 40),
+}  # fmt: skip
 
-    def get_signal(ctx: Any) -> bknb.Signal | None:
-        return bknb.Signal(side="long", bars=20) if ctx.when_ms == hour(25) else None
 
-    strategy = bknb.add_strategy("holds", interval="1h", get_signal=get_signal)
-    live = lived(strategy, holed_hours(), hour(22), hour(50), allow_gaps=True)
-    assert hours_of((live, played(strategy)), "trades") == [25 + 20, 25 + 22]
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "ends"), [("bars", (50,)), ("moved bars", (50,)), *((name, (28, 33, 50)) for name in COUNTED)]
+)
+def test_the_bars_of_a_live_position_are_those_that_came(name: str, ends: tuple[int, ...]) -> None:
+    """Also of one that is started again before and behind the hole."""
+    signal, answers, closed = COUNTED[name]
+    interval, at = ("4h", 24) if "four" in name else ("1h", 25)
+    strategy = bknb.add_strategy(
+        "holds", interval=interval,
+        get_signal=lambda ctx: signal | {"side": "long"} if ctx.when_ms == hour(at) else None,
+        manage=lambda ctx: answers.get((ctx.when_ms - hour(0)) // HOUR), manage_interval="1h",
+    )  # fmt: skip
+    options = {"allow_gaps": True, "store": bknb.stores.memory(), "clock": SimulatedClock(hour(22)), "base": "1h"}
+    for end in ends:
+        live = lived(strategy, holed_hours(), hour(22), hour(end), **options)
+    assert hours_of((live, played(strategy, base="1h")), "trades") == [closed, closed]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ends", [(58,), (28, 33, 58)], ids=["one life", "three lives"])
+def test_the_twenty_bars_that_an_add_and_a_part_of_an_entry_rest_are_those_that_came(ends: tuple[int, ...]) -> None:
+    """An add of 27 that is moved at 28 is taken back 22 hours after the former, a part of the entry of 25 then."""
+    answers = {27: bknb.Add(1.0, price_open=50.0), 28: bknb.Move(price_open=51.0, id="holds-X-20240102T0100#2")}
+    strategy = bknb.add_strategy(
+        "holds", interval="1h", manage_interval="1h",
+        get_signal=lambda ctx: bknb.Signal(side="long", price_open=[(110.0, 0.5), (40.0, 0.5)], price_stop_loss=30.0)
+        if ctx.when_ms == hour(25) else None,
+        manage=lambda ctx: answers.get((ctx.when_ms - hour(0)) // HOUR),
+    )  # fmt: skip
+    options = {"allow_gaps": True, "store": bknb.stores.memory(), "clock": SimulatedClock(hour(22))}
+    for end in ends:
+        live = lived(strategy, holed_hours(), hour(22), hour(end), **options)
+    over_history = played(strategy, until=58)
+    for result in (live, over_history):
+        taken = [
+            ((event.when - hour(0)) // HOUR, event.number)
+            for event in result.run_record.records.positions
+            if isinstance(event, bknb.AddCancelled) and event.reason == "timeout"
+        ]
+        assert taken == [(25 + 22, 1), (27 + 22, 3)], result.rejections
+
+
+DAYTIME = bknb.Sessions.weekly("UTC", {"mon-fri": "09:00-17:00"})
+
+
+@pytest.mark.parametrize("interval", [1, 2, 4, 24])
+@pytest.mark.parametrize("sessions", [None, DAYTIME], ids=["always open", "daytime"])
+def test_candles_in_which_no_bar_came_are_none(sessions: Any, interval: int) -> None:
+    """A clock that knows what is gone says what one says that knows what came."""
+    random, count = np.random.default_rng(interval), 24 * 40
+    hours = [at for at in range(count) if sessions is None or (at // 24 % 7 < 5 and 9 <= at % 24 < 17)]
+    gone = [hours[at] for at in range(len(hours)) if random.random() < 0.2 or 30 < at % 100 < 60]
+    came = np.array([hour(at) for at in hours if at not in gone])
+    knows = SessionClock(sessions, interval * HOUR, step=HOUR, times=came)
+    learns = SessionClock(sessions, interval * HOUR, step=HOUR, gone=[(hour(at), hour(at + 1)) for at in gone])
+    for opened in (int(each) for each in random.choice(came[: len(came) // 2], 12)):
+        for wanted in (1, 2, 5, 20):
+            expected = knows.candles_closed(opened, wanted)
+            assert expected == NEVER or learns.candles_closed(opened, wanted) == expected
 
 
 class Pushing(DemoSource):

@@ -90,6 +90,25 @@ def test_an_entry_over_longer_bars_outlives_silence_as_over_history() -> None:
     assert [held.cost for held in result.run_account.end.positions.values()] == [800.0, 1200.0]
 
 
+@pytest.mark.slow
+def test_an_add_over_longer_bars_outlives_silence_as_over_history() -> None:
+    """B is bought at minute 5, and is to be added to at 90 from minute 10 on; nothing comes of it from 15 to 130."""
+    add = bknb.Add(1.0, price_open=90.0)
+    bknb.add_strategy("adds", interval="5m", manage_interval="5m", get_signal=buys({"B": {5: {}}}),
+                      manage=lambda when: add if when.hour == 0 and when.minute == 10 else None)  # fmt: skip
+    bknb.add_strategy("fives", interval="5m", get_signal=buys({"A": {125: {}}}))
+    result, _ = both(
+        150,
+        legs=[("A", "fives"), ("B", "adds")],
+        base={"A": "5m", "B": "5m"},
+        exchange={"A": source(rows()), "B": source(rows(silent=range(15, 130)))},
+        account="spot",
+        sizing={"A": "percent:80", "B": "percent:40"},
+        settings={"schedule_await_minutes": 30},
+    )
+    assert [held.cost for held in result.run_account.end.positions.values()] == pytest.approx([400.0, 240.0])
+
+
 ORDERED = {"price_open": 90.0, "price_stop_loss": 80.0, "valid": "13m"}  # 900 at a risk of 100
 TWO = [ORDERED, {"price_open": 80.0, "price_stop_loss": 40.0, "valid": "30m"}]  # 200
 

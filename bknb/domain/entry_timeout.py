@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from msgspec import UNSET
+
 from .interval import MINUTE_MS
 from .market_clock_protocol import NEVER
 from .signal import ScheduledSignal
@@ -56,13 +58,23 @@ def ended_in_silence(state: State, rules: Rules, *, known: int, before: int) -> 
         for number in range(len(signal.rungs) + 1)
     }
     if isinstance(state, Holding) and state.book is not None:
-        ends = {(state.signal.id, order.number): order.until or NEVER for order in state.book.orders}
+        ends = {
+            (state.signal.id, order.number): order.until or NEVER
+            if order.rests_from is UNSET
+            else _came(order.until or NEVER, order.rests_from, rules, known)
+            for order in state.book.orders
+        }
     return {key for key, end in ends.items() if end < NEVER and rules.on_bars(end) < before}
 
 
 def _end_in_silence(signal: ScheduledSignal, rules: Rules, known: int) -> int:
     end = timeout_of(signal, rules)
-    if signal.waits_until is None and rules.close_of is not None and end < NEVER:
-        closed = rules.close_of(signal.scheduled_at, RESTING_BARS)
-        return end if closed is not None and closed <= known else NEVER
-    return end
+    return _came(end, signal.scheduled_at, rules, known) if signal.waits_until is None else end
+
+
+def _came(end: int, since: int, rules: Rules, known: int) -> int:
+    """When an order that rests for twenty bars from ``since`` on ended; never where they have not come by ``known``."""
+    if rules.close_of is None or end >= NEVER:
+        return end
+    closed = rules.close_of(since, RESTING_BARS)
+    return end if closed is not None and closed <= known else NEVER

@@ -118,7 +118,8 @@ def _with_lifetime(book: PositionBook, move: Move, signal: OpenSignal, when: int
         closing = msgspec.UNSET
         if ends.close is not None:
             closing = ClosingOrder(moment=ends.close, decided_at=when, not_before=when)
-    return msgspec.structs.replace(book, deadline=ends.deadline, closing=closing)
+    counted = ends.counted or msgspec.UNSET
+    return msgspec.structs.replace(book, deadline=ends.deadline, closing=closing, counted=counted)
 
 
 def _with_stop(

@@ -114,11 +114,14 @@ def _add_order(number: int, add: Add, given: Managed, sign: int, rules: Rules) -
     if add.price_open is None:
         return order
     if isinstance(add, MovedAdd) and add.order is not None:
-        until, order = add.order.until, msgspec.structs.replace(order, rung=add.order.rung)
+        was, until = add.order, add.order.until
+        order = msgspec.structs.replace(order, rung=was.rung, rests_from=was.rests_from)
     else:
         read = read_valid(add.valid, given.when, rules)
         assert not isinstance(read, list)  # add_faults looked  # noqa: S101
         until = rests_until(given.when, rules) if read is None else read
+        if read is None and rules.learns_bars:
+            order = msgspec.structs.replace(order, rests_from=given.when)
     price = add_price(add, sign, rules)
     entry: Literal["stop"] | msgspec.UnsetType = "stop" if add.entry == "stop" else UNSET
     return msgspec.structs.replace(order, price_open=price, until=until, entry=entry)
@@ -135,6 +138,7 @@ def add_price(add: Add, sign: int, rules: Rules) -> float | None:
 def with_rungs(book: PositionBook, signal: OpenSignal, rules: Rules) -> PositionBook:
     """The book of a position that was opened just now, with the other parts of its entry as orders."""
     until = rests_until(signal.scheduled_at, rules) if signal.waits_until is None else signal.waits_until
+    counts = signal.waits_until is None and rules.learns_bars
     orders = tuple(
         PositionOrder(
             kind="add",
@@ -147,6 +151,7 @@ def with_rungs(book: PositionBook, signal: OpenSignal, rules: Rules) -> Position
             until=until,
             entry="stop" if rung.stop else msgspec.UNSET,
             rung=True,
+            rests_from=signal.scheduled_at if counts else UNSET,
         )
         for number, rung in enumerate(signal.rungs, book.number)
     )

@@ -18,15 +18,28 @@ from .signal import OpenSignal
 from .signal_events import CloseReason
 
 
+class CountedBars(msgspec.Struct, frozen=True):
+    """A position that ends when ``bars`` candles have closed from ``opened`` on, and no later than ``latest`` (UTC ms).
+
+    Live, over bars longer than a minute, those that never come are known later, and do not count.
+    """
+
+    opened: int
+    bars: int
+    latest: int | None = None
+
+
 class Lifetime(NamedTuple):
     """When the clock ends a position (UTC ms): at the market, and at the close of a session; ``None``: it does not.
 
     The close is that of a candle that opens at ``since`` or later; ``None``: of the one of the entry or a later one.
+    ``counted`` is what its deadline counts, where that may change.
     """
 
     deadline: int | None
     close: int | None = None
     since: int | None = None
+    counted: CountedBars | None = None
 
 
 class ClosingOrder(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -83,6 +96,8 @@ class PositionOrder(msgspec.Struct, frozen=True, kw_only=True):
         The stop of the position from its fill on, where that is tighter (quote currency); unset: it has none.
     rung
         Set of a part of the entry, which ``max_adds`` does not count.
+    rests_from
+        The moment (UTC ms) from which on its twenty bars count, where that may change (:class:`CountedBars`).
     """
 
     kind: Literal["reduce", "add"]
@@ -99,6 +114,7 @@ class PositionOrder(msgspec.Struct, frozen=True, kw_only=True):
     entry: Literal["stop"] | msgspec.UnsetType = msgspec.UNSET
     stop: float | msgspec.UnsetType = msgspec.UNSET
     rung: bool | msgspec.UnsetType = msgspec.UNSET
+    rests_from: int | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def is_stop(self) -> bool:
@@ -136,8 +152,8 @@ class PositionBook(msgspec.Struct, frozen=True, kw_only=True):
         The stop that was declared or moved (quote currency), and the close reason it has: that of the one who set it.
     targets
         Those that have not filled, the nearest first.
-    deadline
-        UTC ms.
+    deadline, counted
+        UTC ms; the bars that it counts, where that may change, else unset.
     trailing, trails
         The trailing stop, and whether it has begun.
     trail_stop
@@ -199,6 +215,7 @@ class PositionBook(msgspec.Struct, frozen=True, kw_only=True):
     liquidation: float | msgspec.UnsetType = msgspec.UNSET
     stop_percent: float | msgspec.UnsetType = msgspec.UNSET
     target_percent: tuple[Target, ...] | msgspec.UnsetType = msgspec.UNSET
+    counted: CountedBars | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def ends_at(self) -> int | None:
@@ -249,6 +266,7 @@ def new_book(signal: OpenSignal, *, highest: float, lowest: float, lifetime: Lif
         stop=signal.price_stop_loss,
         targets=signal.targets or targets_of(signal.price_take_profit),
         deadline=lifetime.deadline,
+        counted=lifetime.counted or msgspec.UNSET,
         closing=msgspec.UNSET
         if lifetime.close is None
         else ClosingOrder(moment=lifetime.close, decided_at=since, not_before=since),

@@ -98,6 +98,11 @@ class Rules(NamedTuple):
         """Whether a risk profile or an account is asked about what is to be opened."""
         return self.sized or self.risk is not None
 
+    @property
+    def learns_bars(self) -> bool:
+        """Whether which bars there are is known only once they have come: live, over bars longer than a minute."""
+        return self.mode == "live" and self.close_of is not None
+
     def bar_end(self, when: int) -> int:
         """When the candle that opens at a moment closes (UTC ms)."""
         return when + self.base_ms if self.grid is None else self.grid.after(when, self.base_ms)

@@ -10,15 +10,16 @@ from typing import Any, Literal, NamedTuple
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
+from .entry_timeout import rests_until
 from .formatting import utc_text
 from .interval import MINUTE_MS, slot_after
 from .lifecycle_inputs import Managed, earliest_fill
 from .market_clock_protocol import NEVER
-from .position_book import ClosingOrder, Lifetime
+from .position_book import ClosingOrder, CountedBars, Lifetime
 from .signal import OpenSignal, Signal
 from .signal_events import Reason
 from .signal_validation import allow
-from .states import Rules
+from .states import Holding, Rules, State, position_of
 from .text import shown
 from .until_text import EXAMPLES, MINUTES, SESSION_END, instant_of, moment_text, reason_of
 
@@ -162,12 +163,38 @@ def lifetime_of(
         if close < NEVER and at <= since:
             at = NEVER  # too short before the close: at the close itself
         at = max(at, rules.bar_end(opened))  # a moment that had passed when it opened
+    if minutes is not None:
+        at = min(at, opened + minutes * MINUTE_MS)
+    latest, counted = None if at >= NEVER else at, None
     if bars is not None:
         assert rules.clock is not None  # ``lifetime_faults`` looked  # noqa: S101
         at = min(at, rules.clock().candles_closed(opened, bars))
-    if minutes is not None:
-        at = min(at, opened + minutes * MINUTE_MS)
-    return Lifetime(deadline=None if at >= NEVER else at, close=None if close >= NEVER else close, since=opened)
+        counted = CountedBars(opened, bars, latest) if rules.learns_bars else None
+    deadline = None if at >= NEVER else at
+    return Lifetime(deadline, close=None if close >= NEVER else close, since=opened, counted=counted)
+
+
+def counted_again(state: State, rules: Rules) -> State:
+    """A state whose position, and adds, count the bars that came, as far as it is known which did."""
+    held = position_of(state)
+    if held is None or held.book is None:
+        return state
+    book = held.book
+    if counted := book.counted or None:
+        assert rules.clock is not None  # as in ``lifetime_of``  # noqa: S101
+        ends = rules.clock().candles_closed(counted.opened, counted.bars)
+        ends = min(ends, NEVER if counted.latest is None else counted.latest)
+        book = replace(book, deadline=None if ends >= NEVER else ends)
+    if any(order.rests_from is not UNSET for order in book.orders):
+        orders = (
+            order if order.rests_from is UNSET else replace(order, until=rests_until(order.rests_from, rules))
+            for order in book.orders
+        )
+        book = replace(book, orders=tuple(orders))
+    if book == held.book:
+        return state
+    held = replace(held, book=book)
+    return held if isinstance(state, Holding) else replace(state, ending=held)  # it leaves while another one enters
 
 
 def lifetime_faults(until: object, bars: object, when: int, rules: Rules) -> list[Reason]:

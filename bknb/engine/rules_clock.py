@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache, partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from ..domain.interval import MINUTE_MS, interval_ms
 
@@ -11,12 +11,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ..domain.market_clock_protocol import MarketClock
+    from ..domain.ranges import Range
     from ..market.candles_of_one_symbol import Series
     from ..market.sessions import Sessions
     from ..market.shifted_bar_grid import BarGrid
     from .registry import Strategy
-
-    Ranges: TypeAlias = Sequence[tuple[int, int]]
 
 
 def clock_maker(
@@ -27,6 +26,7 @@ def clock_maker(
     step: int = MINUTE_MS,
     warm: int = 1,
     grid: BarGrid | None = None,
+    gone: Sequence[Range] = (),
 ) -> Callable[[], MarketClock]:
     """Return what makes the clock.
 
@@ -44,15 +44,17 @@ def clock_maker(
         For how many minutes the market must have been open before it is asked.
     grid
         Where these candles begin that do not begin at multiples of their length, where ``base`` is ``None``.
+    gone
+        As of :class:`bknb.market.session_clock.SessionClock`.
     """
     base = None if base is None or base.step == MINUTE_MS else base
     if base is not None:
         step, grid = base.step, base.grid
-    return cache(partial(_clock, strategy, base, sessions, step, warm, grid))
+    return cache(partial(_clock, strategy, base, sessions, step, warm, grid, gone))
 
 
 def bars_by_the_clock(
-    sessions: Sessions | None, step: int, grid: BarGrid | None = None, *, gone: Ranges = ()
+    sessions: Sessions | None, step: int, grid: BarGrid | None = None, *, gone: Sequence[Range] = ()
 ) -> Callable[[int, int], int]:
     """What ``Rules.close_of`` is in a live run over longer bars: those that came count, and then the market's hours.
 
@@ -67,25 +69,7 @@ def bars_by_the_clock(
     """
     from ..market.session_clock import SessionClock
 
-    by_hours = SessionClock(sessions, step, step=step, grid=grid).candles_closed
-
-    def close_of(when: int, count: int) -> int:
-        missing, closed = 0, by_hours(when, count)
-        while (found := _bars_between(gone, when, closed, step)) > missing:
-            missing, closed = found, by_hours(when, count + found)
-        return closed
-
-    return close_of
-
-
-def _bars_between(ranges: Ranges, since: int, until: int, step: int) -> int:
-    """How many bars of ``step`` ms lie in ranges and between two moments (UTC ms); each may end with a shorter one."""
-    count = 0
-    for first, end in reversed(ranges):
-        if end <= since:
-            break
-        count += max(0, -(-(min(end, until) - max(first, since)) // step))
-    return count
+    return SessionClock(sessions, step, step=step, grid=grid, gone=gone).candles_closed
 
 
 def _clock(
@@ -95,6 +79,7 @@ def _clock(
     step: int,
     warm: int,
     grid: BarGrid | None,
+    gone: Sequence[Range],
 ) -> MarketClock:
     from ..market.session_clock import SessionClock  # few runs need it
     from .questions import has_session_days
@@ -109,4 +94,5 @@ def _clock(
         at=strategy.at,
         grid=grid,
         warm=warm,
+        gone=gone,
     )

@@ -11,6 +11,7 @@ from ..domain.interval import MINUTE_MS
 from ..domain.late_orders import ENTRY_AT_CLOSE, Decision, OldPrice, OrderRole
 from ..domain.lifecycle import Holding, Opening, State
 from ..domain.signal_events import Added, Closed, Event, Opened, Reduced
+from ..domain.valid_and_until import counted_again
 from ..engine.records import Records
 from ..engine.strategy_loop import StrategyLoop
 from ..market.bar_slots import bar_close
@@ -171,6 +172,7 @@ class RecordKeeping:
         reached.hole_end = max([reached.hole_end, *(end for _, end in holes)])
         new = self._saver.save_holes(holes)
         self.records.holes.extend(new)
+        self.loop.state = counted_again(self.loop.state, self.loop.rules)
         if not plan.allow_gaps and new:
             text = hole_text(plan.symbol, plan.exchange.name, new, waited_minutes=waited_minutes, base=plan.base,
                              grid=reached.grid)  # fmt: skip
@@ -186,7 +188,7 @@ class RecordKeeping:
         """
         closes = bar_close(minute, self._plan.base_ms, self._reached.grid)
         self.records.holes.extend(self._saver.save_holes(((minute, closes),)))
-        state = _in_doubt(self.loop.state)
+        state = counted_again(_in_doubt(self.loop.state), self.loop.rules)
         self._save(state)
         self.loop.state = state
 

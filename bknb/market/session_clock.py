@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from difflib import get_close_matches
@@ -17,7 +17,7 @@ import numpy as np
 from ..domain.calendar_protocol import ALWAYS_OPEN, LOOKED_THROUGH_MS, SessionDay, TradingCalendar
 from ..domain.interval import DAY_MS, MINUTE_MS, ceil_to, slot_after
 from ..domain.market_clock_protocol import NEVER
-from ..domain.ranges import merged
+from ..domain.ranges import Range, Ranges, merged, within, without
 from ..domain.schedule_text import as_schedule
 from ..domain.schedules import reads_series
 from ..domain.time_of_day import local_moment, time_of_day, zone_of
@@ -61,6 +61,9 @@ class SessionClock:
         Where candles begin that do not begin at multiples of their length.
     warm
         For how many minutes the market must have been open before the strategy is asked.
+    gone
+        The ranges of base bars that never came (UTC ms, ascending), as far as that is known: it may grow. Candles in
+        which no bar came are none, where ``times`` does not say it.
 
     Examples
     --------
@@ -83,11 +86,12 @@ class SessionClock:
         at: Schedule | None = None,
         grid: BarGrid | None = None,
         warm: int = 1,
+        gone: Sequence[Range] = (),
     ) -> None:
         self._step, self._warm = step, warm * MINUTE_MS
         self._by_day, self._at, self._has_whole_days = by_day, at, step >= DAY_MS
         self._sessions, self._interval = sessions, interval
-        self._grid = grid
+        self._grid, self._gone = grid, gone
         self._slots = None if times is None or grid is not None else np.unique(times // interval)
         self._ends = None if times is None or grid is None else np.unique(grid.ends(times, interval))
         self.zone = zone or ("UTC" if sessions is None else sessions.zone)
@@ -162,6 +166,24 @@ class SessionClock:
         """When ``count`` candles have closed (UTC ms), that in which ``opened`` lies included."""
         if self._by_day:
             return self._days_closed(opened, count)
+        found = self._closed(opened, count)
+        if not self._gone or self._gone[-1][1] <= opened or found >= NEVER:
+            return found
+        gone, at, candle = within(self._gone, opened, NEVER), opened, 0
+        while count and at < NEVER:
+            candle += 1
+            since, at = at, self._closed(opened, candle)
+            count -= bool(without(self._open_between(since, at), gone))
+        return at
+
+    def _open_between(self, since: int, until: int) -> Ranges:
+        """When the market is open between two moments, UTC ms."""
+        sessions = self._sessions
+        if sessions is None:
+            return ((since, until),)
+        return _beyond_calendar(sessions, lambda each: each.open_ranges(since, until))
+
+    def _closed(self, opened: int, count: int) -> int:
         if self._ends is not None:
             at = int(np.searchsorted(self._ends, opened, side="right")) + count - 1
             return NEVER if at >= len(self._ends) else int(self._ends[at])
