@@ -20,7 +20,6 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from ..errors import StrategyError
 from ..market.model_fit import FailedFit, Fit, Model, make_fit, symbols_of
 from ..market.strategy_context import Context, RunSources, reads_of
-from ..process import after_fork
 from ..provenance.source_code_and_hash import own_modules
 from .pickled_code import from_bytes, to_bytes
 from .run_units import sent_error
@@ -36,15 +35,17 @@ class _Room:
     """Room for one process for each processor but one."""
 
     def __init__(self) -> None:
-        self.make()
+        self._process, self._left = 0, threading.BoundedSemaphore()
 
-    def make(self) -> None:
-        """Make it anew: in a forked process nobody has taken any."""
-        self.left = threading.BoundedSemaphore(max(1, (os.cpu_count() or 2) - 1))
+    @property
+    def left(self) -> threading.BoundedSemaphore:
+        """Where a process takes its place; of a forked process its own, in which nobody has one."""
+        if self._process != os.getpid():
+            self._process, self._left = os.getpid(), threading.BoundedSemaphore(max(1, (os.cpu_count() or 2) - 1))
+        return self._left
 
 
 _room: Final = _Room()
-after_fork(_room.make)
 
 
 class FitProcesses:
