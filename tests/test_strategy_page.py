@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from strategy_loops import (
     bollinger,
+    carry,
     chandelier,
     dual_momentum,
     ema_cross,
@@ -130,6 +131,11 @@ LOOPS: dict[int, Callable[[dict[str, Any]], Told]] = {
     ),
     8: lambda page: grid.loop(minutes(), terms("2024-01-01", "2024-01-15")),
     9: lambda page: safety_orders.loop(minutes(), terms("2024-01-01", "2024-02-01")),
+    10: lambda page: carry.loop(
+        hours(),
+        [(t, rate) for t, _, rate in published(page["funding"].rename(columns={"rate": "score"}))],
+        terms("2024-01-08", "2024-06-01", 100_000, taker=0.05, slippage=0.02),
+    ),
     11: lambda page: volatility_target.loop(hours(), terms(*HALF_A_YEAR)),
     12: lambda page: forest.loop(
         hours(), lambda: page["Forest"](50), terms("2024-02-05", "2024-05-05", taker=0.05, slippage=0.02)
@@ -142,6 +148,10 @@ LOOPS: dict[int, Callable[[dict[str, Any]], Told]] = {
     16: lambda page: chandelier.loop(hours(), terms("2024-01-01", "2025-01-01")),
 }
 """The plain loop of each section, over the bars that its cell had."""
+
+
+def test_there_are_sixteen_each_with_a_loop() -> None:
+    assert list(SECTIONS) == list(WANTED) == list(LOOPS) == list(range(1, 17))
 
 
 @pytest.mark.parametrize("number", SECTIONS)

@@ -9,7 +9,8 @@ import math
 from collections.abc import Sequence
 from statistics import fmean, pstdev
 
-from .market import DAY, Bar, Fill, Terms, Told
+from .legs import Legs
+from .market import DAY, Bar, Terms, Told
 
 DAYS, TOLERANCE = 60, 5.0
 
@@ -23,42 +24,24 @@ def spread_of(one: Sequence[Bar], other: Sequence[Bar]) -> tuple[float, float]:
     return slope, (spread[-1] - fmean(spread)) / pstdev(spread)
 
 
-def loop(one: Sequence[Bar], other: Sequence[Bar], terms: Terms) -> Told:  # noqa: C901 -- one loop, from top to bottom
+def loop(one: Sequence[Bar], other: Sequence[Bar], terms: Terms) -> Told:
     """Fills and money; both shares have bars of the same days, from sixty before the start on."""
-    cash, held, fills = terms.capital, [0.0, 0.0], list[Fill]()
-
-    def fill(leg: int, units: float, bar: Bar) -> None:
-        nonlocal cash
-        paid = bar.open * (1 + (1 if units > 0 else -1) * terms.slippage / 100)
-        cash -= units * paid + abs(units) * paid * terms.taker / 100
-        held[leg] += units
-        fills.append(Fill(bar.t, units, bar.open))
-
+    legs = Legs(2, terms, TOLERANCE)
     for i, now in enumerate(zip(one, other, strict=True)):
         if now[0].t >= terms.end:
             break
         if i < DAYS or one[i - 1].t + DAY < terms.start:  # it is asked when a day has closed
             continue
         slope, z = spread_of(one[i - DAYS : i], other[i - DAYS : i])
-        last = one[i - 1].close, other[i - 1].close
-        worth = cash + sum(units * price for units, price in zip(held, last, strict=True))
-        if 0.5 <= abs(z) <= 2:
+        if abs(z) > 2:
+            side = math.copysign(1, z)
+            weights = [-0.5 * side, 0.5 * slope * side]
+        elif abs(z) < 0.5:
+            weights = [0.0, 0.0]
+        else:
             continue
-        side = math.copysign(1, z)
-        weights = (-0.5 * side, 0.5 * slope * side) if abs(z) > 2 else (0.0, 0.0)
-        orders = []
-        for leg, weight in enumerate(weights):
-            share = held[leg] * last[leg] / worth
-            paid = now[leg].open * (1 + math.copysign(1, weight) * terms.slippage / 100)
-            if weight * held[leg] < 0 or (held[leg] and not weight):
-                orders.append((leg, -held[leg]))
-            if weight and weight * held[leg] <= 0:
-                orders.append((leg, weight * worth / paid))
-            elif weight and abs(weight - share) * 100 > TOLERANCE:
-                orders.append((leg, (weight - share) * worth / last[leg]))
-        for leg, units in orders:
-            fill(leg, units, now[leg])
-    for leg, bars in enumerate((one, other)):
-        if held[leg]:  # the data end before the frame does: at the last close
-            fill(leg, -held[leg], bars[-1]._replace(open=bars[-1].close))
-    return Told(fills, cash)
+        legs.hold(weights, [one[i - 1].close, other[i - 1].close], now)
+    for leg, last in enumerate((one[-1], other[-1])):
+        if legs.held[leg]:  # the data end before the frame does: at the last close
+            legs.fill(leg, -legs.held[leg], last.t, last.close)
+    return Told(legs.fills, legs.cash)
