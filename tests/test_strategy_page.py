@@ -157,6 +157,7 @@ def test_there_are_sixteen_each_with_a_loop() -> None:
 @pytest.mark.parametrize("number", SECTIONS)
 def test_a_cell_is_as_short_as_was_wanted(number: int) -> None:
     lines = [line for line in cell(number).splitlines() if line.strip() and not re.match(r"(import|from) ", line)]
+    assert re.search(rf"^\| {number} \| \[.*\]\(#{number}-.*\) \| {len(lines)} \| .* \|$", PAGE, re.MULTILINE)
     assert len(lines) <= WANTED[number]
     assert max(map(len, lines)) <= 120
 
@@ -175,6 +176,7 @@ def test_other_pages_point_at_sections_that_are_there() -> None:
     }
     pages = [path.read_text(encoding="utf-8") for path in DOCS.glob("*.md")]
     pointed = {anchor for page in pages for anchor in re.findall(r"\]\(strategies\.md#([^)]+)\)", page)}
+    pointed |= set(re.findall(r"\]\(#([^)]+)\)", PAGE))
     assert len(pointed) > 10
     assert pointed <= anchors
 
