@@ -126,7 +126,9 @@ def add_strategy(
         ``trailing_percent`` with ``trailing_after``, and ``breakeven_after`` (percent, as in ``bknb.Trailing`` and
         ``bknb.Breakeven`` with its costs; NaN: none); ``target_1`` to ``target_3`` with ``share_1`` to ``share_3``, a
         ladder in place of ``price_take_profit``; ``stop_percent``, ``target_percent`` and ``size``, as in
-        ``bknb.Signal`` (NaN: none); ``exit_long`` and ``exit_short`` (True: a position of that side that
+        ``bknb.Signal`` (NaN: none); ``price_open_long`` with ``price_open_short``, which compete, and their levels
+        ``price_stop_loss_long``, ``price_take_profit_long`` and so on; ``open_1`` to ``open_3`` with ``open_share_1``
+        to ``open_share_3``, an entry ladder; ``exit_long`` and ``exit_short`` (True: a position of that side that
         was open before the row's candle closed is closed at the market, reason ``strategy``). What else ``manage`` can
         do has no column. With ``tolerance`` the column is ``weight`` alone: what a ``get_weight`` would answer when the
         row's candle has closed, NaN for ``None``.

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 INVALID: Final = 2
 """The code of a position that is none of 1, 0, -1 and NaN."""
+LONG_LEAVES, SHORT_LEAVES, TWO_TARGETS, TWO_ENTRIES, OF_ONE_SIDE = range(INVALID + 1, INVALID + 6)
+"""Codes of positions in rows that contradict themselves."""
+EITHER_SIDE: Final = INVALID + 6
+"""The code of a position that is a long or a short, whichever fills first."""
 _FEWEST: Final = 19_000_101  # the smallest number that is a written date, such as 20240131
 _SECONDS: Final = 100_000_000  # the smallest that is a time since 1970: 1973 in seconds
 _PER_MS: Final = {"ms": 1, "us": 1_000, "ns": 1_000_000}

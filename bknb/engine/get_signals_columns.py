@@ -5,15 +5,30 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
 from ..domain.signal_events import Reason
 from ..domain.tick_grid import NEARLY, round_down, round_up, tick_ratio
 from ..errors import UsageError
-from .column_values import INVALID, check_index, constant, flags, no_flags, numbers, positions
+from .column_values import (
+    EITHER_SIDE,
+    INVALID,
+    LONG_LEAVES,
+    OF_ONE_SIDE,
+    SHORT_LEAVES,
+    TWO_ENTRIES,
+    TWO_TARGETS,
+    check_index,
+    constant,
+    flags,
+    no_flags,
+    numbers,
+    positions,
+)
 from .get_signals_deadline_columns import TIMED_COLUMNS, RowDeadlines, read_deadlines
+from .get_signals_entry_columns import ENTRY_COLUMNS, RowEntries, read_entries, with_entries
 from .get_signals_exit_columns import EXIT_COLUMNS, RowExits, read_exits, refused_column, sorted_ladders
 from .get_signals_percent_columns import PERCENT_COLUMNS, RowPercents, read_percents
 
@@ -22,24 +37,32 @@ if TYPE_CHECKING:
 
 _WEIGHT: Final = "weight"
 _REQUIRED: Final = ("position", "price_take_profit", "price_stop_loss", "minute_estimated_time")
-_COLUMNS: Final = (*_REQUIRED, "price_open", "stop_entry", *PERCENT_COLUMNS, *TIMED_COLUMNS)
+_COLUMNS: Final = (*_REQUIRED, "price_open", "stop_entry", *PERCENT_COLUMNS, *TIMED_COLUMNS, *ENTRY_COLUMNS)
 _KNOWN: Final = frozenset((*_COLUMNS, *EXIT_COLUMNS))
 _SHAPE: Final = "get_signals returns a DataFrame or a mapping of arrays, one row per candle"
 _STOP_ENTRY: Final = "True: price_open is the price at which the market has to come first; False: it is a limit"
-_LONG_LEAVES, _SHORT_LEAVES, _TWO_TARGETS = range(INVALID + 1, INVALID + 4)  # rows that contradict themselves
 _SIDES: Final = {1: "long", -1: "short"}
 _NO_SIGNAL: Final = {
     INVALID: "position in a row of get_signals must be 1 (long), -1 (short) or 0 (nothing), got another number; make "
     "it one of these",
-    _LONG_LEAVES: "a row of get_signals opens a long or closes one, got position=1 with exit_long=True; set exit_long "
+    LONG_LEAVES: "a row of get_signals opens a long or closes one, got position=1 with exit_long=True; set exit_long "
     "to False where position is 1",
-    _SHORT_LEAVES: "a row of get_signals opens a short or closes one, got position=-1 with exit_short=True; set "
+    SHORT_LEAVES: "a row of get_signals opens a short or closes one, got position=-1 with exit_short=True; set "
     "exit_short to False where position is -1",
-    _TWO_TARGETS: "a row of get_signals has one target or a ladder, got price_take_profit with target_1; set "
+    TWO_TARGETS: "a row of get_signals has one target or a ladder, got price_take_profit with target_1; set "
     "price_take_profit to NaN where target_1 is a price, or leave that column out",
+    TWO_ENTRIES: "a row of get_signals has one entry: position with price_open or the ladder of open_1, or "
+    "price_open_long and price_open_short, which compete; set the others to 0 and NaN",
+    OF_ONE_SIDE: "a row of get_signals with price_open_long and price_open_short has levels for each side, got "
+    "price_take_profit, price_stop_loss or target_1; set price_stop_loss_long and so on, or stop_percent and "
+    "target_percent",
 }
 _WITHOUT_INDEX: Final = (np.ndarray, int, float)  # types of columns that are taken by place alone
 _EXACT: Final = 2**53  # whole numbers up to here are floats
+
+
+RowAnswer: TypeAlias = dict[str, Any] | list[dict[str, Any]] | Reason | float | None
+"""A row as ``get_signal`` would have answered it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +72,8 @@ class SignalRows:
     Attributes
     ----------
     position : ndarray of int8, shape (n,)
-        1 long, -1 short, 0 nothing; anything else is no signal but a rejected one: 2 for what is none of these, higher
-        numbers for a row that contradicts itself.
+        1 long, -1 short, 0 nothing, ``EITHER_SIDE`` both, which compete; anything else is no signal but a rejected
+        one: 2 for what is none of these, higher numbers for a row that contradicts itself.
     price_take_profit, price_stop_loss : ndarray of float64, shape (n,)
         Exit levels, in quote currency; NaN: none.
     minutes : ndarray of float64, shape (n,)
@@ -65,6 +88,8 @@ class SignalRows:
         The deadlines of ``until`` and ``bars``; ``None`` where there is no such column.
     percents
         Levels in percent, and sizes; ``None`` where there is no such column.
+    entries
+        Entries beside one; ``None`` where there is no such column.
     weight : ndarray of float64, shape (n,), or None
         What is to be held, as a part of the equity, in place of all others; NaN leaves what there is. ``None``: rows
         are signals.
@@ -80,11 +105,17 @@ class SignalRows:
     timed: RowDeadlines | None = None
     weight: NDArray[np.float64] | None = None
     percents: RowPercents | None = None
+    entries: RowEntries | None = None
 
     def __len__(self) -> int:
         return len(self.position)
 
-    def answer(self, row: int) -> dict[str, Any] | Reason | float | None:
+    @property
+    def by_events(self) -> bool:
+        """Whether rows have columns that the compiled loops do not know."""
+        return self.percents is not None or self.entries is not None
+
+    def answer(self, row: int) -> RowAnswer:
         """One row as ``get_signal`` would have answered it; ``None`` where it wants nothing.
 
         A row that is no signal answers with the reason, and what else it holds. A weight is a number.
@@ -94,10 +125,10 @@ class SignalRows:
         code = int(self.position[row])
         if code == 0:
             return None
-        if code not in _SIDES:
+        if code not in _SIDES and code != EITHER_SIDE:
             return Reason("position", f"{_NO_SIGNAL[code]}; the row has {self._columns(row)}")
         answer: dict[str, Any] = {
-            "position": _SIDES[code],
+            "position": _SIDES.get(code),
             "price_take_profit": _number(self.price_take_profit[row]),
             "price_stop_loss": _number(self.price_stop_loss[row]),
             "minute_estimated_time": _number(self.minutes[row]),
@@ -108,11 +139,15 @@ class SignalRows:
             answer |= self.timed.declared(row)
         if self.percents is not None:
             answer |= self.percents.declared(row)
-        if self.exits is None:
+        if self.exits is not None:
+            if ladder := self.exits.ladder(row):
+                answer["price_take_profit"] = ladder
+            answer |= self.exits.declared(row)
+        if self.entries is None:
             return answer
-        if ladder := self.exits.ladder(row):
-            answer["price_take_profit"] = ladder
-        return answer | self.exits.declared(row)
+        if parts := self.entries.ladder(row):
+            answer["price_open"] = parts
+        return self.entries.competing(row, answer) if code == EITHER_SIDE else answer
 
     def _columns(self, row: int) -> str:
         """What a row holds besides its position, by column; what is missing is left out."""
@@ -149,6 +184,8 @@ class SignalRows:
             columns |= self.timed.columns()
         if self.percents is not None:
             columns |= self.percents.columns()
+        if self.entries is not None:
+            columns |= self.entries.by_column
         return columns if self.exits is None else columns | self.exits.columns()
 
     def on_grid(self, tick: float | None) -> SignalRows:
@@ -237,7 +274,11 @@ def read_rows(
     present = [str(column) for column in (table.columns if is_frame else table)]
     if weights or _WEIGHT in present:
         return _weights_of(table, present, count, name, times=times, weights=weights)
-    instead = {"price_take_profit": ("target_1", "target_percent"), "price_stop_loss": ("stop_percent",)}
+    instead = {
+        "position": ("price_open_long",),
+        "price_take_profit": ("target_1", "target_percent", "price_take_profit_long", "price_open_long"),
+        "price_stop_loss": ("stop_percent", "price_open_long"),
+    }
     missing = [
         column
         for column in _REQUIRED
@@ -248,7 +289,7 @@ def read_rows(
             f"strategy {name!r}: get_signals must return the columns {', '.join(_REQUIRED)}, with NaN where there is "
             f"no target, no stop or no deadline\n"
             f"missing: {', '.join(missing)}; got: {', '.join(present) or 'none'}; optional: price_open, "
-            f"stop_entry, {', '.join((*PERCENT_COLUMNS, *TIMED_COLUMNS, *EXIT_COLUMNS))}"
+            f"stop_entry, {', '.join((*PERCENT_COLUMNS, *TIMED_COLUMNS, *EXIT_COLUMNS, *ENTRY_COLUMNS))}"
             + ("\nside is called position here" if "side" in present else "")
         )
     if len(present) > len(_REQUIRED) and (why := refused_column(tuple(present), _KNOWN)) is not None:
@@ -259,13 +300,17 @@ def read_rows(
         column: numbers(table[column], count, column, name) if column in present else constant(math.nan, count)
         for column in (*_REQUIRED[1:], "price_open")
     }
-    position = positions(table["position"], count, name)
+    position = positions(table["position"], count, name) if "position" in present else no_flags(count).view(np.int8)
     exits = read_exits(table, present, count, name)
     if exits is not None:
         rows = np.flatnonzero(position)
         if "target_1" in present:
             exits = sorted_ladders(exits, position, rows)
         position = _contradicted(position, exits, columns["price_take_profit"], rows)
+    entries = read_entries(table, present, count, name)
+    if entries is not None:
+        position, levels = with_entries(position, entries, columns, exits)
+        columns |= levels
     given = "stop_entry" in present
     return SignalRows(
         position=position,
@@ -279,6 +324,7 @@ def read_rows(
         exits=exits,
         timed=read_deadlines(table, present, count, name),
         percents=read_percents(table, present, count, name),
+        entries=entries,
     )
 
 
@@ -339,8 +385,8 @@ def _contradicted(
     leaving_long, leaving_short = exits.leave_long[rows] & (wanted == 1), exits.leave_short[rows] & (wanted == -1)
     if not (both.any() or leaving_long.any() or leaving_short.any()):
         return position
-    wanted[both & (wanted != INVALID)] = _TWO_TARGETS
-    wanted[leaving_long], wanted[leaving_short] = _LONG_LEAVES, _SHORT_LEAVES
+    wanted[both & (wanted != INVALID)] = TWO_TARGETS
+    wanted[leaving_long], wanted[leaving_short] = LONG_LEAVES, SHORT_LEAVES
     codes = position.copy()
     codes[rows] = wanted
     return codes

@@ -29,6 +29,8 @@ EXIT_COLUMNS: Final = (*_LEAVE, *_NUMBERS, *(column for pair in _LADDER for colu
 """The names of all columns of this module."""
 
 _NEAR: Final = dict.fromkeys((*_LEAVE, *_NUMBERS), 0.8) | {name: 0.9 for pair in _LADDER for name in pair}
+_LEVELS_OF_SIDES: Final = ("price_open", "price_stop_loss", "price_take_profit")
+_OF_SIDES: Final = {f"{level}_{side}": 0.9 for level in _LEVELS_OF_SIDES for side in ("long", "short")}
 _BY_MANAGE: Final = frozenset(
     ("add", "add_long", "add_short", "add_share", "add_price", "reduce", "reduce_long", "reduce_short", "reduce_share",
      "move", "move_stop", "move_target", "cancel", "reverse", "loosen", "only_better")
@@ -120,12 +122,17 @@ def refused_column(present: tuple[str, ...], known: frozenset[str]) -> str | Non
                 f"get_signals returned a column {column!r}; columns have {_BY_SIGNAL[column]}\n"
                 f"rename it, also where it is an indicator; all columns of exits: {', '.join(EXIT_COLUMNS)}"
             )
+        if "open_1" in present and re.fullmatch(r"open_(share_)?\d+", column):
+            return (
+                f"get_signals returned a column {column!r}; an entry ladder has the parts open_1 to open_{LEVELS}, "
+                f"with open_share_1 to open_share_{LEVELS}\nlonger ones can be returned by get_signal"
+            )
         if re.fullmatch(r"(target|share)_\d+", column):
             return (
                 f"get_signals returned a column {column!r}; a ladder has the levels target_1 to target_{LEVELS}, with "
                 f"share_1 to share_{LEVELS}\nlonger ladders can be returned by get_signal"
             )
-    for name, cutoff in ({"price_open": 0.8, "stop_entry": 0.8} | _NEAR).items():
+    for name, cutoff in (_OF_SIDES | {"price_open": 0.8, "stop_entry": 0.8} | _NEAR).items():
         near = [] if name in present else get_close_matches(name, others, n=1, cutoff=cutoff)
         if near:
             return f"get_signals returned a column {near[0]!r}; did you mean {name!r}?"

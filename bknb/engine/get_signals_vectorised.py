@@ -28,13 +28,12 @@ from .call_by_name import Manage, managing_by_name, named
 
 if TYPE_CHECKING:
     from ..domain.position_seen_by_manage import HeldPosition
-    from ..domain.signal_events import Reason
     from ..market.candles import Candles
     from ..market.newest_series_rows import ReadSeries
     from ..market.strategy_context import Context
     from ..market.window import Window
     from .get_signals_candles import RowCandles
-    from .get_signals_columns import SignalRows
+    from .get_signals_columns import RowAnswer, SignalRows
     from .plan import Plan
     from .registry import Strategy
 
@@ -134,7 +133,7 @@ class Windowed:
         self.leaves: bool | None = None
         self.ask_manage = _leaving(self._leaves, manage, params)
 
-    def get_signal(self, ctx: Context) -> dict[str, Any] | Reason | float | None:
+    def get_signal(self, ctx: Context) -> RowAnswer:
         """The last row as a signal, or as a weight."""
         return self._rows(ctx, _newest(ctx, self._interval, self._lookback)).answer(-1)
 
@@ -233,7 +232,7 @@ class LookedUp:
         self._closed, self._closes = candles.closed, candles.closes
         self._active = rows.position != 0 if rows.weight is None else rows.acts
 
-    def __call__(self, ctx: Context) -> dict[str, Any] | Reason | float | None:
+    def __call__(self, ctx: Context) -> RowAnswer:
         """The row of the newest candle that has closed at the moment of the question."""
         row = self._row(ctx)
         return self._rows.answer(row) if self._active[row] else None

@@ -56,7 +56,8 @@ def row_answer(rows: Rows, at: int) -> Answer:
         return leaves or NOTHING
     numbers = {name: float(column[at]) for name, column in rows.numbers().items()}
     values = [None if number != number else number for number in numbers.values()]
-    return (_NAMES.get(side, "neither long nor short"), *values, *leaves)
+    either = all(each in numbers and numbers[each] == numbers[each] for each in ("price_open_long", "price_open_short"))
+    return (_NAMES.get(side, "long or short" if either else "neither long nor short"), *values, *leaves)
 
 
 def differing(one: Rows, other: Rows, count: int, *, tolerance: float = SAME) -> NDArray[np.int64]:

@@ -132,7 +132,7 @@ class Evaluator:
             if self._compiled:
                 given = signal_rows(self.plan.strategy, self.prepared.candles, params, asked=self._asked)
                 rows = given.on_grid(self.plan.settings.price_tick)
-            if rows is not None and rows.percents is not None:  # the compiled loops know neither
+            if rows is not None and rows.by_events:  # what the compiled loops do not know
                 if self.plan.exchange.source is None:
                     raise UsageError(_NO_SOURCE)
                 rows = None

@@ -45,6 +45,12 @@ PERCENTS_BY_EVENTS: Final = (
 )
 """Where rows are percent of what is paid."""
 
+ENTRIES_BY_EVENTS: Final = (
+    "the entries of these rows, price_open_long and price_open_short or a ladder from open_1 on, go through the event "
+    "engine, which takes some hundred times as long as the compiled loop; that knows price_open"
+)
+"""Where rows have entries beside one."""
+
 _MOST: Final = 16  # different deadlines of one combination; more would need much memory
 _KEPT: Final = 64  # columns, of all combinations
 _LONGEST_BARS: Final = 10**9
@@ -257,6 +263,8 @@ def _stepwise(times: NDArray[np.int64], moments: Callable[[int], tuple[int, ...]
 
 def why_by_events(rows: SignalRows, plan: Plan, market: Market) -> str:
     """Why rows go through the event engine, as a warning; empty: the compiled loop knows them."""
+    if rows.entries is not None:
+        return ENTRIES_BY_EVENTS
     if rows.percents is not None:
         return PERCENTS_BY_EVENTS
     return ROWS_BY_EVENTS if rows.timed is not None and RowLifetimes(plan, market).of(rows) is None else ""

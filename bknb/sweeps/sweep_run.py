@@ -219,7 +219,7 @@ class SweepRun:
         try:
             asked, first = asked_of(plan, prepared.candle_closes), prepared.known_at(plan.frame.start)
             rows = signal_rows(strategy, prepared.candles, asked=asked)
-            self._with_source = rows.timed is not None or rows.percents is not None
+            self._with_source = rows.timed is not None or rows.by_events
             self._declares = rows.exits is not None or rows.timed is not None
             by_events = why_by_events(rows, plan, prepared.market)
             warning = unsteady_rows(strategy, rows, prepared.candles, first, asked=asked)
