@@ -113,6 +113,36 @@ def test_a_fit_is_shared_by_runs_over_the_same_candles_only(capsys: pytest.Captu
     assert set(answers("2024-01-16", "2024-01-30").values()).isdisjoint(first.values())
 
 
+def worth(ctx: Any) -> float:
+    """A fit that has its costs from the settings."""
+    made = bknb.outcomes(ctx.candles("4h", 40), position="long", target_percent=1, stop_percent=1, bars=6)
+    return float(np.nanmean(made))
+
+
+def test_a_fit_is_of_the_settings_it_may_read() -> None:
+    bknb.model("m", every="mon")(worth)
+    usual = answers("2024-01-16", "2024-01-30")
+    bknb.set_config(percent_fee=0.3)
+    dearer = answers("2024-01-16", "2024-01-30")
+    assert all(dearer[when] < usual[when] - 0.3 for when in usual)
+    bknb.set_config(percent_fee=0.1)
+    assert answers("2024-01-16", "2024-01-30") == usual
+
+
+def test_a_model_that_is_registered_anew_is_for_later_runs() -> None:
+    said: list[Any] = []
+
+    def get_signal(ctx: Any) -> None:
+        said.append(ctx.model("m"))
+        bknb.model("m", every="tue")(lambda ctx: "another")
+
+    bknb.model("m", every="mon")(lambda ctx: "the first")
+    run(get_signal, "2024-01-16", "2024-01-30")
+    assert set(said) == {"the first"}
+    run(get_signal, "2024-01-16", "2024-01-17")
+    assert said[-1] == "another"
+
+
 def test_numbers_a_strategy_draws_go_on_where_they_were() -> None:
     bknb.model("m", every="mon")(noisy)
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from test_models import noisy, source, table_of_walk
+from test_models import noisy, source, table_of_walk, worth
 
 import bknb
 from bknb.market.fitted_models import forget_fits
+from bknb.testing.clocks import SimulatedClock
 
 
 def trades(ctx: Any) -> Any:
@@ -41,6 +42,34 @@ def test_the_result_is_the_same_on_one_worker_on_two_and_here() -> None:
     for other in elsewhere:
         assert not other.warnings
         assert content(other) == content(here)
+
+
+@pytest.mark.slow
+def test_workers_and_processes_have_the_settings_that_fits_read() -> None:
+    bknb.model("m", every="month 10")(worth)
+    bknb.set_config(percent_fee=0.3)
+    said: list[float] = []
+
+    def get_signal(ctx: Any, least: float = 0.0) -> Any:
+        said.append(ctx.model("m"))
+        return bknb.Signal(position="long", bars=5) if said[-1] > least else None
+
+    frame = ("2024-01-16", "2024-01-18")
+    here, elsewhere = run(get_signal, frame=frame), run(get_signal, frame=frame, executor=1)
+    assert content(here) == content(elsewhere)
+    strategy = bknb.add_strategy("asks", interval="4h", get_signal=get_signal)
+    forget_fits()
+    task = bknb.Live.background(
+        "BTCUSDT", strategy=strategy, exchange=source(), clock=SimulatedClock(1_705_363_200_000),
+        until="2024-01-16 08:00", store=bknb.stores.memory(),
+    )  # fmt: skip
+    assert task.result(timeout=60).models["fingerprint"].tolist() == here.models["fingerprint"].tolist()
+    assert len(set(said)) == 1
+    swept = bknb.sweep(
+        strategy, params={"least": [said[0] - 0.01, said[0] + 0.01]}, symbol="BTCUSDT", exchange=source(), frame=frame,
+        executor=1,
+    )  # fmt: skip
+    assert [count > 0 for count in swept.table.sort_values("least")["n"]] == [True, False]
 
 
 @pytest.mark.slow

@@ -44,10 +44,15 @@ class FitsBeside:
         Makes a fit, and returns once it is there.
     wait_seconds
         How long after a fit has begun a question may wait for it.
+
+    Attributes
+    ----------
+    models : mapping of str to Model
+        As they were when the run began.
     """
 
     def __init__(self, models: Mapping[str, Model], *, make: MakeFit = make_fit, wait_seconds: float = 60.0) -> None:
-        self._models, self._make, self._wait_seconds = models, make, wait_seconds
+        self.models, self._make, self._wait_seconds = models, make, wait_seconds
         self._lock = threading.Lock()
         self._jobs: dict[Key, _Job] = {}
         self._ended = False
@@ -57,7 +62,7 @@ class FitsBeside:
 
         After a restart the latter are made again.
         """
-        for model in self._models.values():
+        for model in self.models.values():
             for when in (context.when_ms - model.delay_ms, context.when_ms):
                 moment = moment_of(model, when, context)
                 self._job(model, code_in_run(model, context), moment, context)

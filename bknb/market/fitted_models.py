@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from ..errors import UsageError
 from ..process import at_reset
 from .fit_context import digest_of
-from .model_fit import FailedFit, Fit, Model, make_fit, symbols_of
+from .model_fit import FailedFit, Fit, Model, hash_of, make_fit, settings_apart, symbols_of
 from .newest_moment import newest_moment
 from .strategy_context import Context, reads_of
 
@@ -53,10 +53,14 @@ def keep(kept: KeptFits, key: tuple[str, tuple[str, ...], int], fit: Fit) -> Non
 
 
 def code_in_run(model: Model, context: Context) -> str:
-    """A digest of the code of a model, as it was when a run asked for it first: a fit may change what it reads."""
+    """A digest of the code of a model, as it was when a run asked for it first: a fit may change what it reads.
+
+    It is of settings, too, that are not the default: ``bknb.outcomes`` has its costs from them.
+    """
     *_, sources = reads_of(context)
     if model.name not in sources.model_codes:
-        sources.model_codes[model.name] = model.code()
+        code, apart = model.code(), settings_apart()
+        sources.model_codes[model.name] = hash_of(code, sorted(apart.items())) if apart else code
     return sources.model_codes[model.name]
 
 
@@ -113,6 +117,7 @@ class RunModels:
         self._in_use: dict[tuple[str, str], tuple[int, int, Any]] = {}  # the newest: from and until when, what
         self._made: dict[tuple[str, tuple[str, ...], int], Fit | FailedFit] = {}
         self._used: set[tuple[str, str, int]] = set()  # fits that were told
+        self._models: dict[str, Model] = {}  # as they were when they were asked for first
 
     def newest(self, name: str, context: Context) -> Any:
         """What ``fit`` returned for the newest moment of a model that is ``delay`` or longer ago, for this symbol.
@@ -134,7 +139,7 @@ class RunModels:
         known = self._in_use.get((name, symbol))
         if known is not None and known[0] <= when < known[1]:
             return known[2]
-        model = self._find(name)
+        model = self._model(name)
         moment = moment_of(model, when - model.delay_ms, context)
         made = self._fit(model, moment, context)
         if isinstance(made, FailedFit):
@@ -147,6 +152,14 @@ class RunModels:
         if following is not None:
             self._in_use[name, symbol] = (moment + model.delay_ms, following + model.delay_ms, made.value)
         return made.value
+
+    def _model(self, name: str) -> Model:
+        """The model of a name; one that is registered anew while a run goes on is for later runs."""
+        if name not in self._models:
+            beside = self._sources.fits_beside
+            begun = None if beside is None else beside.models.get(name)
+            self._models[name] = self._find(name) if begun is None else begun
+        return self._models[name]
 
     def _fit(self, model: Model, moment: int, context: Context) -> Fit | FailedFit:
         """What a fit returned, or how it failed; it is called once."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 import msgspec
 import numpy as np
 
+from ..config import Settings, get_config, set_config
 from ..domain.formatting import utc_text
 from ..domain.text import error_text
 from ..errors import NotEnoughData, StrategyError, UsageError
@@ -129,6 +130,17 @@ def fit_anew(model: Model, context: Context) -> Any:
     """What a fit returns at the moment of a context, whatever was fitted before; raises what it raises."""
     asked = fit_context(context, context.when_ms, symbols_of(model, context))
     return _called(model, asked, _seed_of(model.code(), asked))
+
+
+def settings_apart() -> dict[str, Any]:
+    """The settings (``bknb.get_config()``) that change results and are not the default: fits may read them."""
+    usual = Settings().decisive()
+    return {name: value for name, value in get_config().decisive().items() if value != usual.get(name)}
+
+
+def have_settings(apart: dict[str, Any]) -> None:
+    """Have the settings of another process, as it says with ``settings_apart``."""
+    set_config(**(Settings().decisive() | apart))
 
 
 def hash_of(*parts: object) -> str:

@@ -146,8 +146,9 @@ def packed(plan: Plan, *, keep_ends: bool, with_source: bool) -> bytes:
     return pickled(content, [plan.strategy], purpose="a sweep")
 
 
-PackedPlan: TypeAlias = tuple[str, dict[str, Any], Any, Any, dict[str, Any]]
-"""A plan without what cannot be pickled: name and definition of its strategy, the rest, its risk profile, models."""
+PackedPlan: TypeAlias = tuple[str, dict[str, Any], Any, Any, dict[str, Any], dict[str, Any]]
+"""A plan without what cannot be pickled: name and definition of its strategy, the rest, its risk profile, models, and
+the settings that these may read."""
 
 
 def packed_plan(plan: Plan, *, with_source: bool) -> PackedPlan:
@@ -157,17 +158,35 @@ def packed_plan(plan: Plan, *, with_source: bool) -> PackedPlan:
     risk = None if strategy.risk is None else registry.risks.get(strategy.risk)
     series = dict(registry.series.items) or None if plan.series is None else plan.series
     bare = replace(plan, series=series, strategy=None, exchange=Exchange(plan.exchange.name, source))  # type: ignore[arg-type]  # put back by unpacked_plan
-    return strategy.name, {**definition(strategy), "callbacks": None}, bare, risk, models_of(strategy)
+    models = models_of(strategy)
+    settings = settings_of_fits() if models else {}
+    return strategy.name, {**definition(strategy), "callbacks": None}, bare, risk, models, settings
 
 
 def unpacked_plan(content: PackedPlan) -> Plan:
     """Return the plan that ``packed_plan`` packed; its risk profile is registered where there is none of its name."""
-    name, made, bare, risk, models = content
+    name, made, bare, risk, models, settings = content
     plan: Plan = bare
-    registry.models.items.update(models)
+    if models:
+        registry.models.items.update(models)
+        have_settings_of_fits(settings)
     if risk is not None:
         registry.risks.items.setdefault(risk.name, risk)
     return replace(plan, strategy=make_strategy(name, **made))
+
+
+def settings_of_fits() -> dict[str, Any]:
+    """The settings that models may read and that are not the default."""
+    from ..market.model_fit import settings_apart  # few strategies have models
+
+    return settings_apart()
+
+
+def have_settings_of_fits(apart: dict[str, Any]) -> None:
+    """Have the settings of the process that fits are made for."""
+    from ..market.model_fit import have_settings  # few strategies have models
+
+    have_settings(apart)
 
 
 def pickled(content: object, strategies: Sequence[Strategy], *, purpose: str) -> bytes:

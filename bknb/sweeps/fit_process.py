@@ -18,7 +18,7 @@ from functools import partial
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from ..errors import StrategyError
-from ..market.model_fit import FailedFit, Fit, Model, make_fit, symbols_of
+from ..market.model_fit import FailedFit, Fit, Model, have_settings, make_fit, settings_apart, symbols_of
 from ..market.strategy_context import Context, RunSources, reads_of
 from ..provenance.source_code_and_hash import own_modules
 from .pickled_code import from_bytes, to_bytes
@@ -107,7 +107,8 @@ class FitProcesses:
         newest, average, sources = reads_of(context)
         window = sources.window
         facts = {name: getattr(window, name) for name in _FACTS}
-        about = (context.symbol, context.mode, symbols_of(model, context), sources.interval_ms, sources.zone, facts)
+        of_run = (sources.interval_ms, sources.zone, facts, settings_apart())
+        about = (context.symbol, context.mode, symbols_of(model, context), *of_run)
         read: dict[str, Callable[..., Any]] = {"newest": newest, "average": average}
         if sources.published is not None:
             read["published"] = sources.published
@@ -205,8 +206,10 @@ def serve() -> None:
             raise found
         return found
 
-    content, code, moment, symbol, mode, symbols, interval_ms, zone, facts = pickle.load(given)  # noqa: S301 -- as above
+    content, code, moment, *about = pickle.load(given)  # noqa: S301 -- as above
+    symbol, mode, symbols, interval_ms, zone, facts, settings = about
     try:
+        have_settings(settings)
         model: Model = from_bytes(content)
         window: Window = _WindowElsewhere(asked, facts)  # type: ignore[assignment]  # stands for it
         sources = RunSources(window, partial(asked, "published"), interval_ms, zone)
