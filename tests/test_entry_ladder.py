@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from managed import Row, mirrored_line, play
 from minute_clock import MinuteClock
@@ -15,6 +16,7 @@ from test_moved_orders import AVERAGE_END, ID
 import bknb
 from bknb import Add, Cancel, Move
 from bknb.brokers.paper_broker import PaperBroker
+from bknb.domain.signal_validation import read_answer
 from bknb.stores.memory_store import MemoryStore
 from bknb.testing.clocks import SimulatedClock
 
@@ -330,3 +332,22 @@ def test_a_moment_of_a_run_knows_the_parts_that_filled_and_those_that_wait() -> 
     assert position.size == 1.5
     assert [(each.id[-2:], each.price_open) for each in position.waiting] == [("#2", 94.0)]
     assert position.price_stop_loss == pytest.approx((98 + 0.5 * 96) / 1.5 * 0.95)
+
+
+def test_luck_refuses_positions_that_are_entered_in_parts() -> None:
+    result = run(bknb.Signal(side="long", price_open=PARTS, price_stop_loss=90.0, price_take_profit=120.0), None)
+    with pytest.raises(bknb.UsageError, match="are entered in parts, by an entry ladder in price_open"):
+        bknb.luck(result, n=5)
+
+
+def test_an_array_of_pairs_is_a_ladder_and_what_is_none_is_told_that_there_are_ladders() -> None:
+    array = np.array([[99.0, 0.5], [98.0, 0.5]])
+    assert read_answer(bknb.Signal(side="long", price_open=array)).price_open == ((99.0, 0.5), (98.0, 0.5))
+    assert read_answer(bknb.Signal(side="long", price_open=np.array([99.0]))).price_open == 99.0
+    told = run(bknb.Signal(side="long", price_open=np.array([99.0, 98.0])), None).rejected["reasons"]
+    pairs = "or a ladder: a list of pairs (price, share)"
+    assert {f"must be one number, {pairs}, got ndarray" in text for text in told} == {True}
+    for wrong in ((pair for pair in PARTS), {99.0, 98.0}):
+        for name in ("price_open", "price_take_profit"):
+            told = run(bknb.Signal(side="long", **{name: wrong}), None).rejected["reasons"]
+            assert {f"{name} must be a finite number, {pairs}, got" in text for text in told} == {True}

@@ -41,6 +41,7 @@ _LEVEL_RULES = (  # in the order in which they are told
 )
 _PRICES = ("price_open", "price_take_profit", "price_stop_loss")
 LADDERS: Final = ("price_take_profit", "target_percent")
+_OR_PAIRS: Final = dict.fromkeys(("price_open", "price_take_profit"), ", or a ladder: a list of pairs (price, share)")
 _PLAIN_TYPES: Final = frozenset((str, bool, int, float, type(None)))
 
 
@@ -83,7 +84,9 @@ def read_answer(answer: object, *, negative: bool = False) -> Signal | Reason:
                 return ladder
             side = values.get("position") or values.get("side")
             values[name] = sorted_ladder(ladder, -1 if side == "short" and of_prices else 1)
-    entry = values.get("price_open")
+    entry: Any = values.get("price_open")
+    if getattr(entry, "ndim", 0) == 2:  # an array of pairs
+        entry = entry.tolist()
     if type(entry) not in _PLAIN_TYPES and isinstance(entry, list | tuple | Mapping):
         from .entry_ladder import read_entry_ladder  # few signals have one
 
@@ -123,7 +126,8 @@ def plain_numbers(values: dict[str, Any]) -> Reason | None:
         except RecursionError:
             return Reason("shape", f"{name} must not contain itself, got {type(value).__name__}")
         if hasattr(plain, "item"):
-            return Reason("shape", f"{name} must be one number, got {type(value).__name__} {shown(value, 60)}")
+            got = f"got {type(value).__name__} {shown(value, 60)}"
+            return Reason("shape", f"{name} must be one number{_OR_PAIRS.get(name, '')}, {got}")
     for name in ("minute_estimated_time", "valid", "until", "bars"):
         minutes = values.get(name)
         if isinstance(minutes, float) and minutes.is_integer():
@@ -218,7 +222,8 @@ def _broken_prices(signal: Signal, *, negative: bool) -> list[Reason]:
             continue
         if not is_finite_number(value):
             got = f"got {shown(value, 80)} ({type(value).__name__})"
-            found.append(Reason("finite", f"{name} must be a finite number, {got}"))
+            pairs = "" if isinstance(value, int | float) else _OR_PAIRS.get(name, "")
+            found.append(Reason("finite", f"{name} must be a finite number{pairs}, {got}"))
         elif value <= 0 and not negative:
             found.append(Reason("positive", f"{name} must be above 0, got {shown(value, 80)}"))
     return found

@@ -222,8 +222,9 @@ def luck(result: Result, n: int = 2000, *, seed: int = 0) -> Luck:
     Raises
     ------
     UsageError
-        For a result without trades, or of a live run; where something was decided while trades were open; for a
-        number that cannot be; for ladders, trailing and break-even stops where prices may be at or below zero.
+        For a result without trades, or of a live run; where something was decided while trades were open, or
+        positions were entered in parts; for a number that cannot be; for ladders, trailing and break-even stops where
+        prices may be at or below zero.
     MissingDependency
         Without numba.
 
@@ -249,6 +250,12 @@ def luck(result: Result, n: int = 2000, *, seed: int = 0) -> Luck:
             "luck enters the same positions at other moments, one after the other, and these are in several places "
             "at the same time\n"
             "compare with the buy_and_hold of result.account"
+        )
+    if any(trade.signal.rungs for trade in closed):
+        raise UsageError(
+            "luck enters each position at one price, and positions of this run are entered in parts, "
+            "by an entry ladder in price_open\n"
+            "compare with the buy_and_hold of result.account, or give price_open one price"
         )
     if _was_decided_about(result):
         raise UsageError(
