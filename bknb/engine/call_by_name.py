@@ -99,6 +99,37 @@ def params_given(name: str, params: object) -> dict[str, Any]:
     return dict(params)
 
 
+def parameters_of(
+    function: Callable[..., Any], manage: Callable[..., Any] | None, params: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The parameters of a function by name, those of ``manage`` behind its own: the given ones over the defaults.
+
+    Examples
+    --------
+    >>> parameters_of(lambda ctx, fast=5, slow=20: None, None, {"slow": 30})
+    {'fast': 5, 'slow': 30}
+    """
+    own, _ = own_parameters(function, manage)
+    defaults = {name: each.default for name, each in own.items() if each.default is not each.empty}
+    return {name: params.get(name, default) for name, default in defaults.items()} | dict(params)
+
+
+def own_parameters(
+    function: Callable[..., Any], manage: Callable[..., Any] | None
+) -> tuple[dict[str, inspect.Parameter], bool]:
+    """What a function and ``manage`` ask for besides what bknb hands in; whether one of them takes anything else."""
+    own, takes_any = dict[str, inspect.Parameter](), False
+    for asked, offered in ((function, (*_ARGUMENTS, "candles")), (manage, (*_ARGUMENTS, "position"))):
+        try:
+            known = {} if not callable(asked) else inspect.signature(asked).parameters
+        except (TypeError, ValueError):
+            return own, True
+        named = {name: each for name, each in known.items() if each.kind not in (each.VAR_KEYWORD, each.VAR_POSITIONAL)}
+        takes_any = takes_any or any(each.kind is each.VAR_KEYWORD for each in known.values())
+        own |= {name: each for name, each in named.items() if name not in offered and name not in own}
+    return own, takes_any
+
+
 def named(function: Callable[..., Any], params: Mapping[str, Any]) -> dict[str, Any]:
     """Those parameters that a function names.
 

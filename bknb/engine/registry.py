@@ -15,7 +15,7 @@ from ..errors import UnknownName, UsageError
 from ..log import log
 from ..ports import CandleSource
 from ..process import at_reset
-from .call_by_name import Ask, Manage
+from .call_by_name import Ask, Manage, parameters_of
 
 if TYPE_CHECKING:
     from ..domain.quantity_step_and_least_amount import MarketLimits
@@ -129,6 +129,19 @@ class Strategy(msgspec.Struct, frozen=True):
         '1h'
         """
         registry.strategies.add(self.name, self, strict=False)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Its parameters by name: what it was given in ``params=`` over the defaults of its function and ``manage``.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> trend = bknb.add_strategy("trend", interval="1h", get_signal=lambda ctx, fast=5, slow=20: None)
+        >>> trend.parameters
+        {'fast': 5, 'slow': 20}
+        """
+        return parameters_of(self.get_signals or self.get_signal, self.manage, self.params)
 
     @property
     def weights(self) -> WeightLimits | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
@@ -12,14 +11,13 @@ from msgspec.structs import replace
 from ..domain.interval import WEEK, interval_ms
 from ..domain.whole_number import whole_number
 from ..errors import UsageError
-from .call_by_name import Manage, managing_by_name, params_given
+from .call_by_name import Manage, managing_by_name, own_parameters, params_given
 from .registry import AnyFunction, Strategy
 
 if TYPE_CHECKING:
     from ..domain.schedules import Schedule
 
 _OF_SCHEDULES: Final = "1d"  # the interval of a strategy that has a schedule and says none
-_OFFERED: Final = ("ctx", "symbol", "when", "price")  # what bknb hands in itself, beside candles and the position
 
 
 def checked_interval(name: str, interval: str | None, at: object, what: str = "get_signal") -> str:
@@ -157,15 +155,9 @@ def checked_params(
     name: str, function: AnyFunction, params: Mapping[str, Any] | None, *, manage: AnyFunction | None = None
 ) -> dict[str, Any]:
     """Parameters by name, when the function of strategy ``name``, or its ``manage``, has each of them."""
-    chosen, own = params_given(name, params), list[str]()
-    for asked, offered in ((function, (*_OFFERED, "candles")), (manage, (*_OFFERED, "position"))):
-        try:
-            known = {} if not callable(asked) else inspect.signature(asked).parameters
-        except (TypeError, ValueError):
-            return chosen
-        if any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()):
-            return chosen
-        own += [one for one in known if one not in offered and one not in own]
+    chosen, (own, takes_any) = params_given(name, params), own_parameters(function, manage)
+    if takes_any:
+        return chosen
     for one in chosen:
         if one not in own:
             near = get_close_matches(str(one), own, n=1)

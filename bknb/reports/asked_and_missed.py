@@ -1,14 +1,18 @@
-"""When the strategy of a result was asked, what it missed, and which signals found no place, for its report."""
+"""When the strategy of a result was asked, with which parameters, what it missed and found no place for: its report."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from ..domain.text import shown
 
-def asked(result: Any) -> tuple[str, str]:
-    """When the strategy was asked."""
+
+def asked(result: Any) -> tuple[tuple[str, str], ...]:
+    """When the strategy was asked, and its parameters, where it has some, as facts of the report."""
     at = result.run_record.plan.strategy.at
-    return ("Interval", str(result.interval)) if at is None else ("Asked at", str(at))
+    when = ("Interval", str(result.interval)) if at is None else ("Asked at", str(at))
+    given = ", ".join(f"{name}={shown(value, 60)}" for name, value in result.parameters.items())
+    return (when, ("Parameters", given)) if given else (when,)
 
 
 def missed(result: Any) -> tuple[str, ...]:

@@ -340,7 +340,7 @@ def _facts(result: Any, settings: Mapping[str, Any]) -> tuple[tuple[str, str], .
         ("Symbol", str(result.symbol)),
         ("Exchange", str(result.exchange)),
         ("Frame", f"{frame}{minute_text(result.start)} to {minute_text(result.end)} UTC"),
-        asked(result),
+        *asked(result),
         ("Execution model", str(result.execution)),
         ("Costs per side", costs),
         *_capital(result),

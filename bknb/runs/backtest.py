@@ -286,7 +286,7 @@ def backtest(
     ...     return bknb.Signal(position="long", price_take_profit=price * wide, price_stop_loss=price * 0.99,
     ...                        minute_estimated_time=240)
     >>> bknb.backtest("BTCUSDT", strategy=get_signal, interval="4h", exchange="demo",
-    ...               frame=("2024-01-01", "2024-01-08"), params={"wide": 1.01}).run_record.plan.strategy.params
+    ...               frame=("2024-01-01", "2024-01-08"), params={"wide": 1.01}).parameters
     {'wide': 1.01}
     """
     plan = plan_run(

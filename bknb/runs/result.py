@@ -202,6 +202,20 @@ class Result(Savable):
         return table_of(rows, (*FILL_COLUMNS, *FILL_MONEY))
 
     @property
+    def parameters(self) -> dict[str, Any]:
+        """The parameters of its strategy by name: what was given in ``params=`` over the defaults of its functions.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> result = bknb.backtest("BTCUSDT", strategy=lambda ctx, wide=1.02: None, params={"wide": 1.01},
+        ...                        exchange="demo", frame="2024-01-01:2024-01-02")
+        >>> result.parameters
+        {'wide': 1.01}
+        """
+        return self.run_record.plan.strategy.parameters
+
+    @property
     def is_managed(self) -> bool:
         """Whether a position was filled in parts, or had a stop that trailed or moved.
 
