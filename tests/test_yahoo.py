@@ -130,7 +130,7 @@ def test_minutes_come_in_the_zone_of_the_exchange(package: Any) -> None:
         ({"symbols": ""}, "symbols must be tickers such as 'AAPL'"),
         ({"symbols": ["AAPL", 3]}, "symbols must be tickers"),
         ({"symbols": 5}, "symbols must be tickers"),
-        ({"symbols": "AAPL", "interval": "1wk"}, "interval must be one of 1m, 5m, 15m, 30m, 1h, 1d, got '1wk'"),
+        ({"symbols": "AAPL", "interval": "1mo"}, "interval must be one of 1m, 5m, 15m, 30m, 1h, 1d, 1wk, got '1mo'"),
         ({"symbols": "AAPL", "period": "5y", "start": "2020-01-01"}, "give start and end, or period; not both"),
     ],
 )

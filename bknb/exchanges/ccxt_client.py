@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from ..domain.interval import INTERVAL_MS, interval_ms
+from ..domain.interval import INTERVAL_MS, WEEK, interval_ms
 from ..errors import MissingDependency, UsageError
 from ..market.fetch_loop import submit
 
@@ -57,10 +57,17 @@ def ccxt_package() -> Any:
 
 
 def offered_intervals(client: Any, wanted: tuple[str, ...] | None) -> tuple[str, ...]:
-    """The intervals that are wanted, or all that a client offers on the UTC grid."""
+    """The intervals that are wanted, or all that a client offers on the UTC grid; weeks where they are wanted alone."""
     offered = tuple(name for name in INTERVAL_MS if name in (client.timeframes or {}) and name not in _NEVER_NATIVE)
+    if wanted is None or tuple(wanted) != (WEEK,):
+        offered = tuple(name for name in offered if name != WEEK)  # they are made of the shorter ones
     if wanted is None:
         return offered
+    if WEEK in wanted and len(wanted) > 1:
+        raise UsageError(
+            f"weeks are base bars alone, and made of shorter candles beside them, got intervals={tuple(wanted)!r}\n"
+            "give intervals=('1w',), or leave 1w out and look at ctx.candles('1w', 12)"
+        )
     for interval in wanted:
         interval_ms(interval)
         if interval not in offered:

@@ -138,7 +138,7 @@ def download(
     step = interval_ms(interval)
     grid = bar_grid_of(source.source, names[0]) if interval == WEEK else None
     after = 2 * step if interval == base != MINUTE else _AFTER_MS
-    first, last = as_range(start, end, frame, step)
+    first, last = as_range(start, end, frame, step if grid is None else MINUTE_MS)
     first = slot_of(first, step, grid)
     if again not in (True, False, "all", "absent"):
         raise UsageError(f"again must be 'all' (or True), 'absent' or False, got {again!r}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ..domain.formatting import utc_text
-from ..domain.interval import DAY_MS, interval_ms
+from ..domain.interval import DAY_MS, WEEK, interval_ms
 from ..errors import DataError, MissingDependency, UsageError
 from ..market.system_clock import SystemClock
 from ..market.table_notes import TableNotes
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
     from ..market.sessions import Sessions
 
-_INTERVALS: Final = ("1m", "5m", "15m", "30m", "1h", "1d")
-_DAY_IS_OVER_MS: Final = 6 * 3_600_000  # after 00:00 UTC: then a day has ended at every exchange of the Americas, too
+_INTERVALS: Final = ("1m", "5m", "15m", "30m", "1h", "1d", "1wk")
+_DAY_IS_OVER_MS: Final = (
+    6 * 3_600_000
+)  # after 00:00 UTC: then a day, or a week, has ended at every exchange of the Americas, too
 
 
 def yfinance(
@@ -47,14 +49,15 @@ def yfinance(
     afterwards: what comes tomorrow may differ, so keep what a result was made of (``bknb share`` does).
 
     Prices are in terms of the shares of today: Yahoo adjusts all of them for splits. A bar that has not ended when it
-    is downloaded is left out; a day counts as ended at 06:00 UTC of the next one.
+    is downloaded is left out; a day or week counts as ended at 06:00 UTC of the next one.
 
     Parameters
     ----------
     symbols
         Tickers as Yahoo writes them: ``"AAPL"``, ``"AAPL MSFT"``, ``["VOD.L", "BTC-USD"]``.
     interval
-        How long the bars are: ``"1m"``, ``"5m"``, ``"15m"``, ``"30m"``, ``"1h"`` or ``"1d"``.
+        How long the bars are: ``"1m"``, ``"5m"``, ``"15m"``, ``"30m"``, ``"1h"``, ``"1d"``, or ``"1wk"`` for weeks
+        from Monday on.
     start, end
         The first day and the day after the last one; ``None``: as far back as Yahoo goes, and until now.
     period
@@ -88,7 +91,7 @@ def yfinance(
     frame, missing = _downloaded(tickers, interval, span, dividends=dividends, name=name)
     frame, notes = _ended(frame, interval, SystemClock().now(), name)
     source = from_frame(frame, name=name, sessions=sessions, negative=negative)
-    if source.base_interval != interval:
+    if source.base_interval != _name_of(interval):
         raise DataError(
             f"{name}: bars of {interval} were asked for, and what came are bars of {source.base_interval}, as far as "
             f"{len(frame)} of them show\nask for a longer time"
@@ -101,6 +104,11 @@ def yfinance(
         )
     source.notes = TableNotes(notes) + source.notes
     return source
+
+
+def _name_of(interval: str) -> str:
+    """What an interval of Yahoo is called here."""
+    return WEEK if interval == "1wk" else interval
 
 
 def _tickers(symbols: str | Iterable[str]) -> list[str]:
@@ -148,8 +156,8 @@ def _ended(frame: pd.DataFrame, interval: str, now: int, name: str) -> tuple[pd.
     index: Any = frame.index
     times = index if index.tz is None else index.tz_convert("UTC").tz_localize(None)  # days come without a zone
     opens: NDArray[np.int64] = times.to_numpy().astype("datetime64[ms]").astype(np.int64)
-    length = interval_ms(interval)
-    ends = opens + length + (_DAY_IS_OVER_MS if length == DAY_MS else 0)
+    length = interval_ms(_name_of(interval))
+    ends = opens + length + (_DAY_IS_OVER_MS if length >= DAY_MS else 0)
     open_yet = ends > now
     if not open_yet.any():
         return frame, []

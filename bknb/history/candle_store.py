@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from ..market.shifted_bar_grid import BarGrid
 
 DEFAULT_FOLDER: Final = "./dump/candles"
-_PARTITION = re.compile(r"[0-9]{4}(-[0-9]{2})?\.parquet")
+_PARTITION = re.compile(r"([0-9]{4}(-[0-9]{2})?|all)\.parquet")
 _NOTHING_CHANGED: Final = "what was stored before is untouched"
 
 

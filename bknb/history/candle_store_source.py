@@ -6,13 +6,15 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from ..domain.formatting import plain_number, utc_text
-from ..domain.interval import INTERVAL_MS, interval_ms
+from ..domain.interval import INTERVAL_MS, WEEK, interval_ms
 from ..domain.ranges import Ranges, without
 from ..errors import DataError, UnknownName, UsageError
+from ..market.source_hours import has_weekly_bars
 from .partition import SeriesName
 
 if TYPE_CHECKING:
     from ..market.candles import Candles
+    from ..market.shifted_bar_grid import BarGrid
     from .candle_store import CandleStore
 
 
@@ -43,6 +45,7 @@ class CandleStoreSource:
             raise UnknownName("stored exchange", exchange, known=names)
         self.name = exchange or names[0]
         self.store = store
+        self._weeks: dict[str, BarGrid] = {}
         mine = [series for series in everything if series.exchange == self.name]
         self.symbols = tuple(dict.fromkeys(series.symbol for series in mine))
         # An interval counts only where every symbol has it; the others are made of minutes.
@@ -81,6 +84,17 @@ class CandleStoreSource:
                 "download it with bknb.download(...), or choose a frame inside the data"
             )
         return await asyncio.to_thread(self.store.read, series, since, until)
+
+    def bar_grid(self, symbol: str) -> BarGrid | None:
+        """Where the bars of a symbol open that do not open at multiples of their length; ``None``: they do."""
+        if not has_weekly_bars(self):
+            return None
+        from ..market.weekly_bar_grid import week_grid  # few stores hold weeks
+
+        if symbol not in self._weeks:
+            stored = self.store.read(SeriesName(self.name, self._stored_symbol(symbol), WEEK))
+            self._weeks[symbol] = week_grid(int(stored.timestamp[0])) if len(stored) else week_grid()
+        return self._weeks[symbol]
 
     def _unknown(self, series: SeriesName, since: int, until: int) -> Ranges:
         known = self.store.known(series)

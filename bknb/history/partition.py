@@ -1,4 +1,4 @@
-"""One partition of a candle store: a month of minutes (or a year of hours) as a Parquet file with its own label.
+"""One partition of a candle store: a month of minutes (a year of hours, all weeks) as a Parquet file with its label.
 
 Beside the six columns a file holds, in its metadata under ``bknb.candles``, the name of its series, which moments were
 requested from the exchange (``known``), and the content hash of the candles. Candles and known ranges are therefore
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import numpy as np
 
-from ..domain.interval import INTERVAL_MS
+from ..domain.interval import INTERVAL_MS, WEEK_MS
 from ..domain.ranges import Range, Ranges
 from ..errors import MissingDependency, StateError, UsageError
 from ..market.candles import COLUMNS, Candles
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _KIND: Final = "candles"
 _KEY: Final = b"bknb.candles"
 _YEARLY_FROM_MS: Final = INTERVAL_MS["1h"]
+_ALL: Final = ("all", -62_135_596_800_000, 253_402_300_800_000)  # the years 1 to 9999
 
 
 class SeriesName(msgspec.Struct, frozen=True, order=True):
@@ -66,8 +67,8 @@ class Label(msgspec.Struct, frozen=True, kw_only=True):
     content : str
         Content hash of the candles.
     from_open : bool
-        Whether the candles count from the open of each session, and not from multiples of their length in UTC. Only
-        files of such ones are of version 3.
+        Whether the candles count from the open of each session, or are weeks, and not from multiples of their length
+        in UTC. Only files of such ones are of version 3.
     """
 
     known: Ranges
@@ -99,6 +100,8 @@ def period_of(when: int, step: int) -> tuple[str, int, int]:
     >>> period_of(1_641_038_400_000, 3_600_000)[0]
     '2022'
     """
+    if step >= WEEK_MS:  # no month and no year begins with a week
+        return _ALL
     moment = datetime.fromtimestamp(when // 1000, UTC)
     if step >= _YEARLY_FROM_MS:
         first, end = datetime(moment.year, 1, 1, tzinfo=UTC), datetime(moment.year + 1, 1, 1, tzinfo=UTC)

@@ -26,7 +26,7 @@ import msgspec
 import numpy as np
 
 from ..domain.formatting import utc_text
-from ..domain.interval import DAY_MS, MINUTE_MS, interval_ms
+from ..domain.interval import DAY_MS, MINUTE_MS, WEEK, interval_ms
 from ..errors import BadCandle, DataError, NotEnoughData
 from .candles import Candles
 from .price_spikes_and_unit_changes import anomalous
@@ -230,6 +230,12 @@ def _check_grid(candles: Candles, asked: CandleRequest, grid: BarGrid | None = N
     if not off.any():
         return
     at = int(np.argmax(off))
+    if grid is not None and asked.interval == WEEK:
+        raise BadCandle(
+            f"{asked}: {describe(candles, at)}\n"
+            f"weekly bars of this source open as on {utc_text(grid.floor(asked.since, asked.step))}\n"
+            "a function gives the Mondays at 00:00 UTC; others are read from a table: from_frame(frame, stamp='open')"
+        )
     if grid is not None and grid.goes_on:
         raise BadCandle(
             f"{asked}: {describe(candles, at)}\n"

@@ -223,7 +223,9 @@ def _facts(settings: Settings, lead_days: int, base: str) -> dict[str, Any]:
     advice = settings.advice()
     if settings.max_signal_lifetime_minutes is None:
         advice["max_minutes"] = max(advice["max_minutes"], _LONGEST_BARS * interval_ms(base) // MINUTE_MS)
-    return {**advice, "most_days": lead_days, "intervals": " ".join(intervals_of(base))}
+    if not (intervals := intervals_of(base)):
+        raise UsageError(f"rules are written for bars of up to a day, and these are {base} bars\ntake daily bars")
+    return {**advice, "most_days": lead_days, "intervals": " ".join(intervals)}
 
 
 def _call(spec: OptimizerSpec, name: str, *values: object) -> None:

@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 
 from ..domain.formatting import day_text, utc_text
-from ..domain.interval import DAY_MS, MINUTE_MS, interval_ms
+from ..domain.interval import DAY_MS, MINUTE_MS, WEEK_MS, interval_ms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -207,10 +207,15 @@ def _mixed(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return value ^ (value >> np.uint64(33))
 
 
+def _bucket(step: int) -> int:
+    """How long the time is (ms) of which sums are kept: a day, of longer bars one; weeks by the day they open on."""
+    return DAY_MS if step == WEEK_MS else max(DAY_MS, step)
+
+
 def _days(candles: Candles, step: int) -> Iterator[tuple[str, Day]]:
     if not len(candles):
         return
-    length = max(DAY_MS, step)
+    length = _bucket(step)
     days, inside = np.divmod(candles.timestamp, length)
     position = (inside // step).astype(np.uint64)
     zeroth = _hashes(candles)
@@ -229,14 +234,14 @@ def compare(before: CandleRange, after: CandleRange) -> list[Changed]:
     if before.digest == after.digest:
         return []
     step = interval_ms(before.interval)
-    length = max(DAY_MS, step)
+    length = _bucket(step)
     found = []
     for day in sorted({*before.days, *after.days}):
         old, new = before.days.get(day), after.days.get(day)
         if old == new:
             continue
         counts = (old.count if old else 0, new.count if new else 0)
-        where = locate(old, new, positions=length // step) if old and new else None
+        where = locate(old, new, positions=max(length // step, 1)) if old and new else None
         if where is None:
             found.append(Changed((), day, *counts))
         else:

@@ -19,9 +19,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final, Literal, Self
 from urllib.parse import parse_qs, urlsplit
 
-from ..domain.interval import INTERVAL_MS, MINUTE_MS
+from ..domain.interval import INTERVAL_MS, MINUTE_MS, WEEK
+from ..market.bar_slots import slot_from, slot_of
 from ..market.candles import COLUMNS, Candles
 from ..market.resample import resample
+from ..market.weekly_bar_grid import week_grid
 from ..ports import CandleSource
 
 MAX_LIMIT: Final = 1000
@@ -270,12 +272,13 @@ class LocalBinance:
         interval = query["interval"]
         step = INTERVAL_MS[interval]
         limit = min(int(query.get("limit", DEFAULT_LIMIT)), self.max_limit)
-        last = min(self.now(), market.delisted_at or self.now()) // step * step
+        grid = week_grid() if interval == WEEK else None
+        last = slot_of(min(self.now(), market.delisted_at or self.now()), step, grid)
         end = min(int(query.get("endTime", last)), last)
         since = max(int(query.get("startTime", last - (limit - 1) * step)), market.listed_at)
         if self.memory is not None:
             since = max(since, last - (self.memory - 1) * step)
-        since = -(-since // step) * step
+        since = slot_from(since, step, grid)
         rows: list[list[Any]] = []
         while len(rows) < limit and since <= end:
             count = min(limit - len(rows), (end - since) // step + 1)
@@ -290,8 +293,9 @@ class LocalBinance:
         if self.source.intervals is None or interval in self.source.intervals:
             return asyncio.run(self.source.get_candles(market.id, interval, since, count))
         step = INTERVAL_MS[interval]
+        grid = week_grid() if interval == WEEK else None
         minutes = asyncio.run(self.source.get_candles(market.id, "1m", since, count * step // MINUTE_MS))
-        return resample(minutes, interval, allow_gaps=True, since=since, until=since + count * step)
+        return resample(minutes, interval, allow_gaps=True, since=since, until=since + count * step, grid=grid)
 
     def _present(self, candles: Candles, step: int) -> list[tuple[Any, ...]]:
         rows = list(zip(*(getattr(candles, name).tolist() for name in COLUMNS), strict=True))
