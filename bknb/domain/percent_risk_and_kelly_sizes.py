@@ -158,8 +158,8 @@ class AtrRisk(ByName, frozen=True, tag=True):
         interval: object = self.interval
         if not isinstance(interval, str) or not interval:
             raise UsageError(f"interval of AtrRisk must be one of candles, such as '1d', got {shown(interval, 60)}")
-        if interval not in INTERVAL_MS and interval not in ("1w", "1M"):
-            raise UsageError(f"interval of AtrRisk must be one of {' '.join(INTERVAL_MS)} 1w 1M, got {interval!r:.60}")
+        if interval not in INTERVAL_MS and interval != "1M":
+            raise UsageError(f"interval of AtrRisk must be one of {' '.join(INTERVAL_MS)} 1M, got {interval!r:.60}")
 
     def wanted(self, request: SizeRequest) -> WantedSize | Reason:
         """The value of the position at its entry; why there is none without a range."""
