@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 from bar_account import account
 from bar_loop import Bar, bar_loop
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from quick import first_quick
 from test_bars_live import Filmed, ends, holding, lived, timed
 from test_bars_live import compared as live_compared
@@ -25,6 +27,7 @@ from bknb.engine.backtest import BacktestRun
 from bknb.engine.plan import plan_backtest
 from bknb.exchanges import from_frame
 from bknb.kernels import simulate as kernel
+from bknb.market.session_clock import SessionClock
 from bknb.runs.result import Result
 from bknb.runs.run_record import record_of
 from bknb.testing.clocks import SimulatedClock
@@ -243,6 +246,66 @@ def test_a_year_of_weeks_is_a_year_of_its_days() -> None:
 
 
 AWAY = [str(pd.Timestamp(EARLIER_MONDAY + 70 * WEEK + day * DAY, unit="ms").date()) for day in range(7)]
+
+
+def test_a_closed_week_is_left_out_where_weeks_are_counted() -> None:
+    """By the grid, which reaches back, by the clock of a live run, which counts bars, and in the days of a sweep."""
+    index = every_week("2023-08-07")
+    closed = pd.Timestamp("2023-10-02")
+    hours = bknb.Sessions.weekly("UTC", {"mon-fri": "09:00-15:00"}, closed=GOLDEN)
+    there, away = (from_frame(table(each), sessions=hours) for each in (index, index.drop(closed)))
+    assert there.sessions is None  # a week that has a bar is open, whatever is declared
+    sessions, grid = away.sessions, away.bar_grid("X")
+    assert sessions is not None
+    assert grid is not None
+    at = {day: pd.Timestamp(f"2023-{day}").value // 10**6 for day in ("09-18", "09-25", "10-02", "10-09", "10-16")}
+    assert grid.reach_back(at["10-16"] + DAY, WEEK, 3, None) == at["09-25"]
+    assert grid.reach_back(at["10-16"] + DAY, WEEK, 3, sessions) == at["09-18"]
+    clock = SessionClock(sessions, WEEK, step=WEEK, grid=grid)
+    assert clock.candles_closed(at["09-25"], 2) == at["10-16"]
+    assert SessionClock(None, WEEK, step=WEEK, grid=grid).candles_closed(at["09-25"], 2) == at["10-09"]
+    assert clock.next_question(at["09-25"]) == at["10-02"]
+    assert clock.next_question(at["10-02"]) == at["10-16"]  # where the next bar closes
+    swept = bknb.sweep(
+        lambda candles, n=1: {"position": np.ones(len(candles)), "minute_estimated_time": n * 10_000.0},
+        symbol="X", exchange=away, frame=("2023-09-04", "2024-03-04"), interval="1w", params={"n": [1, 2]},
+    )  # fmt: skip
+    assert len(swept.returns) == 183
+
+
+@pytest.mark.slow
+@settings(max_examples=60)
+@given(
+    first=st.integers(0, 6),
+    hour=st.integers(0, 23),
+    shift=st.dictionaries(st.integers(0, 29), st.integers(1, 4), max_size=5),
+    gone=st.sets(st.integers(1, 28), max_size=5),
+    stamp=st.sampled_from(["open", "close"]),
+)
+def test_no_row_is_known_before_the_days_it_may_hold_are_over(
+    first: int, hour: int, shift: dict[int, int], gone: set[int], stamp: str
+) -> None:
+    """Whatever days rows bear: a week that ends with a row's day is known after it, one that begins so a week later."""
+    monday = pd.Timestamp("2020-01-06") + pd.Timedelta(days=first, hours=hour)
+    sign = -1 if stamp == "close" else 1
+    rows = [monday + pd.Timedelta(days=7 * at + sign * shift.get(at, 0)) for at in range(30) if at not in gone]
+    try:
+        source = from_frame(table(rows), stamp=stamp)
+    except bknb.BknbError:
+        return
+    if source.base_interval != "1w":
+        return
+    opens = source._of("X").timestamp
+    assert len(opens) == len(rows)
+    assert set((np.diff(opens) % WEEK).tolist()) <= {0}
+    for opened, row in zip(opens.tolist(), sorted(rows), strict=True):
+        known, born = opened + WEEK, row.value // 10**6
+        if stamp == "close":
+            assert known >= born  # never before it has closed
+            assert known - born <= 7 * DAY
+        else:
+            assert opened - born <= 13 * DAY // 24  # from 11:00 UTC on the next date
+            assert known - born > 0
 
 
 # --- sweeps, jumps, live -------------------------------------------------------------------------------------------
