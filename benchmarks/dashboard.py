@@ -145,7 +145,7 @@ look();
 
 def browser() -> None:
     """First picture, bytes, and a flood of events, in a real JupyterLab."""
-    sys.path.insert(0, str(TESTS))
+    sys.path[:0] = [str(TESTS), str(TESTS.parent)]
     from browser import Browser, wait_for
     from open_lab import OpenNotebook, write
     from page import jupyterlab

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import without_grammars  # noqa: F401 -- a second of each process that reads a notebook
 from event_channel import Channel
 from hypothesis import HealthCheck, settings
 
@@ -34,7 +35,6 @@ for name, examples in (("bknb", 30), (QUICK, 4), (LONG, 100)):
     )
 settings.load_profile("bknb")
 
-sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]  # jsonschema would have it compile forty grammars
 sys.dont_write_bytecode = False  # every process would compile the tests anew, and each Python that they start bknb
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 os.environ.pop("PYTEST_ADDOPTS", None)  # read by now, and not meant for every pytest that a test starts

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import without_grammars
 from packages import need_packages
 
 nbformat = pytest.importorskip("nbformat")
@@ -65,8 +65,14 @@ def made_again(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
             shutil.copytree(FOLDER / "data", own / "data")
         names.append(f"{path.stem}/{path.name}")
     options = ["--nbmake", "--overwrite", "--nbmake-timeout=300", "-p", "no:cacheprovider", "-rfE", "--color=no"]
-    command = [sys.executable, "-m", "pytest", *options, *names]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=3600, check=False)
+    done = subprocess.run(
+        without_grammars.command("pytest", *options, *names),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=3600,
+        check=False,
+    )
     assert done.returncode in (0, 1), done.stdout + done.stderr
     return folder, done.stdout
 

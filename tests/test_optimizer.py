@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+import without_grammars
 from hostile_replies import HONEST, reply
 from ollama_server import refusing, saying, serving, silent
 from quick import first_quick
@@ -193,7 +193,7 @@ def test_from_three_ranges_to_a_notebook_that_runs(tmp_path: Path) -> None:
     assert sum(source.count("add_frame") for source in code) == 4
     assert any("add_walker" in source for source in code)
     assert all("bknb-generated" in cell.metadata["tags"] for cell in notebook.cells)
-    command = [sys.executable, "-m", "pytest", "--nbmake", "--overwrite", "-p", "no:cacheprovider", str(path)]
+    command = without_grammars.command("pytest", "--nbmake", "--overwrite", "-p", "no:cacheprovider", str(path))
     done = subprocess.run(command, cwd=path.parent, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout[-3000:]
     told = str(nbformat.read(path, as_version=4).cells[-1].outputs)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import without_grammars
 from browser import Browser, free_port, wait_for
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def jupyterlab(folder: Path, *, kernels: Path | None = None) -> Iterator[str]:
 
     with (folder / "lab.log").open("w") as log:
         lab = subprocess.Popen(
-            [sys.executable, "-m", "jupyterlab", *options],
+            without_grammars.command("jupyterlab", *options),
             env=environment,
             cwd=work,
             stdout=log,

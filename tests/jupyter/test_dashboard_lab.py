@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import without_grammars
 from browser import CHROMEDRIVER, CHROMIUM, Browser, wait_for
 from packages import need_packages
 
@@ -183,7 +183,7 @@ def test_a_dashboard_follows_a_run_selects_a_trade_and_is_stored(browser: Browse
         still = "const i = document.querySelector('.bknb-static img'); return i && i.offsetWidth && i.naturalWidth"
         assert wait_for(lambda: browser.run(still), 30, "the picture after a restart") > 500
         assert "hour" in browser.run("return document.querySelector('.bknb-static').textContent")
-        command = [sys.executable, "-m", "nbconvert", "--to", "html", "--output", "page.html", str(saved)]
+        command = without_grammars.command("nbconvert", "--to", "html", "--output", "page.html", str(saved))
         subprocess.run(command, check=True, capture_output=True, timeout=120)
         browser.open((lab.folder / "page.html").as_uri())
         assert wait_for(lambda: browser.run(still), 30, "the picture on a page") > 500
