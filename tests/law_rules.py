@@ -158,6 +158,10 @@ class Wishes:
         """Side, level, target and stop of one row."""
         return int(self.side[at]), float(self.level[at]), float(self.target[at]), float(self.stop[at])
 
+    def columns(self, rows: Ints) -> tuple[list[int], list[float], list[float], list[float]]:
+        """Sides, levels, targets and stops of some rows."""
+        return self.side[rows].tolist(), self.level[rows].tolist(), self.target[rows].tolist(), self.stop[rows].tolist()
+
 
 @lru_cache(maxsize=20_000)
 def wishes(path: Path, rule: str, orders: Orders) -> Wishes:

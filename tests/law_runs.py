@@ -291,9 +291,10 @@ def _moves(run: Run, opened: Table) -> Table:
     if EVERY[run.orders].stop is not None:
         return np.zeros(len(opened))
     to_first, to_last = run.path.moved
-    begin, end = (np.searchsorted(run.path.times, opened[:, at]) for at in (kernel.PENDING_AT, kernel.CLOSED_AT))
-    begin, end = (np.minimum(at, len(to_last) - 1) for at in (begin, end))  # where nothing was opened
-    at_open = np.isin(opened[:, kernel.REASON], (kernel.TIME_EXPIRED, kernel.FRAME_END))
+    begin, end = run.path.times.searchsorted(opened[:, [kernel.PENDING_AT, kernel.CLOSED_AT]].T)
+    begin, end = np.minimum([begin, end], len(to_last) - 1)  # where nothing was opened
+    reason = opened[:, kernel.REASON]
+    at_open = (reason == kernel.TIME_EXPIRED) | (reason == kernel.FRAME_END)
     moves: Table = np.where(at_open, to_first[end], to_last[end]) - to_first[begin].astype(np.float64)
     return moves
 
@@ -348,6 +349,9 @@ class Compared(NamedTuple):
     told: int
 
 
+TOLD = [kernel.OPEN, kernel.CLOSE, kernel.PENDING_AT, kernel.CLOSED_AT, kernel.REASON]
+
+
 def compare(runs: Iterable[Run]) -> Compared:
     """Each position of runs against the prints."""
     truths: dict[Path, Truth] = {}
@@ -356,29 +360,28 @@ def compare(runs: Iterable[Run]) -> Compared:
     ahead: dict[str, list[float]] = {}
     told = 0
     for run in runs:
-        truth = truths.get(run.path) or truths.setdefault(run.path, Truth(run.path))
-        wanted = wishes(run.path, run.rule, EVERY[run.orders])
-        moves = _moves(run, run.ends)
-        for end, moved in zip(run.ends.tolist(), moves.tolist(), strict=True):
-            told += 1
-            when = int(end[kernel.SCHEDULED_AT])
-            fact = truth.position(wanted, when, run.await_minutes)
-            opened = end[kernel.REASON] < kernel.FIRST_CANCEL
-            gained = end[kernel.SIDE] * (end[kernel.CLOSE] - end[kernel.OPEN]) if opened else 0.0
-            worth = 0.0 if fact is None else fact.worth
-            if opened or fact is not None:
-                ahead.setdefault(run.orders, []).append(gained - worth)
-            if end[kernel.AMBIGUOUS] or (fact is not None and fact.within_a_minute):
-                doubtful.setdefault((run.orders, run.rule), []).append((gained - worth, moved))
-                continue
-            got = None
-            if opened:
-                moments = (int(end[kernel.PENDING_AT]), int(end[kernel.CLOSED_AT]))
-                reason = kernel.REASONS[int(end[kernel.REASON])]
-                got = (end[kernel.OPEN], end[kernel.CLOSE], *moments, reason)
+        if not len(run.ends):
+            continue
+        truth, ends = truths.get(run.path) or truths.setdefault(run.path, Truth(run.path)), run.ends
+        whens = ends[:, kernel.SCHEDULED_AT].astype(np.int64)
+        facts = truth.positions(wishes(run.path, run.rule, EVERY[run.orders]), whens, run.await_minutes)
+        told += len(facts)
+        opened = ends[:, kernel.REASON] < kernel.FIRST_CANCEL
+        gained = np.where(opened, ends[:, kernel.SIDE] * (ends[:, kernel.CLOSE] - ends[:, kernel.OPEN]), 0.0)
+        gained -= [0.0 if fact is None else fact.worth for fact in facts]
+        either = opened | [fact is not None for fact in facts]
+        ahead.setdefault(run.orders, []).extend(gained[either].tolist())
+        doubts = (ends[:, kernel.AMBIGUOUS] > 0) | [fact is not None and fact.within_a_minute for fact in facts]
+        if doubts.any():
+            pairs = zip(gained[doubts].tolist(), _moves(run, ends[doubts]).tolist(), strict=True)
+            doubtful.setdefault((run.orders, run.rule), []).extend(pairs)
+        sure = np.flatnonzero(either & ~doubts)
+        for at, (*figures, reason) in zip(sure.tolist(), ends[sure][:, TOLD].tolist(), strict=True):
+            got = (*figures, kernel.REASONS[int(reason)]) if opened[at] else None
+            fact = facts[at]
             if got != (None if fact is None else fact[1:6]):
-                at = (when - run.path.frame[0]) // MINUTE
-                different.append(f"{run.orders}, {run.rule}, {run.path.kind}, m{at}: {got} against {fact}")
+                minute = (int(whens[at]) - run.path.frame[0]) // MINUTE
+                different.append(f"{run.orders}, {run.rule}, {run.path.kind}, m{minute}: {got} against {fact}")
     return Compared(
         different,
         {key: Sample([gain for gain, _ in all_], sum(moved for _, moved in all_)) for key, all_ in doubtful.items()},

@@ -65,8 +65,8 @@ def earns(by: By, orders: str) -> float:
     return max(sample.t for (name, _, _), sample in by.items() if name == orders)
 
 
-def check(runs: Iterable[Run], *, least: int) -> None:
-    """The law, and each fill beside the prints."""
+def check(runs: Iterable[Run], *, least: int) -> By:
+    """The money of all positions, after the law and each fill beside the prints."""
     runs = list(runs)
     by = money(runs)
     assert winners(by, LIMIT) == []
@@ -75,6 +75,7 @@ def check(runs: Iterable[Run], *, least: int) -> None:
     assert compared.different == []
     doubts = [f"{key}: {sample!r}" for key, sample in compared.doubtful.items() if sample.t > LIMIT]
     assert doubts == []
+    return by
 
 
 # --- the markets -------------------------------------------------------------------------------------------------
@@ -127,9 +128,9 @@ def test_no_rule_earns_in_the_compiled_loop(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_rule_of_all_earns_in_the_compiled_loop(kind: str, count: int) -> None:
     runs = list(compiled(paths(kind, count, MINUTES)))
-    check(runs, least=count * 5_500)
+    by = check(runs, least=count * 5_500)
     assert {int(reason) for run in runs for reason in run.ends[:, kernel.REASON]} >= WAYS_OUT
-    most = {orders: max(len(s) for (name, _, _), s in money(runs).items() if name == orders) for orders in ORDERS}
+    most = {orders: max(len(sample) for (name, _, _), sample in by.items() if name == orders) for orders in ORDERS}
     assert min(most.values()) >= count, most
 
 

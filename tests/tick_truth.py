@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 from law_rules import Wishes
+from numpy.typing import NDArray
 from scenarios import MINUTE
 from tick_paths import Path
 
@@ -41,27 +42,31 @@ class Truth:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._times = path.times.tolist()
-        self._rows = {opened + MINUTE: row for row, opened in enumerate(self._times)}
         self._known: dict[tuple[object, ...], Position | None] = {}
         self._high, self._low = path.high.tolist(), path.low.tolist()
         self._traded = [len(ticks) > 0 for ticks in path.prints]
         self._last = path.frame[1]
 
-    def position(self, wanted: Wishes, when: int, await_minutes: int = AWAIT_MINUTES) -> Position | None:
-        """What the order that was decided at a moment (UTC ms) comes to; ``None``: nothing."""
-        row = self._rows[when]
-        side, level, target, stop = wanted.row(row)
-        limit = None if np.isnan(level) else level  # two NaN are not equal
-        order = (row, side, limit, target, stop, wanted.entry, wanted.minutes, await_minutes)
-        if order not in self._known:
-            self._known[order] = self._position(wanted, when, await_minutes)
-        return self._known[order]
+    def positions(
+        self, wanted: Wishes, whens: NDArray[np.int64], await_minutes: int = AWAIT_MINUTES
+    ) -> list[Position | None]:
+        """What the orders that were decided at these moments (UTC ms) come to; ``None``: nothing."""
+        rows = np.searchsorted(self.path.times, whens - MINUTE)
+        assert (self.path.times[rows] == whens - MINUTE).all()
+        found: list[Position | None] = []
+        for row, side, level, target, stop in zip(rows.tolist(), *wanted.columns(rows), strict=True):
+            limit = None if wanted.entry == "market" else level  # of a market order it is NaN, which equals nothing
+            order = (row, side, limit, target, stop, wanted.entry, wanted.minutes, await_minutes)
+            if order not in self._known:
+                self._known[order] = self._position(row, side, level, target, stop, wanted, await_minutes)
+            found.append(self._known[order])
+        return found
 
-    def _position(self, wanted: Wishes, when: int, await_minutes: int) -> Position | None:
-        row = self._rows[when]
-        side, level, target, stop = wanted.row(row)
+    def _position(
+        self, row: int, side: int, level: float, target: float, stop: float, wanted: Wishes, await_minutes: int
+    ) -> Position | None:
         patience = 2**40 if wanted.entry == "market" else await_minutes * MINUTE
-        due = min(self._last, when + patience)
+        due = min(self._last, self._times[row] + MINUTE + patience)
         found = self._enter(row + 1, due, wanted.entry, side, level, stop)
         if found is None:
             return None
