@@ -38,6 +38,9 @@ settings.load_profile("bknb")
 sys.dont_write_bytecode = False  # every process would compile the tests anew, and each Python that they start bknb
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 os.environ.pop("PYTEST_ADDOPTS", None)  # read by now, and not meant for every pytest that a test starts
+if sys.version_info < (3, 12):  # whose asyncio.run writes its result as text, tables too, only to see: no signal
+    _named = signal._int_to_enum  # type: ignore[attr-defined]
+    signal._int_to_enum = lambda of, names: _named(of, names) if isinstance(of, int) else of  # type: ignore[attr-defined]
 os.fsync = lambda handle: None  # nobody pulls the plug here, and waiting for the disk takes most of many tests
 
 
