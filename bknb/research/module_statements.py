@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from types import CodeType, FunctionType, ModuleType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ..user_code import is_users
 from .read_only import could_be_written_to
@@ -136,15 +136,14 @@ def _installed(space: dict[str, Any]) -> bool:
     return not is_users(module)
 
 
-def _starts_a_run(node: ast.stmt, space: dict[str, Any]) -> bool:
+def _starts_a_run(text: _Text, space: dict[str, Any]) -> bool:
     """Whether a statement calls bknb to do more than to fetch candles, or a function of the user's that does."""
-    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+    if text.defines:
         return False
-    calls = [each.func for each in ast.walk(node) if isinstance(each, ast.Call)]
-    modules = [str(getattr(_named(call, space), "__module__", "")) for call in calls]
+    modules = [str(getattr(_named(call, space), "__module__", "")) for call in text.calls]
     if any(module.startswith("bknb.") and not module.startswith(_FETCHING) for module in modules):
         return True
-    called = [_called(call, space) for call in calls]
+    called = [_called(call, space) for call in text.calls]
     return any(_names_a_run(function) for one in called if one is not None for function in functions(one))
 
 
@@ -167,24 +166,46 @@ def _named(node: ast.expr, space: dict[str, Any]) -> Any:
 
 
 def _statement(node: ast.stmt, file: str, space: dict[str, Any]) -> Statement:
+    text = _text_of(node)
+    runs = _starts_a_run(text, space)
+    loads = text.loads or runs
+    self_contained = not loads and all(_is_pure(call, space) for call in text.calls)
+    return Statement(node, file, text.makes, text.changes, text.reads, loads, self_contained, runs)
+
+
+class _Text(NamedTuple):
+    """What the text of a statement says by itself, without the values of its names."""
+
+    makes: frozenset[str]
+    changes: frozenset[str]
+    reads: frozenset[str]
+    loads: bool
+    calls: tuple[ast.expr, ...]  # what it calls
+    defines: bool  # a function or a class
+
+
+@lru_cache(maxsize=4_096)  # every check of a strategy reads all statements of its module or notebook
+def _text_of(node: ast.stmt) -> _Text:
     makes: set[str] = set()
     changes: set[str] = set()
     reads: set[str] = set()
+    calls: list[ast.expr] = []
     loads = False
+    defines = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
         makes.add(node.name)
     for each in ast.walk(node):
         if isinstance(each, ast.Name):
-            inside = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
             if isinstance(each.ctx, ast.Load):
                 reads.add(each.id)
-            elif not inside:
+            elif not defines:
                 makes.add(each.id)
         elif isinstance(each, (ast.Subscript, ast.Attribute)) and isinstance(each.ctx, (ast.Store, ast.Del)):
             changes |= _base(each)
         elif isinstance(each, ast.Attribute):
             loads |= each.attr == "environ"
         elif isinstance(each, ast.Call):
+            calls.append(each.func)
             name = each.func.attr if isinstance(each.func, ast.Attribute) else getattr(each.func, "id", "")
             loads |= bool(_LOADING.match(name))
             in_place = any(word.arg == "inplace" for word in each.keywords)
@@ -198,13 +219,7 @@ def _statement(node: ast.stmt, file: str, space: dict[str, Any]) -> Statement:
     makes |= changes
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
         makes, changes = {node.name}, set()  # what its body makes are its own names, or is made when it is called
-    self_contained = not loads and all(
-        _is_pure(each.func, space) for each in ast.walk(node) if isinstance(each, ast.Call)
-    )
-    reads -= _BUILT_IN
-    runs = _starts_a_run(node, space)
-    loads, self_contained = loads or runs, self_contained and not runs
-    return Statement(node, file, frozenset(makes), frozenset(changes), frozenset(reads), loads, self_contained, runs)
+    return _Text(frozenset(makes), frozenset(changes), frozenset(reads - _BUILT_IN), loads, tuple(calls), defines)
 
 
 def _module_names(node: ast.stmt) -> tuple[set[str], set[str]]:
@@ -331,14 +346,26 @@ def _base(node: ast.expr) -> set[str]:
 
 def compiled(statement: Statement) -> CodeType:
     """The code of a statement, to be run again."""
-    return compile(ast.Module(body=[statement.node], type_ignores=[]), statement.file, "exec")
+    return _compiled(statement.node, statement.file)
+
+
+@lru_cache(maxsize=4_096)
+def _compiled(node: ast.stmt, file: str) -> CodeType:
+    return compile(ast.Module(body=[node], type_ignores=[]), file, "exec")
 
 
 def _undecorated(node: ast.stmt, space: dict[str, Any]) -> ast.stmt:
     """A function's definition without decorators that would register it again."""
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-        node = copy.copy(node)  # the parsed text is kept
-        node.decorator_list = [one for one in node.decorator_list if not _own_decorator(one, space)]
+        kept = tuple(one for one in node.decorator_list if not _own_decorator(one, space))
+        return node if len(kept) == len(node.decorator_list) else _decorated(node, kept)
+    return node
+
+
+@lru_cache(maxsize=1_024)
+def _decorated(node: ast.FunctionDef | ast.AsyncFunctionDef, by: tuple[ast.expr, ...]) -> ast.stmt:
+    node = copy.copy(node)  # the parsed text is kept
+    node.decorator_list = [*by]
     return node
 
 
