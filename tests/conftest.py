@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import without_grammars  # noqa: F401 -- a second of each process that reads a notebook
+
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # before numpy comes: its threads wait for each other in busy loops
+
 from event_channel import Channel
 from hypothesis import HealthCheck, settings
 
