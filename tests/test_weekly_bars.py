@@ -130,7 +130,7 @@ BEFORE = dict.fromkeys(HOLIDAYS, -1)
         (every_week("2020-01-05"), {"stamp": "open"}, "Sun 2020-01-05", []),
         (every_week("2020-01-12"), {"stamp": "close"}, "Mon 2020-01-06", ["up to the end of each Sunday"]),
         (every_week("2020-01-10"), {"stamp": "close"}, "Sat 2020-01-04", ["up to the end of each Friday"]),
-        (every_week("2020-01-13"), {"stamp": "close"}, "Mon 2020-01-06", ["up to the end of each Sunday"]),
+        (every_week("2020-01-12 23:59:59"), {"stamp": "close"}, "Mon 2020-01-06", ["up to the end of each Sunday"]),
         (every_week("2020-01-10 16:00", zone=NEW_YORK), {"stamp": "close"}, "Sat 2020-01-04", ["each Friday"]),
         (every_week(moved=HOLIDAYS), {}, "Mon 2020-01-06", ["4 weekly bars bear another day than Mondays"]),
         (
@@ -157,6 +157,7 @@ def test_each_row_is_the_week_that_its_day_says(index: Any, options: Any, first:
     [
         (every_week("2020-01-05"), {}, r"bear Sundays, the first 2020-01-05\n.*stamp=\"close\".*stamp=\"open\"; else"),
         (every_week("2020-01-10"), {}, "bear Fridays"),
+        (every_week(), {"stamp": "close"}, "Mondays may end with that day or when it begins"),
         (every_week("2020-01-10", moved=BEFORE), {}, "bear Fridays"),
         (every_week().insert(10, pd.Timestamp("2020-03-11")), {}, "two weekly bars lie in the week of 2020-03-09"),
         (every_week(moved={at: at % 3 for at in range(60)}), {}, "are needed, got candles spaced 1d"),

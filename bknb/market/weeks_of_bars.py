@@ -93,15 +93,20 @@ def weeks_of(times: NDArray[np.int64], stamp: str | None, where: str) -> Weeks:
         raise UsageError(
             f"{where}: these weekly bars bear {_NAMES[usual]}, the first {utc_text(int(times.min()))[:10]}\n"
             f'where a week ends with that day, as pandas\' resample("W") says it: stamp="close"; where it begins with '
-            'it: stamp="open"; else give the Monday of each week'
+            'it, as MetaTrader writes it: stamp="open"; else give the Monday of each week'
         )
     notes: list[str] = []
     if stamp != "close" and (later := labels > times).any():
         first = utc_text(int(times[later].min()))
         notes.append(f"{where}: weekly bars stamped {first[11:16]} UTC are taken for those from the next UTC date on")
     if stamp == "close":
-        # A Monday at 00:00 is the end itself; another midnight, or an early hour, the date of the last day.
-        at_end = (usual == 0 and not (times % DAY_MS).any()) or bool((labels > times).any())
+        # A midnight or an early hour is the date of the last day; later ones are the moment of its close.
+        at_end = bool((labels > times).any())
+        if not usual and not at_end:
+            raise UsageError(
+                f'{where}: with stamp="close" weekly bars that bear Mondays may end with that day or when it begins\n'
+                "give the Monday with which each week begins and leave stamp= out, or the moment of its close, as 23:59"
+            )
         ends = labels if at_end else labels + DAY_MS
         end = (usual + (not at_end)) % 7
         opens = ends + (end - _weekday(ends)) % 7 * DAY_MS - WEEK_MS
