@@ -269,6 +269,18 @@ def test_the_look_ahead_check_finds_nothing_in_a_strategy_with_indicators() -> N
     assert "x 1h of BTCUSDT" in report.looks_back
 
 
+@pytest.mark.slow
+def test_nor_in_one_whose_indicators_have_no_value_where_the_data_begin_later() -> None:
+    fast, slow = bknb.indicator("ema", "4h", 20), bknb.indicator("ema", "4h", 50)
+
+    def get_signal(ctx: Any) -> Any:
+        side = "long" if fast(ctx)[-1] > slow(ctx)[-1] else "short"
+        return bknb.Signal(position=side, target_percent=2, stop_percent=1, minute_estimated_time=240)
+
+    report = bknb.check_lookahead(get_signal, exchange="demo", frame="2024-01-01:2024-01-05", interval="4h", moments=4)
+    assert report.ok, report
+
+
 # --- wrong use ----------------------------------------------------------------------------------------------------
 
 

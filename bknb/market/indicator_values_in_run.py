@@ -216,13 +216,13 @@ class RunValues:
         Raises
         ------
         NotEnoughData
-            When one that has closed is not here.
+            When one that has closed is not here, or was taken away.
         """
         ask, when = newest_of(context), context.when_ms
         try:
             return ask(self._symbol, self._interval, limit, when)
         except NotEnoughData as error:
-            if error.late:
+            if error.late or self._window.is_cut:
                 raise
             if error.available:
                 return ask(self._symbol, self._interval, error.available, when)

@@ -56,6 +56,9 @@ class Window:
     to ``failed``, on the fetching loop; without ``failed`` it reaches whoever loads candles.
     """
 
+    is_cut = False
+    """Whether a look-ahead check took away where its history begins: what is missing is no young symbol."""
+
     def __init__(
         self,
         feed: Feed,

@@ -214,6 +214,7 @@ class AskedStrategy:
             other = CandlesOfWorld(self.window, world)
             feed = Feed(other, self.plan.settings, allow_gaps=self.plan.allow_gaps)
             made = self._worlds[world] = RecordingWindow(feed, horizon=self.window.horizon, base=self.plan.base)
+            made.is_cut = world.since is not None
             made.lacks = None if world.since is None else (self.window, world.since)
             minutes = self.window.minutes(self.plan.symbol)  # in memory in every run, so in every world
             candles = other.altered(minutes, minutes.since, len(minutes.candles))
