@@ -10,13 +10,14 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from msgspec.structs import replace
 from test_models import noisy, source, table_of_walk
 
 import bknb
 from bknb.errors import ModelLate
 from bknb.market.fits_beside_live_run import FitsBeside
 from bknb.market.fitted_models import forget_fits
-from bknb.market.model_fit import Model
+from bknb.market.model_fit import Model, make_fit
 from bknb.testing.clocks import SimulatedClock
 
 LOCK = threading.Lock()
@@ -228,6 +229,40 @@ def test_a_portfolio_shares_a_model_live_as_over_history() -> None:
     assert {value[0] for value in said.values()} == {("A", "B")}
 
 
+def test_a_fit_that_failed_is_tried_again_after_a_pause() -> None:
+    (context,), tries = asked_with(), []
+
+    def make(model: Model, code: str, moment: int, context: Any) -> Any:
+        tries.append(moment)
+        if len(tries) == 1:
+            raise OSError("no answer")
+        if len(tries) == 2:
+            return make_fit(replace(model, fit=raises), code, moment, context)
+        return make_fit(model, code, moment, context)
+
+    model = Model(name="m", fit=noisy, every=bknb.at.month(), delay_ms=0, code=lambda: "code")
+    patient, hasty = (FitsBeside({"m": model}, make=make, pause_seconds=pause) for pause in (60.0, 0.0))
+    for _ in range(3):
+        found = patient.made(model, "code", ms("2024-01-15"), context)
+        assert found.kind is bknb.StrategyError
+        assert found.text == "OSError: no answer"
+    assert len(tries) == 1
+    assert "raised ZeroDivisionError" in hasty.made(model, "code", ms("2024-01-15"), context).text
+    fitted = hasty.made(model, "code", ms("2024-01-15"), context)
+    assert (fitted.about.name, len(tries)) == ("m", 3)
+    assert hasty.made(model, "code", ms("2024-01-15"), context) is fitted
+
+
+def asked_with() -> list[Any]:
+    """The contexts of the questions of a short run."""
+    seen: list[Any] = []
+    bknb.backtest(
+        "BTCUSDT", strategy=lambda ctx: seen.extend([ctx]), interval="4h", exchange=source(),
+        frame=("2024-01-16", "2024-01-16 04:00"),
+    )  # fmt: skip
+    return seen
+
+
 def test_a_run_that_is_over_waits_for_no_fit() -> None:
     begun, release = threading.Event(), threading.Event()
 
@@ -235,14 +270,7 @@ def test_a_run_that_is_over_waits_for_no_fit() -> None:
         begun.set()
         release.wait(60)
 
-    seen: list[Any] = []
-    bknb.backtest(
-        "BTCUSDT",
-        strategy=lambda ctx: seen.extend([ctx]),
-        interval="4h",
-        exchange=source(),
-        frame=("2024-01-16", "2024-01-17"),
-    )
+    seen = asked_with()
     model = Model(name="m", fit=noisy, every=bknb.at.month(), delay_ms=0, code=lambda: "code")
     beside = FitsBeside({"m": model}, make=make)
     beside.begin(seen[0])

@@ -8,7 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from ..domain.formatting import utc_text
-from ..errors import ModelLate
+from ..domain.text import error_text
+from ..errors import BknbError, ModelLate, NotEnoughData, StrategyError
 from .fitted_models import code_in_run, kept_or_made, moment_of
 from .model_fit import FailedFit, Fit, Model, make_fit, symbols_of
 from .strategy_context import Context
@@ -18,19 +19,27 @@ if TYPE_CHECKING:
     from .fitted_models import MakeFit
 
 _LOOK_SECONDS: Final = 0.05
+_LONGEST_PAUSE: Final = 3_600.0  # s
 _HELD: Final = 4  # fits of a model and its symbols, the oldest of which is forgotten first
 
 Key: TypeAlias = tuple[str, str, tuple[str, ...], int]
 
 
 class _Job:
-    """A fit that is under way, or what came of it."""
+    """A fit that is under way, or what came of it; ``failures``: how often it had failed before."""
 
-    def __init__(self) -> None:
+    def __init__(self, failures: int) -> None:
         self.began = stopwatch()
         self.done = threading.Event()
         self.made: Fit | FailedFit | None = None
-        self.error: BaseException | None = None
+        self.late: NotEnoughData | None = None  # a candle that was not here yet
+        self.failures = failures
+
+    def is_tried_again(self, pause: float) -> bool:
+        """Whether it failed so long ago that it is to be tried again, a pause (s) after the first time, then longer."""
+        if not (self.done.is_set() and isinstance(self.made, FailedFit)):
+            return False
+        return stopwatch() - self.began >= min(pause * 2**self.failures, _LONGEST_PAUSE)
 
 
 class FitsBeside:
@@ -44,6 +53,8 @@ class FitsBeside:
         Makes a fit, and returns once it is there.
     wait_seconds
         How long after a fit has begun a question may wait for it.
+    pause_seconds
+        How long after one that has failed has begun it is tried again; twice as long after each, up to an hour.
 
     Attributes
     ----------
@@ -51,8 +62,16 @@ class FitsBeside:
         As they were when the run began.
     """
 
-    def __init__(self, models: Mapping[str, Model], *, make: MakeFit = make_fit, wait_seconds: float = 60.0) -> None:
-        self.models, self._make, self._wait_seconds = models, make, wait_seconds
+    def __init__(
+        self,
+        models: Mapping[str, Model],
+        *,
+        make: MakeFit = make_fit,
+        wait_seconds: float = 60.0,
+        pause_seconds: float = 60.0,
+    ) -> None:
+        self.models, self._make = models, make
+        self._wait_seconds, self._pause_seconds = wait_seconds, pause_seconds
         self._lock = threading.Lock()
         self._jobs: dict[Key, _Job] = {}
         self._ended = False
@@ -86,8 +105,8 @@ class FitsBeside:
                     f"{seconds:.0f} s after its fit began: the question passes\n"
                     "give the model a longer delay=, which history then has, too"
                 )
-        if job.error is not None:
-            raise job.error
+        if job.late is not None:
+            raise job.late
         assert job.made is not None  # it is one of the two  # noqa: S101
         return job.made
 
@@ -103,8 +122,8 @@ class FitsBeside:
         key = (model.name, code, symbols, moment)
         with self._lock:
             job = self._jobs.get(key)
-            if job is None:
-                job = self._jobs[key] = _Job()
+            if job is None or job.is_tried_again(self._pause_seconds):
+                job = self._jobs[key] = _Job(0 if job is None else job.failures + 1)
                 held = [each for each in self._jobs if (each[0], each[2]) == (model.name, symbols)]
                 for old in sorted(held, key=_moment)[:-_HELD]:
                     del self._jobs[old]
@@ -116,10 +135,13 @@ class FitsBeside:
         _, code, _, moment = key
         try:
             job.made = kept_or_made(model, code, moment, context, self._make)
-        except BaseException as error:  # noqa: BLE001 -- raised where the fit is asked for, and then it is tried again
-            job.error = error
+        except NotEnoughData as error:  # what has not come yet: it is tried again when it is asked for
+            job.late = error
             with self._lock:
                 self._jobs.pop(key, None)
+        except BaseException as error:  # noqa: BLE001 -- raised where the fit is asked for
+            text = str(error) if isinstance(error, BknbError) else f"{type(error).__name__}: {error_text(error)}"
+            job.made = FailedFit(StrategyError, text, error)
         finally:
             job.done.set()
 
