@@ -307,8 +307,9 @@ class Context(msgspec.Struct, frozen=True, gc=False):
 
     def model(self, name: str) -> Any:
         """What a model is now: what ``fit`` returned for the newest moment whose delay is over; see ``bknb.model``."""
-        ask = self._run.ask_model
-        if ask is None:
+        if (models := self._run.models) is not None:
+            return models.newest(name, self)
+        if (ask := self._run.ask_model) is None:
             raise UsageError(f"ctx.model({name!r}): there are no models where this is asked")
         return ask(self, name)
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ..market.window import Window
 
 _FACTS: Final = ("allow_gaps", "base", "base_ms", "is_growing", "price_count", "settings")
+_LOOK_SECONDS: Final = 1.0
 _MADE, _FAILED, _KEPT_BACK, _ASKS, _RAISED = "made", "failed", "kept back", "asks", "raised"
 
 
@@ -195,6 +196,7 @@ class _WindowElsewhere:
 def serve() -> None:
     """Make the fit that standard input describes, and send it back; started by ``FitProcesses`` only."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a key that interrupts is for the process that started this one
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     given, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what fit prints must not end up among the answers
 
@@ -218,6 +220,14 @@ def serve() -> None:
         _send(answers, _sent(make_fit(model, code, moment, context)))
     except Exception as error:  # noqa: BLE001 -- raised where the fit was asked for
         _send(answers, (_RAISED, sent_error(error)))
+
+
+def _end_with(parent: int) -> None:
+    """End this process, whatever it computes, once the one that started it is gone."""
+    pause = threading.Event()
+    while os.getppid() == parent:
+        pause.wait(_LOOK_SECONDS)
+    os._exit(1)
 
 
 def _sent(made: Fit | FailedFit) -> tuple[Any, ...]:
