@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from .session import Session
 
-INTERVALS: Final = ("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d")
+INTERVALS: Final = ("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w")
 
 
 EXECUTIONS: Final = ("pessimistic", "touch", "vwap")
