@@ -653,7 +653,7 @@ def registered_names(fine: Callable[[str], Answer]) -> None:
         ("%backtest BTCUSDT --settings {my", ["{my_span}"]),
         ("%backtest ET", ["ETHUSDT"]),
         ("%%strategy x --risk ", ["calm"]),
-        ("%%strategy x --interval 1", ["1m", "15m", "1h", "12h", "1d"]),
+        ("%%strategy x --interval 1", ["1m", "15m", "1h", "12h", "1d", "1w"]),
         ("%%backtest BTCUSDT --interval 3", ["3m", "30m", "3d"]),
         ("%frame j", ["january"]),
         ("x = 1\n%frame j", ["january"]),
