@@ -277,6 +277,41 @@ def test_what_one_leg_pays_to_another_at_one_moment_is_looked_at_together() -> N
     added_up(result)
 
 
+ADDED = {3: {"A": bknb.Add(1.0)}}
+
+
+@pytest.mark.parametrize(
+    ("levels", "manage", "bar", "expected"),
+    [
+        # a target of 5 % is 105, and behind an add at 110 it is 110.25: A stays, and falls with B
+        ({"target_percent": 5.0, "stop_percent": 60.0}, ADDED, (110.0, 110.0, 79.0, 100.0), "liquidation"),
+        ({"target_percent": 5.0, "stop_percent": 60.0}, {}, (110.0, 110.0, 79.0, 100.0), "take_profit"),
+        # 111 is beyond 110.775: the add leaves at that open with the rest
+        ({"target_percent": 5.0, "stop_percent": 60.0}, ADDED, (111.0, 111.0, 79.0, 100.0), "take_profit"),
+        # a stop of 18 % is 82, below where all is used up, and 83.64 behind an add at 104: A leaves there
+        ({"target_percent": 90.0, "stop_percent": 18.0}, ADDED, (104.0, 104.0, 79.0, 100.0), "stop_loss"),
+        # a limit, and a stop order, that the open passes count in that bar, with a stop of its own
+        ({"target_percent": 90.0, "stop_percent": 60.0}, {3: {"A": bknb.Add(1.0, price_open=105.0)}},
+         (104.0, 104.0, 79.0, 100.0), "liquidation"),
+        ({"target_percent": 90.0, "stop_percent": 60.0}, {3: {"A": bknb.Add(1.0, entry="stop", price_open=102.0)}},
+         (104.0, 104.0, 79.0, 100.0), "liquidation"),
+        ({"target_percent": 90.0, "stop_percent": 18.0}, {3: {"A": bknb.Add(1.0, price_open=105.0)}},
+         (104.0, 104.0, 79.0, 100.0), "stop_loss"),
+        ({"target_percent": 90.0, "stop_percent": 60.0},
+         {3: {"A": bknb.Add(1.0, entry="stop", price_open=102.0, price_stop_loss=90.0)}},
+         (104.0, 104.0, 79.0, 100.0), "stop_loss"),
+    ],
+)  # fmt: skip
+def test_levels_are_those_behind_adds_that_fill_at_the_open(levels: Any, manage: Any, bar: Any, expected: str) -> None:
+    answers = {0: {"A": bknb.Signal(side="long", minute_estimated_time=20, **levels), "B": HOLD}}
+    result = play(answers, {"A": {3: bar}, "B": {}}, manage=manage, sizing={"A": "units:25", "B": "units:20"})
+    (_, reason, price, minute), (_, other, _, _) = ends(result)
+    assert (reason, minute) == (expected, 3)
+    assert price == {"take_profit": bar[0]}.get(expected, price)
+    assert other == ("liquidation" if expected == "liquidation" else "time_expired")  # what A leaves is enough for B
+    added_up(result)
+
+
 def test_a_target_that_was_moved_counts_where_the_bar_opens_beyond_it() -> None:
     """A's target is 105 from minute 2 on: it leaves at 110, and its low in that bar takes nothing."""
     bar = {3: (110.0, 110.0, 79.0, 100.0)}

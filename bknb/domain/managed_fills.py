@@ -18,10 +18,8 @@ from .signal_events import Added, Closed, Event, Reduced
 from .states import Holding, Rules, Step, labels
 from .stays_flat import flat_after_close
 from .trailing_and_breakeven_stops import (
-    has_percents,
     moved_events,
-    with_percent_levels,
-    with_tighter_stop,
+    with_levels_behind,
 )
 
 
@@ -109,11 +107,7 @@ class FillRun:
         """
         signal, tick = self.state.signal, self.rules.tick
         best = self.state.highest if self.sign > 0 else self.state.lowest
-        if has_percents(signal, before):
-            self.book = with_percent_levels(signal, before, self.book, tick=tick)
-        for add in adds:
-            if not isinstance(add.stop, msgspec.UnsetType):
-                self.book = with_tighter_stop(self.book, add.stop, self.sign, best, tick)
+        self.book = with_levels_behind(signal, before, self.book, adds, best, tick)
         if (self.book.stop, self.book.targets) == (before.stop, before.targets):
             return
         when = self.when if at is None else at

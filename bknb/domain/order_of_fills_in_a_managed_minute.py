@@ -16,11 +16,13 @@ from collections.abc import Iterable
 
 import msgspec
 
-from .fills_at_stops_and_gaps import Exit, Minute
+from .fills_at_stops_and_gaps import ExecutionModel, Exit, Minute
 from .lifecycle_inputs import SkippedMinutes
 from .managed_fills import FillRun
 from .milestones_passed import survived
 from .position_book import PositionBook, PositionOrder, book_timeout
+from .position_fills import Fill
+from .signal import OpenSignal
 from .signal_events import AddCancelled, CancelReason, Event
 from .states import Holding, Rules, Step, after_frame, labels, quiet_minute
 from .trailing_and_breakeven_stops import (
@@ -31,6 +33,7 @@ from .trailing_and_breakeven_stops import (
     moved_events,
     stop_or_liquidation,
     trail_level,
+    with_levels_behind,
 )
 
 
@@ -127,6 +130,46 @@ def rest_of_entry_minute(state: Holding, book: PositionBook, given: Minute, rule
     return minute.after_entry() if upward else minute.passed()
 
 
+def _due_adds(book: PositionBook, when: int, sign: int) -> list[PositionOrder]:
+    """Adds that a candle may fill that opens then: at the market, limits, stop orders, each from the nearest on."""
+    adds = [order for order in book.orders if order.kind == "add" and order.not_before <= when]
+    market = [order for order in adds if order.price_open is None]
+    limits = [(-sign * order.price_open, order) for order in adds if order.price_open is not None]
+    nearest = sorted(limits, key=lambda pair: (pair[1].is_stop, -pair[0] if pair[1].is_stop else pair[0]))
+    return market + [order for _, order in nearest]
+
+
+def adds_at_open(book: PositionBook, when: int, price: float, sign: int, model: ExecutionModel) -> list[PositionOrder]:
+    """The adds that fill at the open of a candle that opens at a moment (UTC ms) and a price (quote currency)."""
+    found: list[PositionOrder] = []
+    if not book.orders:
+        return found
+    for order in _due_adds(book, when, sign):
+        if order.price_open is not None:
+            away = sign * (order.price_open - price) * (1 if order.is_stop else -1)
+            at_once = model.fills_at_open and not order.rests and away <= 0
+            if not (at_once or (model.gap_fills and away < 0)):
+                continue
+        found.append(order)
+    return found
+
+
+def book_behind_adds(
+    signal: OpenSignal,
+    book: PositionBook,
+    adds: Iterable[PositionOrder],
+    price: float,
+    best: float,
+    tick: float | None,
+) -> PositionBook:
+    """A book with the levels that adds at a price (quote currency) move; ``best`` is the best price so far."""
+    for add in adds:
+        filled = Fill(number=add.number, kind="add", at=add.not_before, share=add.share, price=price)
+        added = msgspec.structs.replace(book, fills=(*book.fills, filled))
+        book = with_levels_behind(signal, book, added, (add,), best, tick)
+    return book
+
+
 def _own_stops(adds: Iterable[PositionOrder]) -> bool:
     """Whether one of some adds has a stop of its own."""
     return any(add.stop is not msgspec.UNSET for add in adds)
@@ -186,28 +229,16 @@ class _ManagedMinute:
         return None
 
     def _due(self) -> list[PositionOrder]:
-        """Adds that this candle may fill: at the market, then limits, then stop orders, each from the nearest on."""
-        adds = [order for order in self.run.book.orders if order.kind == "add" and order.not_before <= self.minute.t]
-        market = [order for order in adds if order.price_open is None]
-        limits = [(-self.sign * order.price_open, order) for order in adds if order.price_open is not None]
-        nearest = sorted(limits, key=lambda pair: (pair[1].is_stop, -pair[0] if pair[1].is_stop else pair[0]))
-        return market + [order for _, order in nearest]
+        return _due_adds(self.run.book, self.minute.t, self.sign)
 
     def _at_open(self) -> Exit | None:
         run, opened, price, model = self.run, self.opened, self.minute.open, self.model
         end = run.reduce_orders(price, self.minute.t)
         if end is not None:
             return end
-        for order in self._due():
-            if order.price_open is None:
-                run.add(order, price, rested=False)
-                self._has_moved([order])
-                continue
-            away = (self.sign * order.price_open - opened) * (1 if order.is_stop else -1)
-            at_once = model.fills_at_open and not order.rests and away <= 0
-            if at_once or (model.gap_fills and away < 0):
-                run.add(order, price, rested=False)
-                self._has_moved([order])
+        for order in adds_at_open(run.book, self.minute.t, price, self.sign, model):
+            run.add(order, price, rested=False)
+            self._has_moved([order])
         if not (model.gap_fills or self.entered):
             return None
         if self.stop is not None and self.level is not None and opened <= self.level:

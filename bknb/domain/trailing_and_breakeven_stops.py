@@ -10,7 +10,7 @@ import msgspec
 from ..config import Settings
 from .declared_exits import Breakeven, Target, Trailing
 from .pnl import breakeven_price
-from .position_book import PositionBook
+from .position_book import PositionBook, PositionOrder
 from .profit_of_partial_closes import average_price
 from .signal import OpenSignal, Position, sign_of
 from .signal_events import CloseReason, Moved
@@ -149,6 +149,27 @@ def with_tighter_stop(book: PositionBook, stop: float, sign: int, best: float, t
     if before is not None and sign * (stop - before.price) <= 0:
         return book
     return msgspec.structs.replace(book, stop=stop, stop_reason="stop_loss")
+
+
+def with_levels_behind(
+    signal: OpenSignal,
+    before: PositionBook,
+    book: PositionBook,
+    adds: Iterable[PositionOrder],
+    best: float,
+    tick: float | None,
+) -> PositionBook:
+    """A book behind adds that have filled since it was ``before``, with the levels that they move.
+
+    Those that are percent from the average price follow it; then the stop is that of an add, where it is tighter than
+    the one in force. ``best`` is the best price so far (quote currency).
+    """
+    if has_percents(signal, before):
+        book = with_percent_levels(signal, before, book, tick=tick)
+    for add in adds:
+        if not isinstance(add.stop, msgspec.UnsetType):
+            book = with_tighter_stop(book, add.stop, sign_of(signal.position), best, tick)
+    return book
 
 
 def stop_or_liquidation(book: PositionBook, sign: int, best: float, tick: float | None) -> StopInForce | None:

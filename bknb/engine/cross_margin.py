@@ -146,7 +146,7 @@ class CrossMargin:
                 start[name] = worst[name] = leg.prices.at(close - 1)
                 continue
             start[name], worst[name] = found.first, found.low if held.side == "long" else found.high
-            if (stop := stop_before(leg, found.opened)) is not None:
+            if (stop := stop_before(leg, found)) is not None:
                 stops[name] = stop
         ticks = {leg.name: leg.tick for leg in opens if leg.tick is not None}
 

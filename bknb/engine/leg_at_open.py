@@ -13,13 +13,14 @@ from ..domain.costs import CostRequest, fill_costs, filled_by
 from ..domain.declared_exits import targets_of
 from ..domain.fills_at_stops_and_gaps import Entry, Minute
 from ..domain.funding_charged_and_fills_booked import Ledger, LegFill
+from ..domain.order_of_fills_in_a_managed_minute import adds_at_open, book_behind_adds
 from ..domain.signal import Position, sign_of
 from ..domain.states import Holding, Opening, waiting_signals
 from ..domain.trailing_and_breakeven_stops import stop_in_force
 from .cost_requests import side_of
 
 if TYPE_CHECKING:
-    from ..domain.position_book import PositionOrder
+    from ..domain.position_book import PositionBook, PositionOrder
     from .bar_prices import BarAtWorst
     from .leg_account import LegAccount
 
@@ -37,21 +38,41 @@ def left_at_open(leg: LegAccount, ledger: Ledger, bar: BarAtWorst) -> Ledger:
     state = leg.state
     fill = leg.exits.ordered(ledger, state, bar.open, bar.opened)
     if fill is None and isinstance(state, Holding) and leg.model.gap_fills:
-        sign, target = sign_of(state.signal.position), _whole_target(state)
+        sign, target = sign_of(state.signal.position), _whole_target(state, _book_at_open(leg, state, bar))
         if target is not None and sign * (bar.open - target) > 0.0:
             fill = leg.exits.part(ledger, 1.0, bar.open, bar.opened)
     return ledger if fill is None else ledger.apply(fill).ledger
 
 
-def _whole_target(state: Holding) -> float | None:
+def _book_at_open(leg: LegAccount, state: Holding, bar: BarAtWorst) -> PositionBook | None:
+    """The book of what a leg holds once adds have filled at the open of a bar, with the levels that they move."""
+    if state.book is None:
+        return None
+    sign, best = sign_of(state.signal.position), _best(leg, state, bar.opened)
+    adds = adds_at_open(state.book, bar.opened, bar.open, sign, leg.model)
+    return book_behind_adds(state.signal, state.book, adds, bar.open, best, leg.tick)
+
+
+def _best(leg: LegAccount, state: Holding, opened: int) -> float:
+    """The best price of what a leg holds before a bar that opens at a moment (UTC ms)."""
+    signal, book, sign = state.signal, state.book, sign_of(state.signal.position)
+    best = state.highest if sign > 0 else state.lowest
+    if book is not None and book.trailing is not None:
+        seen = leg.prices.extremes(signal.pending_at, opened)
+        if seen is not None:
+            return max(best, seen[1]) if sign > 0 else min(best, seen[0])
+    return best
+
+
+def _whole_target(state: Holding, book: PositionBook | None) -> float | None:
     """The target of all that is held (quote currency), as moves and adds have put it; ``None``: there is none."""
-    signal, book = state.signal, state.book
+    signal = state.signal
     targets = (signal.targets or targets_of(signal.price_take_profit)) if book is None else book.targets
     return targets[0].price if len(targets) == 1 and targets[0].share is None else None
 
 
 def entered_at_open(leg: LegAccount, ledger: Ledger, bar: BarAtWorst) -> Ledger:
-    """A ledger after what enters at the open of a bar: an entry, or adds at the market."""
+    """A ledger after what enters at the open of a bar: an entry, or adds."""
     state, opened, price = leg.state, bar.opened, bar.open
     if isinstance(state, Opening):
         minute = Minute(opened, price, price, price, price, price)
@@ -64,11 +85,10 @@ def entered_at_open(leg: LegAccount, ledger: Ledger, bar: BarAtWorst) -> Ledger:
             if isinstance(entry, Entry) and entry.at_open:
                 rest = leg.waiting.without_entries(ledger)
                 return _entered(leg, rest, (signal.id, 0), signal.position, opened, entry.price)
-    elif isinstance(state, Holding):
-        for add in _ordered(state):
-            if add.kind == "add" and add.price_open is None and add.not_before <= opened:
-                key = state.signal.id, add.number
-                ledger = _entered(leg, ledger, key, state.signal.position, opened, price)
+    elif isinstance(state, Holding) and state.book is not None and leg.name in ledger.positions:
+        for add in adds_at_open(state.book, opened, price, sign_of(state.signal.position), leg.model):
+            key = state.signal.id, add.number
+            ledger = _entered(leg, ledger, key, state.signal.position, opened, price)
     return ledger
 
 
@@ -99,17 +119,13 @@ def _entered(
     return ledger.apply(LegFill(leg.name, position, order, fill_costs(order, leg.money.costs))).ledger
 
 
-def stop_before(leg: LegAccount, opened: int) -> float | None:
-    """The stop in force (quote currency) of what a leg holds in a bar that opens at a moment (UTC ms), if any."""
+def stop_before(leg: LegAccount, bar: BarAtWorst) -> float | None:
+    """The stop in force (quote currency) of what a leg holds in a bar, behind adds that fill at its open, if any."""
     state = leg.state
     if not isinstance(state, Holding):
         return None
-    signal, book = state.signal, state.book
+    book = _book_at_open(leg, state, bar)
     if book is None:
-        return signal.price_stop_loss
-    sign = sign_of(signal.position)
-    best = state.highest if sign > 0 else state.lowest
-    if book.trailing is not None and (seen := leg.prices.extremes(signal.pending_at, opened)) is not None:
-        best = max(best, seen[1]) if sign > 0 else min(best, seen[0])
-    found = stop_in_force(book, sign, best, leg.tick)
+        return state.signal.price_stop_loss
+    found = stop_in_force(book, sign_of(state.signal.position), _best(leg, state, bar.opened), leg.tick)
     return None if found is None else found.price
