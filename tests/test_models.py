@@ -113,6 +113,36 @@ def test_a_fit_is_shared_by_runs_over_the_same_candles_only(capsys: pytest.Captu
     assert set(answers("2024-01-16", "2024-01-30").values()).isdisjoint(first.values())
 
 
+def reads_more(ctx: Any) -> tuple[float, float, float, int]:
+    """A fit that reads candles since a moment, one that is forming, a panel, and a series."""
+    since = ctx.candles("1h", since="9h", forming=True).close
+    panel = ctx.panel(["BTCUSDT"], "4h", 2).close
+    calls.append(ctx.when_ms)
+    return float(since.sum()), float(panel.sum()), float(ctx.series("news", 2).score.sum()), len(since)
+
+
+calls: list[int] = []
+PUBLISHED = pd.to_datetime(["2024-01-03", "2024-01-12", "2024-01-21"], utc=True)
+
+
+def test_all_that_a_fit_has_read_is_compared() -> None:
+    def news(last: float) -> None:
+        bknb.add_series("news", pd.DataFrame({"published_at": PUBLISHED, "score": [1.0, 2.0, last]}))
+
+    bknb.model("m", every="mon")(reads_more)
+    calls.clear()
+    news(3.0)
+    first = answers("2024-01-16", "2024-01-30")
+    assert len(calls) == 3
+    assert answers("2024-01-16", "2024-01-30") == first
+    assert len(calls) == 3
+    news(7.0)
+    other = answers("2024-01-16", "2024-01-30")
+    assert len(calls) == 5  # those of the 22nd and the 29th, which know the last row
+    assert [value[2] for value in dict.fromkeys(other.values())] == [3.0, 9.0, 9.0]
+    assert set(answers("2024-01-16", "2024-01-30", exchange=source(2)).values()).isdisjoint(other.values())
+
+
 def worth(ctx: Any) -> float:
     """A fit that has its costs from the settings."""
     made = bknb.outcomes(ctx.candles("4h", 40), position="long", target_percent=1, stop_percent=1, bars=6)

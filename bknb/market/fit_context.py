@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from copy import copy
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, NoReturn
 
 import msgspec
 
-from ..errors import NotEnoughData, UsageError
+from ..errors import BknbError, UsageError
+from .candles_since_moment import asked_candles
 from .newest_moment import newest_moment
+from .newest_series_rows import newest_rows
 from .strategy_context import Context, reads_of
 
 if TYPE_CHECKING:
@@ -25,17 +27,30 @@ _NAMED: Final = 3  # symbols in a text
 
 
 class Read(NamedTuple):
-    """Candles that a fit has read, as it asked for them, and their digest; ``how`` is of a panel, else empty.
+    """What a fit has read, as it asked for it, and its digest.
 
-    Without an interval it is an average price.
+    Attributes
+    ----------
+    symbols : tuple of str
+    interval : str
+        Of candles; empty: an average price. Of a series its name.
+    rows : int
+        How many candles.
+    when : int
+        The moment, UTC ms.
+    digest : str
+    kind : {"newest", "since", "panel", "series"}
+    asked
+        The other arguments.
     """
 
     symbols: tuple[str, ...]
     interval: str
-    limit: int
+    rows: int
     when: int
     digest: str
-    how: Calendar | str = ""
+    kind: Literal["newest", "since", "panel", "series"] = "newest"
+    asked: tuple[Any, ...] = ()
 
 
 class FitContext(Context, frozen=True, gc=False):
@@ -43,7 +58,6 @@ class FitContext(Context, frozen=True, gc=False):
 
     symbols: tuple[str, ...] = ()
     _reads: list[Read] = msgspec.field(default_factory=list)
-    _others: list[str] = msgspec.field(default_factory=list)  # what it read besides candles
 
     @property
     def memo(self) -> dict[str, Any]:
@@ -73,14 +87,17 @@ class FitContext(Context, frozen=True, gc=False):
         forming: bool = False,
     ) -> Candles:
         """The closed candles of the symbol, as of :class:`bknb.Context`."""
-        if since is not None or forming:
-            self._others.append("candles since a moment")
-        return super().candles(interval, limit, since=since, forming=forming)
+        found = super().candles(interval, limit, since=since, forming=forming)
+        if since is not None or limit is None or forming:
+            asked, digest = (limit, since, forming), _candles_digest(found)
+            self._reads.append(Read((self.symbol,), interval, len(found), self.when_ms, digest, "since", asked))
+        return found
 
     def panel(self, symbols: Sequence[str], interval: str, limit: int, how: Calendar = "union") -> Panel:
         """The newest closed candles of several symbols, as of :class:`bknb.Context`."""
         panel = super().panel(symbols, interval, limit, how)
-        self._reads.append(Read(panel.symbols, interval, limit, self.when_ms, _panel_digest(panel), how))
+        digest = _panel_digest(panel)
+        self._reads.append(Read(panel.symbols, interval, limit, self.when_ms, digest, "panel", (how,)))
         return panel
 
     def series(
@@ -92,8 +109,10 @@ class FitContext(Context, frozen=True, gc=False):
         symbol: str | None = None,
     ) -> SeriesRows:
         """The newest rows of a point-in-time series, as of :class:`bknb.Context`."""
-        self._others.append(f"the series {name}")
-        return super().series(name, limit, since=since, symbol=symbol)
+        rows = super().series(name, limit, since=since, symbol=symbol)
+        asked, digest = (limit, since, symbol), _rows_digest(rows)
+        self._reads.append(Read((self.symbol,), name, 0, self.when_ms, digest, "series", asked))
+        return rows
 
 
 class SharedFitContext:
@@ -185,22 +204,29 @@ def fit_context(context: Context, moment: int, symbols: tuple[str, ...]) -> FitC
     return FitContext(text, moment, context.mode, noted, noted_price, sources, None, symbols, reads)
 
 
-def read_by(context: FitContext) -> tuple[tuple[Read, ...], tuple[str, ...]]:
-    """The candles that were read with a context, and what else, in words."""
-    return tuple(context._reads), tuple(context._others)
+def read_by(context: FitContext) -> tuple[Read, ...]:
+    """What was read with a context."""
+    return tuple(context._reads)
 
 
 def digest_of(read: Read, context: Context) -> str:
     """The digest of what the run of a context has in place of what was read elsewhere; empty: it has too little."""
     newest, average, sources = reads_of(context)
+    symbol, interval, when = read.symbols[0], read.interval, read.when
     try:
-        if read.how:
-            how: Any = read.how
-            return _panel_digest(sources.window.panel(read.symbols, read.interval, read.limit, how, read.when))
-        if not read.interval:
-            return repr(average(read.symbols[0], read.when))
-        return _candles_digest(newest(read.symbols[0], read.interval, read.limit, read.when))
-    except NotEnoughData:
+        if read.kind == "panel":
+            return _panel_digest(sources.window.panel(read.symbols, interval, read.rows, read.asked[0], when))
+        if read.kind == "series":
+            limit, since, of = read.asked
+            rows = newest_rows(sources.published, interval, symbol, when, limit=limit, since=since, symbol=of)
+            return _rows_digest(rows)
+        if read.kind == "since":
+            limit, since, forming = read.asked
+            window = sources.window
+            found = asked_candles(window, symbol, interval, when, limit=limit, since=since, forming=forming)
+            return _candles_digest(found)
+        return _candles_digest(newest(symbol, interval, read.rows, when)) if interval else repr(average(symbol, when))
+    except BknbError:  # whoever makes the fit anew is told
         return ""
 
 
@@ -212,4 +238,12 @@ def _panel_digest(panel: Panel) -> str:
     made = hashlib.blake2b(panel.timestamp.tobytes(), digest_size=16)
     for column in (panel.open, panel.high, panel.low, panel.close, panel.volume):
         made.update(column.tobytes())
+    return made.hexdigest()
+
+
+def _rows_digest(rows: SeriesRows) -> str:
+    made = hashlib.blake2b(repr(rows.columns).encode(), digest_size=16)
+    for name in rows.columns:
+        column = rows[name]
+        made.update(repr(column.tolist()).encode() if column.dtype == object else column.tobytes())
     return made.hexdigest()

@@ -39,7 +39,8 @@ class _Job:
         """Whether it failed so long ago that it is to be tried again, a pause (s) after the first time, then longer."""
         if not (self.done.is_set() and isinstance(self.made, FailedFit)):
             return False
-        return stopwatch() - self.began >= min(pause * 2**self.failures, _LONGEST_PAUSE)
+        longer: float = pause * 2.0 ** min(self.failures, 20)
+        return stopwatch() - self.began >= min(longer, _LONGEST_PAUSE)
 
 
 class FitsBeside:

@@ -78,7 +78,7 @@ def kept_or_made(model: Model, code: str, moment: int, context: Context, make: M
     if same is not None and all(digest_of(each, context) == each.digest for each in same.reads):
         return same._replace(about=same.about._replace(name=model.name))
     made = make(model, code, moment, context)
-    if isinstance(made, Fit) and not made.others:
+    if isinstance(made, Fit):
         keep(kept, key, made)
     return made
 

@@ -68,12 +68,11 @@ class FittedModel(NamedTuple):
 
 
 class Fit(NamedTuple):
-    """What a fit returned, and what it has read; ``others``: what it read besides candles, which is not compared."""
+    """What a fit returned, and what it has read."""
 
     value: Any
     reads: tuple[Read, ...]
     about: FittedModel
-    others: tuple[str, ...] = ()
 
 
 class FailedFit(NamedTuple):
@@ -119,11 +118,11 @@ def make_fit(model: Model, code: str, moment: int, context: Context) -> Fit | Fa
             value.close()
         text = f"{_named(model, asked)} returned {type(value).__name__}: fit must be a plain function, not async"
         return FailedFit(UsageError, text, None)
-    reads, others = read_by(asked)
-    rows = sum(min(each.limit, 10**9) for each in reads)
+    reads = read_by(asked)
+    rows = sum(min(each.rows, 10**9) for each in reads)
     fingerprint = hash_of(seed, *(each.digest for each in reads))[:16]
     about = FittedModel(model.name, asked.symbol, moment, rows, stopwatch() - began, fingerprint)
-    return Fit(value, reads, about, others)
+    return Fit(value, reads, about)
 
 
 def fit_anew(model: Model, context: Context) -> Any:
