@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,11 @@ from test_yahoo import package
 from test_yahoo import table as of_yahoo
 
 import bknb
+import bknb.config
+from bknb.exchanges import from_frame
 from bknb.history.cached_source import StoredSource
 from bknb.history.candle_store import CandleStore
+from bknb.market.feed import Feed
 from bknb.testing.clocks import SimulatedClock
 from bknb.testing.fake_binance import LocalBinance
 
@@ -84,6 +88,19 @@ def test_a_live_run_over_a_store_of_weeks_is_that_over_its_source(tmp_path: Path
     assert len(live.trades) > 10
 
 
+def test_weeks_are_not_cut_from_shorter_bars_where_no_strategy_asks() -> None:
+    """By the calendar they begin on Monday; multiples of seven days since 1970 do on Thursday."""
+    days = pd.date_range("2024-01-01", periods=60, freq="D")
+    source = from_frame(table(days))
+    feed = Feed(source, bknb.config.Settings())
+    with pytest.raises(bknb.UsageError, match=r"1w has no one length over the 1d bars.*\nctx\.candles\('1w', 12\)"):
+        asyncio.run(feed.fetch("X", "1w", days[0].value // 10**6, days[-1].value // 10**6))
+    with pytest.raises(bknb.UsageError, match="1w has no one length over the 1d bars"):
+        bknb.audit("X", exchange=source, start="2024-01-01", end="2024-02-01", compare=["1w"])
+    with pytest.raises(bknb.UsageError, match="has weekly bars, and its weeks in which it trades"):
+        bknb.exchanges.in_sessions(source_of(weeks(1, 40)), "us-equities")
+
+
 def test_weeks_of_yahoo_are_read_and_the_running_one_is_left_out(package: Any) -> None:
     now = pd.Timestamp.now("UTC").tz_localize(None).normalize()
     running = now - pd.Timedelta(days=now.weekday())
@@ -107,3 +124,18 @@ def test_a_card_names_the_week_that_has_changed() -> None:
     bknb.add_exchange("mine", get_candles=bknb.exchanges.from_frame(changed))
     again = bknb.backtest("X", strategy=strategy, exchange="mine", frame=frame).card
     assert "2020-08-03" in str(card.diff(again))
+
+
+def test_a_split_within_a_week_is_refused_and_a_dividend_counts_from_the_next_one_on() -> None:
+    index = every_week()
+    prices = table(index).assign(Open=400.0, High=400.0, Low=100.0, Close=400.0)
+    prices.iloc[20:, :4] = 100.0
+    split = {"date": [str(index[20].date())], "splits": [4.0]}
+    found = bknb.exchanges.from_frame(prices, symbol="X", adjust=pd.DataFrame(split))
+    assert found._of("X").close.tolist() == [100.0] * 60
+    split["date"] = ["2020-05-20"]
+    with pytest.raises(bknb.DataError, match=r"2020-05-20 lies within the bar of 2020-05-18.*\ntake daily bars"):
+        bknb.exchanges.from_frame(prices, adjust=pd.DataFrame(split))
+    paid = pd.DataFrame({"date": ["2020-05-06"], "dividends": [4.0]})
+    closes = bknb.exchanges.from_frame(prices, symbol="X", adjust=paid)._of("X").close
+    assert closes[[16, 17, 18, 19]].tolist() == [396.0, 396.0, 400.0, 400.0]

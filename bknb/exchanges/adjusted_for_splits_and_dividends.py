@@ -148,6 +148,7 @@ def adjusted(
     days = _dates(times, sessions)
     inside = sorted(((action, _first(action, times, days)) for action in actions), key=itemgetter(1))
     inside = [(action, first) for action, first in inside if 0 < first < len(candles)]
+    _check_whole_bars(inside, days, where)
     for first, due in groupby(inside, key=itemgetter(1)):
         together = [action for action, _ in due]
         close = float(candles.close[first - 1])
@@ -256,6 +257,21 @@ def _check_prices(candles: Candles, first: int, action: Action, where: str) -> N
                 f"{where}: the price at {utc_text(when)} is {price:g}, and beside a split or a dividend it must be "
                 f"above zero: {utc_text(action.when)}\ncorrect the candle or leave it out",
                 open_time=when,
+            )
+
+
+def _check_whole_bars(inside: list[tuple[Action, int]], days: NDArray[np.int64] | None, where: str) -> None:
+    """Refuse splits within bars that are longer than a day: they hold prices of before and after it."""
+    if days is None:
+        return
+    length = int(np.diff(days).min())
+    for action, first in inside:
+        opened = int(days[first - 1])
+        if action.split != 1 and opened < action.date < opened + length:
+            raise DataError(
+                f"{where}: a split of {action.split:g} for 1 on {utc_text(action.date)[:10]} lies within the bar of "
+                f"{utc_text(opened)[:10]}, which holds prices of before and after it\n"
+                "take daily bars; where all of that bar is in the terms after it, give its first day as the date"
             )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from ..domain.formatting import utc_text
-from ..domain.interval import MINUTE_MS, ceil_to, floor_to, interval_ms
+from ..domain.interval import MINUTE_MS, WEEK, ceil_to, floor_to, interval_ms
 from ..errors import BadCandle, DataError, UsageError
 from .answer_notes import Told, ignored, noting
 from .bar_slots import slot_of
@@ -198,6 +198,8 @@ class Feed:
             symbols = self._symbols_of_note.get(note)
             if symbols is None or symbol in symbols:
                 self.told.tell(None if symbols is None else symbol, [note])
+        if interval == WEEK != self.base:
+            check_made_of(interval, self.base, (self.base,), self.source.name)
         step = interval_ms(interval)
         grid = self.grid_of(symbol)
         if grid is None:

@@ -208,6 +208,11 @@ def check_made_of(interval: str, base: str, known: Sequence[str], exchange: str)
             f"exchange {exchange!r} has no {interval} candles and no {base} candles to make them from\n"
             f"it has: {' '.join(known)}"
         )
+    if interval == WEEK != base:
+        raise UsageError(
+            f"1w has no one length over the {base} bars of {exchange!r}: weeks are made of them by the calendar of "
+            "their market, where a strategy asks\nctx.candles('1w', 12), or bknb.get_candles in it"
+        )
     step, base_ms = interval_ms(interval), interval_ms(base)
     if step % base_ms:
         possible = " ".join(
