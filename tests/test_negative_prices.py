@@ -493,7 +493,7 @@ def test_a_switch_that_is_none_and_a_source_that_is_made_elsewhere() -> None:
         bknb.add_exchange("oil", get_candles=from_frame(minutes([5.0] * 9)), negative=True)
 
 
-def test_what_needs_prices_above_zero_says_so(tmp_path: Any) -> None:
+def test_what_needs_prices_above_zero_says_so() -> None:
     source = from_frame(minutes(FALL * 10), negative=True)
     frame = (f"{BEGIN} 00:05", f"{BEGIN} 03:00")
     ranges = {"range_train": [f"{BEGIN}:2020-04-21"], "range_test": "2020-04-22:2020-04-23"}
@@ -501,7 +501,6 @@ def test_what_needs_prices_above_zero_says_so(tmp_path: Any) -> None:
     bknb.add_optimizer("ideas", sources=["1h"], **ranges, model=bknb.llm.recorded([]), exchange=source)
     for what, call in {
         "a live run": lambda: bknb.Live.background("CL", strategy=lambda: None, exchange=source),
-        "a candle store": lambda: bknb.exchanges.stored(source, folder=tmp_path),
         "a strategy of weights": lambda: bknb.backtest("CL", strategy="half", exchange=source, frame=frame),
         "an optimizer": lambda: bknb.Optimizer.get_data("CL", "ideas"),
     }.items():
@@ -532,12 +531,43 @@ def test_prices_below_zero_are_audited_where_they_are(tmp_path: Any) -> None:
     assert "-29.9" in found.findings[0].text
     assert " points in a minute, " in found.findings[0].text
     assert not folder.exists()
-    bknb.add_exchange("power", get_candles=lambda symbol, interval, since, limit: frame, negative=True)
-    for call in (bknb.audit, bknb.download):
-        with pytest.raises(
-            bknb.UsageError, match="a candle store needs prices above 0, and exchange 'power' has negative"
-        ):
-            call("CL", exchange="power", folder=folder, **range_)
+
+
+def test_a_store_keeps_prices_below_zero_of_a_source_that_has_them(tmp_path: Any) -> None:
+    """And hands them out where it is said again that they are right."""
+    frame = minutes([round(-3 + 4 * np.sin(at / 30), 2) for at in range(600)])
+    opens = np.asarray(frame.index.as_unit("ms").asi8)
+
+    def get_candles(symbol: str, interval: str, since: int, limit: int) -> Any:
+        return frame[opens >= since][:limit]
+
+    bknb.add_exchange("power", get_candles=get_candles, negative=True, intervals=["1m"])
+    span = (f"{BEGIN} 01:00", f"{BEGIN} 08:00")
+
+    def get_signal(price: float) -> bknb.Signal:
+        levels = {"price_take_profit": price - 1, "price_stop_loss": price + 1}
+        return bknb.Signal(position="short", minute_estimated_time=60, **levels)
+
+    strategy = bknb.add_strategy("falls", interval="15m", get_signal=get_signal)
+
+    def traded(exchange: Any) -> Any:
+        trades = bknb.backtest("CL", strategy=strategy, exchange=exchange, frame=span).trades
+        assert (trades["price_open"] < 0).sum() > 3
+        return trades
+
+    expected = traded("power")
+    folder = tmp_path / "candles"
+    stored = bknb.exchanges.stored(bknb.get_exchange("power").source, folder=folder)
+    pd.testing.assert_frame_equal(traded(stored), expected)
+    range_ = {"start": f"{BEGIN} 01:00", "end": f"{BEGIN} 08:00"}
+    assert bknb.download("CL", exchange=stored, warmup_minutes=0, progress=False, **range_).complete
+    pd.testing.assert_frame_equal(traded(bknb.exchanges.from_store(folder, negative=True)), expected)
+    assert bknb.audit("CL", exchange=stored, **range_).hashes["CL"]
+    with pytest.raises(bknb.BadCandle, match="every price must be above 0, unless it is said"):
+        traded(bknb.exchanges.from_store(folder))
+    bknb.add_exchange("above", get_candles=get_candles, intervals=["1m"])
+    with pytest.raises(bknb.BadCandle, match="every price must be above 0, unless it is said"):
+        bknb.download("CL", exchange="above", folder=folder, progress=False, **range_)
 
 
 @pytest.mark.slow

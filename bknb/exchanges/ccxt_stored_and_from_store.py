@@ -11,7 +11,6 @@ from ..errors import UsageError
 from ..history.cached_source import StoredSource
 from ..history.candle_store import DEFAULT_FOLDER, CandleStore
 from ..history.candle_store_source import CandleStoreSource
-from ..market.runs_refused_for_negative_prices import check_above_zero
 from ..market.system_clock import SystemClock
 from ..ports import CandleSource
 from .joined_exchanges import JoinedSource
@@ -123,7 +122,6 @@ def stored(source: CandleSource, *, folder: str | Path = DEFAULT_FOLDER, settle_
             f"{source.name!r} is adjusted for splits and dividends: the next one would change all its candles, and a "
             "candle store keeps those it has\ngive the source itself to the run; it needs no store"
         )
-    check_above_zero(source, source.name, "a candle store")
     return StoredSource(source, CandleStore(folder), now=SystemClock().now, settle_minutes=settle_minutes)
 
 
@@ -149,7 +147,9 @@ def is_in_no_store(source: object) -> bool:
     return is_adjusted(source) or (getattr(source, "in_memory", False) and getattr(source, "negative", False))
 
 
-def from_store(folder: str | Path = DEFAULT_FOLDER, *, exchange: str | None = None) -> CandleStoreSource:
+def from_store(
+    folder: str | Path = DEFAULT_FOLDER, *, exchange: str | None = None, negative: bool = False
+) -> CandleStoreSource:
     """A source over stored candles alone: no network, no package for an exchange.
 
     Parameters
@@ -158,6 +158,8 @@ def from_store(folder: str | Path = DEFAULT_FOLDER, *, exchange: str | None = No
         The folder of stored candles.
     exchange
         Whose candles; not needed when only one exchange is stored there.
+    negative
+        Whether prices at or below zero are traded, as said of the source that was stored; else they are refused.
 
     Raises
     ------
@@ -176,4 +178,4 @@ def from_store(folder: str | Path = DEFAULT_FOLDER, *, exchange: str | None = No
     >>> source.name, source.symbols
     ('demo', ('BTCUSDT',))
     """
-    return CandleStoreSource(CandleStore(folder), exchange=exchange)
+    return CandleStoreSource(CandleStore(folder), exchange=exchange, negative=negative)

@@ -88,6 +88,7 @@ class Backfill:
         self._source = source
         self._ask = partial(asked_candles, source, symbol, settings=settings)
         self._sessions, self._grid = sessions_of(source, symbol), bar_grid_of(source, symbol)
+        self._negative = bool(getattr(source, "negative", False))
         self._floor = partial(slot_of, step=series.step, grid=self._grid)
         self._after = partial(bar_close, step=series.step, grid=self._grid)
         self._store = store
@@ -193,8 +194,9 @@ class Backfill:
         closes = _between(self._parts[-1], 0, at).close if self._parts else np.empty(0)
         before = float(closes[-1]) if len(closes) else None
         candles, repairs = audit(
-            _between(answer, at, end), asked, settings=self._settings, now=self._now, before=before, grid=self._grid
-        )
+            _between(answer, at, end), asked, settings=self._settings, now=self._now, before=before, grid=self._grid,
+            negative=self._negative,
+        )  # fmt: skip
         self.result.notes.extend(f"{self._series}: {repair}" for repair in repairs)
         return candles
 
@@ -388,6 +390,7 @@ class Backfill:
                 revise=self._revise,
                 doubted=doubted if self._revise else (),
                 grid=self._grid,
+                negative=self._negative,
             )
             self.result.count(stored)
 

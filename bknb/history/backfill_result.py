@@ -11,7 +11,8 @@ import numpy as np
 from ..domain.formatting import utc_text
 from ..domain.ranges import Range
 from ..market.candles import Candles
-from .candle_store import Stored, united
+from .candle_store import Stored
+from .covered_ranges import united
 from .partition import SeriesName
 
 SINCE_IGNORED: Final = "ended before the moment they were asked for: `since` was ignored"

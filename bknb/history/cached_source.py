@@ -89,6 +89,7 @@ class StoredSource:
         self.sessions: Sessions | None = sessions_of(source)
         self.symbol_sessions: Mapping[str, Sessions | None] = getattr(source, "symbol_sessions", {})
         self.base_interval = base_of(source)
+        self.negative = bool(getattr(source, "negative", False))  # whether prices at or below zero are traded
         self.stream: MinuteStream | None = getattr(source, "stream", None)
         self._now = now
         self._settle_ms = settle_minutes * MINUTE_MS

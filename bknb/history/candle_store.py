@@ -33,7 +33,7 @@ from ..stores.atomic import as_path, is_temporary, replace_file
 from ..stores.disk import Disk, make_folders, refusal
 from ..stores.file_names import decode_name, encode_name, is_shortened
 from ..stores.lock import waiting_lock
-from .covered_ranges import absent_in, runs
+from .covered_ranges import absent_in, runs, united
 from .partition import CandleFile, SeriesName, damaged, encoded, other_opens, period_of, periods, series_in, touched
 
 if TYPE_CHECKING:
@@ -123,6 +123,7 @@ class CandleStore:
         revise: bool = False,
         doubted: Sequence[Range] = (),
         grid: BarGrid | None = None,
+        negative: bool = False,
     ) -> Stored:
         """Add candles and the ranges they were requested for; they are on disk when this returns.
 
@@ -145,6 +146,8 @@ class CandleStore:
             Ranges in which marks of absence that one answer alone had made are removed.
         grid
             Where the candles open that count from the open of their market; the range may begin or end elsewhere then.
+        negative
+            Whether prices may be at or below zero.
 
         Raises
         ------
@@ -154,7 +157,7 @@ class CandleStore:
             A stored file is damaged, or the disk did not take the data. What was stored before is untouched.
         """
         step = interval_ms(series.interval)
-        candles, ranges = self._acceptable(series, candles, known, slot_of(now, step, grid), grid)
+        candles, ranges = self._acceptable(series, candles, known, slot_of(now, step, grid), grid, negative=negative)
         if not ranges and not doubted:
             return Stored()
         folder = self._folder(series)
@@ -187,7 +190,14 @@ class CandleStore:
         )
 
     def _acceptable(
-        self, series: SeriesName, candles: Candles, known: Sequence[Range] | None, closed: int, grid: BarGrid | None
+        self,
+        series: SeriesName,
+        candles: Candles,
+        known: Sequence[Range] | None,
+        closed: int,
+        grid: BarGrid | None,
+        *,
+        negative: bool,
     ) -> tuple[Candles, Ranges]:
         """The closed candles and ranges, after every check."""
         step = series.step
@@ -203,7 +213,7 @@ class CandleStore:
         )
         try:
             check_order(candles, asked, grid=grid)
-            check_values(candles, asked)
+            check_values(candles, asked, negative=negative)
         except BadCandle as error:
             path = self._file_of(series, candles)
             raise BadCandle(f"{error}\n{path}: nothing was stored, {_NOTHING_CHANGED}") from None
@@ -388,10 +398,3 @@ class CandleStore:
                 yield CandleFile(path, series)
             except FileNotFoundError:
                 raise damaged(path, "it was removed a moment ago") from None
-
-
-def united(old: Candles, new: Candles) -> Candles:
-    """The union of two series, oldest first; where both have a candle, the new one."""
-    both = Candles.concat([new, old])
-    _, places = np.unique(both.timestamp, return_index=True)
-    return both.take(places)

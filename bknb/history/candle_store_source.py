@@ -34,7 +34,7 @@ class CandleStoreSource:
 
     page_limit: int | None = None
 
-    def __init__(self, store: CandleStore, *, exchange: str | None = None) -> None:
+    def __init__(self, store: CandleStore, *, exchange: str | None = None, negative: bool = False) -> None:
         everything = store.series()
         names = sorted({series.exchange for series in everything})
         if not names:
@@ -45,6 +45,7 @@ class CandleStoreSource:
             raise UnknownName("stored exchange", exchange, known=names)
         self.name = exchange or names[0]
         self.store = store
+        self.negative = negative
         self._weeks: dict[str, BarGrid] = {}
         mine = [series for series in everything if series.exchange == self.name]
         self.symbols = tuple(dict.fromkeys(series.symbol for series in mine))

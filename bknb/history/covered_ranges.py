@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..domain.ranges import Range, Ranges, merged
+from ..market.candles import Candles
 from ..market.missing_candles import spaces
 
 if TYPE_CHECKING:
@@ -55,3 +56,10 @@ def absent_in(times: NDArray[np.int64], known: Ranges, step: int, grid: BarGrid 
         low, high = np.searchsorted(times, [first, end])
         found.extend(spaces(times[int(low) : int(high)], first, end, step, grid))
     return merged(found)
+
+
+def united(old: Candles, new: Candles) -> Candles:
+    """The union of two series, oldest first; where both have a candle, the new one."""
+    both = Candles.concat([new, old])
+    _, places = np.unique(both.timestamp, return_index=True)
+    return both.take(places)
