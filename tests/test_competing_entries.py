@@ -87,6 +87,12 @@ ROWS: dict[str, tuple[list[dict[str, Any]], dict[int, Candle], dict[int, float],
         {},
         (f"{WAIT}; opened 104 @m3; {TAKEN}; {OUT} ambiguous", f"{WAIT}; opened 97 @m3; {TAKEN}; {OUT} ambiguous", "-"),
     ),
+    "both are touched, with stops in percent that are not": (
+        [{k: v for k, v in each.items() if k != "price_stop_loss"} | {"stop_percent": 10.0} for each in STRADDLE],
+        {3: (100, 105, 96, 103)},
+        {},
+        (f"{WAIT}; opened 97 @m3; {TAKEN}; {OUT} ambiguous", "", "-"),
+    ),
     "a gap beyond one of them, and the other is reached": (
         STRADDLE,
         {3: (106, 107, 96.8, 106.5)},

@@ -309,7 +309,10 @@ def entered(
 
         held = msgspec.structs.replace(holding, in_doubt=_in_doubt(holding, order, minute, entry, rules))
         after = rest_of_entry_minute(held, holding.book, minute, rules, upward=order.entry == "stop")
-        return Step(after.state, (opened, *after.events), after.commands)
+        state = after.state
+        if entry.stopped and isinstance(state, Holding):  # other parts have moved the stop away before it was reached
+            state = msgspec.structs.replace(state, in_doubt=False)
+        return Step(state, (opened, *after.events), after.commands)
     elif entry.stopped and signal.price_stop_loss is not None:
         # The candle reached entry and stop: the resting order was filled on the way, and stopped out.
         end = Exit("stop_loss", signal.price_stop_loss, ambiguous=True)
@@ -355,7 +358,7 @@ def _held_after_touch(holding: Holding, order: ScheduledSignal, minute: Minute, 
 def _in_doubt(holding: Holding, order: ScheduledSignal, minute: Minute, entry: Entry, rules: Rules) -> bool:
     """Whether the minute in which an entry filled at its level reached its stop, too, which may have been before."""
     stop, sign = holding.signal.price_stop_loss, sign_of(order.position)
-    if order.stop_percent is None or stop is None or not rules.model.fills_at_open:
+    if entry.in_doubt or order.stop_percent is None or stop is None or not rules.model.fills_at_open:
         return entry.in_doubt
     return sign * ((minute.low if sign > 0 else minute.high) - stop) <= 0  # it was not there before the fill
 

@@ -127,7 +127,7 @@ def rest_of_entry_minute(state: Holding, book: PositionBook, given: Minute, rule
     high, low = (given.high, at) if upward == (state.signal.position == "long") else (at, given.low)
     after = given._replace(open=at, high=max(high, at), low=min(low, at))
     minute = _ManagedMinute(FillRun(state, book, given.t, given.price, rules), after, entered=False)
-    return minute.after_entry() if upward else minute.passed()
+    return minute.after_entry(given) if upward else minute.passed()
 
 
 def _due_adds(book: PositionBook, when: int, sign: int) -> list[PositionOrder]:
@@ -212,9 +212,14 @@ class _ManagedMinute:
             return run.close(end, rested=end.reason == "take_profit")
         return self._survived()
 
-    def after_entry(self) -> Step:
-        """What the candle does after an entry by a stop order: it looks for its profit from the next one on."""
-        self._filled_by_stop(self._reached_stop_orders())
+    def after_entry(self, whole: Minute) -> Step:
+        """What the candle does after an entry by a stop order: it looks for its profit from the next one on.
+
+        Where the ``whole`` candle reached what the others move the stop to, it may have done so behind them.
+        """
+        stops = self._reached_stop_orders()
+        self.adverse, _ = self._range(whole.low, whole.high)
+        self._filled_by_stop(stops)
         return self._survived()
 
     def _by_clock(self) -> Exit | None:
