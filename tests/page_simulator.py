@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cache
 from typing import Any, NamedTuple
 
 MINUTE = 60_000
@@ -147,13 +148,26 @@ def on_grid(price: float, tick: float | None, side: int) -> float:
     return float((math.ceil(steps) if side > 0 else math.floor(steps)) * step)
 
 
+@cache  # the same in each model
+def sessions(is_open: Callable[[int], bool], first: int, last: int) -> tuple[tuple[int, int], ...]:
+    """The sessions ``[open, close)`` between two moments; reading: each unbroken stretch of open minutes is one."""
+    found, opened = [], None
+    for when in range(first, last, MINUTE):
+        if is_open(when) and opened is None:
+            opened = when
+        elif not is_open(when) and opened is not None:
+            found.append((opened, when))
+            opened = None
+    return tuple(found)
+
+
 class Simulator:
     """What all models share: the signal's way to an order, and what is told."""
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.settings = {**SETTINGS, **world.settings}
-        self.bars = [Bar(int(row[0]), *(float(value) for value in row[1:6])) for row in world.rows]
+        self.bars = [Bar(int(row[0]), *map(float, row[1:6])) for row in world.rows]
         self.at = {bar.t: k for k, bar in enumerate(self.bars)}
         self.start = world.start - world.start % MINUTE  # reading: a start inside a minute belongs to that minute
         # "A frame runs over `start, start+interval, …` up to and including the last moment `<= end`."
@@ -162,21 +176,11 @@ class Simulator:
         self.trades: list[tuple[Event, Money]] = []
         self.asked: list[int] = []
         self.slot = -1
-        self.sessions = self.days() if world.interval == DAY and world.is_open is not always else []
+        of_day = world.interval == DAY and world.is_open is not always
+        self.sessions = sessions(world.is_open, self.start - 8 * DAY, self.last + 8 * DAY) if of_day else ()
         self.count = 0
         self.order: Order | None = None
         self.position: Position | None = None
-
-    def days(self) -> list[tuple[int, int]]:
-        """The sessions ``[open, close)`` around the frame; reading: each unbroken stretch of open minutes is one."""
-        sessions, opened = [], None
-        for when in range(self.start - 8 * DAY, self.last + 8 * DAY, MINUTE):
-            if self.world.is_open(when) and opened is None:
-                opened = when
-            elif not self.world.is_open(when) and opened is not None:
-                sessions.append((opened, when))
-                opened = None
-        return sessions
 
     def moments(self) -> list[int]:
         """ "A moment `when` is a boundary of base bars": of bars that exist; and where "a session opens" by the day."""
@@ -233,8 +237,8 @@ class Simulator:
         if self.sessions:
             # "In a market with sessions a day is a session: a `get_signal` by the day … asked once a session from its
             # open on", "while the market is open", "of the sessions that open in the frame"
-            opened = any(self.start <= day and self.slot < day <= when for day, _ in self.sessions)
-            return of_frame and opened and self.world.is_open(when) and when <= self.bars[-1].t
+            in_time = of_frame and self.world.is_open(when) and when <= self.bars[-1].t
+            return in_time and any(self.start <= day and self.slot < day <= when for day, _ in self.sessions)
         of_frame = of_frame and (when - self.start) % self.world.step == 0
         # "asked at most once per slot of its interval (`floor(when / interval)`): at the first moment of a slot at
         # which it can be asked"; reading: it can when the bar that closes at `when` exists and `price` has its bars.
@@ -243,9 +247,9 @@ class Simulator:
         # "While the market is closed … a strategy is not asked" (``bknb.exchanges.in_sessions``)
         # and not before the average price is one of this session: "so short after the opening that there is no price"
         count = int(self.settings["avg_price_candles_count"])
-        is_open = all(self.world.is_open(when - back * MINUTE) for back in range(count + 1))
         # reading: where no bar opens any more nobody could fill an order, so nobody is asked
-        return of_frame and fresh and known and is_open and when <= self.bars[-1].t
+        in_time = of_frame and fresh and known and when <= self.bars[-1].t
+        return in_time and all(self.world.is_open(when - back * MINUTE) for back in range(count + 1))
 
     def question(self, when: int) -> None:
         """Ask the strategy, if this is a moment at which it is asked."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -97,19 +97,15 @@ def wishes(seed: int, tick: float | None, *, far: float = 1) -> Any:
     """
 
     def ask(when: int, price: float) -> dict[str, Any] | None:
-        random = np.random.default_rng([seed, when // MINUTE])
-        if random.random() < SAY_NOTHING:
+        wish = _wish(seed, when // MINUTE, far, with_tick=tick is not None)
+        if wish is None:
             return None
-        sign = 1 if random.random() < 0.5 else -1
-        kind = random.choice(["market", "limit", "stop"])
-        offset = far * random.uniform(-0.01, 0.02) * (-1 if kind == "stop" else 1)
+        sign, kind, offset, up, down, on_ticks, minutes, spoilt = wish
         entry = price if kind == "market" else price * (1 - sign * offset)
-        target = entry * (1 + far * sign * random.uniform(0.004, 0.04))
-        stop = entry * (1 - far * sign * random.uniform(0.004, 0.04))
-        if tick is not None and random.random() < 0.6:
+        target = entry * (1 + sign * up)
+        stop = entry * (1 - sign * down)
+        if tick is not None and on_ticks:
             entry, target, stop = (max(1, round(value / tick)) * tick for value in (entry, target, stop))
-        minutes = int(random.choice([1, 3, 10, 60, 400] if far == 1 else [10, 400, 1400, 1440]))
-        spoilt = int(random.integers(0, 30))
         signal = {
             "position": "long" if sign > 0 else "short",
             "price_take_profit": math.nan if spoilt == 1 else -1.0 if spoilt == 2 else target,
@@ -124,11 +120,32 @@ def wishes(seed: int, tick: float | None, *, far: float = 1) -> Any:
     return ask
 
 
+@lru_cache(maxsize=65_536)  # engine, simulator and compiled loop ask for the same moments one after the other
+def _wish(seed: int, minute: int, far: float, *, with_tick: bool) -> tuple[Any, ...] | None:
+    """What a strategy of random signals draws at a moment."""
+    random = np.random.default_rng([seed, minute])
+    if random.random() < SAY_NOTHING:
+        return None
+    sign = 1 if random.random() < 0.5 else -1
+    kind = ("market", "limit", "stop")[random.integers(0, 3)]
+    offset = far * random.uniform(-0.01, 0.02) * (-1 if kind == "stop" else 1)
+    up, down = far * random.uniform(0.004, 0.04), far * random.uniform(0.004, 0.04)
+    on_ticks = with_tick and random.random() < 0.6
+    lasts = (1, 3, 10, 60, 400) if far == 1 else (10, 400, 1400, 1440)
+    return sign, kind, offset, up, down, on_ticks, lasts[random.integers(0, len(lasts))], int(random.integers(0, 30))
+
+
 def draw(seed: int, model: str, *, plain: bool = False, by_day: bool = False) -> Drawn:
     """A world of a seed.
 
     A plain one, for live runs and sweeps, asks every minute and has no hours; one by the day asks once a session.
     """
+    drawn = _drawn(seed, plain=plain, by_day=by_day)
+    return replace(drawn, world=replace(drawn.world, model=model))
+
+
+@lru_cache(maxsize=160)  # the same in each model
+def _drawn(seed: int, *, plain: bool, by_day: bool) -> Drawn:
     random = np.random.default_rng([3, seed])
     sessions = (bool(random.random() < 0.25) or by_day) and not plain
     interval = "1m" if plain else str(random.choice(list(INTERVALS), p=[0.4, 0.2, 0.2, 0.15, 0.05]))
@@ -165,8 +182,8 @@ def draw(seed: int, model: str, *, plain: bool = False, by_day: bool = False) ->
         return refuses == 1 or (when // MINUTE) % refuses != 0
 
     world = World(
-        rows,
-        model,
+        tuple(rows),
+        "",
         wishes(seed, grid, far=5 if by_day else 1),
         start,
         end,
@@ -182,4 +199,9 @@ def draw(seed: int, model: str, *, plain: bool = False, by_day: bool = False) ->
 
 def market_of(world: World) -> Any:
     """An exchange with the world's bars."""
-    return source(world.rows)
+    return _market(tuple(world.rows))
+
+
+@lru_cache(maxsize=160)
+def _market(rows: tuple[tuple[float, ...], ...]) -> Any:
+    return source(rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -43,19 +44,30 @@ def signals(seed: int) -> Callable[..., dict[str, Any] | None]:
     """A strategy of random signals; what a signal is depends on its moment and price alone."""
 
     def get_signal(when: Any, price: float) -> dict[str, Any] | None:
-        random = np.random.default_rng([seed, round(when.timestamp())])
-        if random.random() < 0.6:
+        wish = _wish(seed, round(when.timestamp()))
+        if wish is None:
             return None
-        sign = 1 if random.random() < 0.5 else -1
-        entry = price * (1 - sign * random.uniform(-0.005, 0.02))
+        sign, offset, up, down, minutes, waits = wish
+        entry = price * (1 - sign * offset)
         return {
             "position": "long" if sign > 0 else "short",
-            "price_take_profit": entry * (1 + sign * random.uniform(0.008, 0.05)),
-            "price_stop_loss": entry * (1 - sign * random.uniform(0.008, 0.05)),
-            "minute_estimated_time": int(random.integers(1, 90)),
-        } | ({"price_open": entry} if random.random() < 0.5 else {})
+            "price_take_profit": entry * (1 + sign * up),
+            "price_stop_loss": entry * (1 - sign * down),
+            "minute_estimated_time": minutes,
+        } | ({"price_open": entry} if waits else {})
 
     return get_signal
+
+
+@lru_cache(maxsize=16_384)  # runs that are compared ask for the same moments one after the other
+def _wish(seed: int, second: int) -> tuple[int, float, float, float, int, bool] | None:
+    """What a strategy of random signals draws at a moment."""
+    random = np.random.default_rng([seed, second])
+    if random.random() < 0.6:
+        return None
+    sign = 1 if random.random() < 0.5 else -1
+    offset, up, down = random.uniform(-0.005, 0.02), random.uniform(0.008, 0.05), random.uniform(0.008, 0.05)
+    return sign, offset, up, down, int(random.integers(1, 90)), bool(random.random() < 0.5)
 
 
 def drawn_weights(seed: int, most: float = 1.0, *, levels: bool = True) -> Callable[..., dict[str, Any] | None]:
