@@ -1,7 +1,7 @@
 """A live run whose positions are managed, killed wherever its disk changes.
 
-``managed_life.py FOLDER chosen|every managed|weights|lists|orders``: with a ``manage``, also one whose signals are
-lists, or that moves and cancels orders, or a strategy that answers with weights.
+``managed_life.py FOLDER chosen|every managed|weights|lists|orders|places``: with a ``manage``, also one whose signals
+are lists, that moves and cancels orders, or that has three places, or a strategy that answers with weights.
 
 It plays the run once undisturbed. Then, for every change of the disk or one of each kind: a process is killed there,
 another goes on to the end, and its positions and fills, and what its listener received, are compared. It prints one
@@ -22,7 +22,7 @@ from killed import Life, compared_lives
 from managed import in_percent
 from noting_disk import Change, Place, by_part
 from scenarios import MINUTE, ORIGIN, source
-from test_managed_properties import drawn, managing, managing_orders
+from test_managed_properties import drawn, drawn_in_places, managing, managing_orders
 from weight_loop import drawn_weight
 from worlds import SETTINGS, walk
 
@@ -37,9 +37,10 @@ MARKET = source(walk(SEED))
 
 def strategy_of(kind: str) -> Any:
     """A strategy that changes what it holds at many minutes, with levels as prices and in percent; it counts."""
+    several = ("lists", "orders")
     if kind == "weights":
         return bknb.add_strategy("life", interval="1m", get_weight=drawn_weight(SEED))
-    signal = drawn(SEED, lists=kind in ("lists", "orders"), ladders=kind == "orders")
+    signal = drawn_in_places(SEED) if kind == "places" else drawn(SEED, lists=kind in several, ladders=kind == "orders")
     manages = managing_orders(SEED) if kind == "orders" else managing(SEED)
 
     def get_signal(ctx: Any, when: Any, price: float) -> Any:
@@ -48,12 +49,14 @@ def strategy_of(kind: str) -> Any:
         return in_percent(answer, price) if when.minute % 2 == 0 else answer
 
     def manage(ctx: Any, when: Any, position: Any, price: float) -> Any:
-        ctx.memo["managed"] = managed = ctx.memo.get("managed", 0) + 1
+        ctx.memo["managed"] = managed = ctx.memo.get("managed", 0) + len(ctx.positions)
         answer = None if managed % 9 == 0 else manages(when, position, price)
         return in_percent(answer, price) if when.minute % 2 == 0 else answer
 
     managed: dict[str, Any] = {"get_signal": get_signal, "manage": manage, "manage_interval": "1m"}
-    if kind in ("lists", "orders"):  # all signals of one have one place
+    if kind == "places":
+        managed["places"] = 3
+    if kind in several:  # all signals of one have one place
         bknb.add_risk("life", validations=lambda request: request.open_position_count == 0)
         managed["risk"] = "life"
     return bknb.add_strategy("life", interval="1m", **managed)

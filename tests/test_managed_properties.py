@@ -42,6 +42,18 @@ def drawn(seed: int, *, lists: bool = False, ladders: bool = False) -> Callable[
     return get_signal
 
 
+def drawn_in_places(seed: int) -> Callable[..., Any]:
+    """A strategy of random lists whose signals are for some of four places, and may compete for one."""
+    answers = drawn(seed, lists=True)
+
+    def get_signal(when: Any, price: float) -> Any:
+        found = answers(when, price) or []
+        places = [(when.minute // (1 + number)) % 4 for number in range(len(found))]
+        return [msgspec.structs.replace(one, place=f"p{at}") for one, at in zip(found, places, strict=True)]
+
+    return get_signal
+
+
 def in_parts(random: Any, whole: bknb.Signal) -> bknb.Signal:
     """A signal whose entry is a ladder, of which the stop may refuse some."""
     if whole.price_open is None:

@@ -1,13 +1,11 @@
 """The saved state of a live run on disk, and the state it is restored to after a crash.
 
 A turn of the lifecycle may touch several files. Each carries the number of its turn, and files are written in an order
-in which the newest turn is the valid one wherever the process ends in between:
+in which the newest turn is the valid one wherever the process ends in between, so that recovery needs no journal:
 
 * the milestones before the position they belong to (with the levels from before, should the position not follow),
 * the open position before its scheduled signal is removed,
 * whatever ended before the position is gone.
-
-So recovery needs no journal: it compares numbers.
 """
 
 from __future__ import annotations
@@ -89,6 +87,7 @@ class SavedSetup(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     at: str = ""
     manage_at: str = ""
     base: str = "1m"
+    places: int = 1
 
 
 STATE_VERSION: Final = 4
@@ -101,8 +100,7 @@ NEWEST_STATE_VERSION: Final = 5
 """That of states which an older bknb would trade a part of.
 
 4 knew no entries that compete for a place, no memo of a strategy, no levels in percent, no moves of orders that
-wait, no adds by stop orders or with a stop of their own, no entry ladders, and
-no sizes that take the place of that of the run.
+wait, no adds by stop orders or with a stop of their own, no entry ladders, no sizes of signals alone, no places.
 """
 
 
@@ -187,6 +185,8 @@ class SavedSignal(msgspec.Struct, frozen=True, kw_only=True):
         What the strategy keeps from question to question, as JSON; unset: nothing.
     stays_flat
         As in :class:`bknb.domain.states.Flat`; unset where weights may open something on each side.
+    places
+        How many places the strategy has, each with a state of its own beside this one; unset: one.
     """
 
     version: int = STATE_VERSION
@@ -212,6 +212,7 @@ class SavedSignal(msgspec.Struct, frozen=True, kw_only=True):
     moments: SavedMoments | msgspec.UnsetType = msgspec.UNSET
     memo: str | msgspec.UnsetType = msgspec.UNSET
     stays_flat: StaysFlat | msgspec.UnsetType = msgspec.UNSET
+    places: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class SavedSchedule(msgspec.Struct, frozen=True, kw_only=True):
@@ -233,6 +234,7 @@ class SavedSchedule(msgspec.Struct, frozen=True, kw_only=True):
     moments: SavedMoments | msgspec.UnsetType = msgspec.UNSET
     memo: str | msgspec.UnsetType = msgspec.UNSET
     beside: tuple[ScheduledSignal, ...] | msgspec.UnsetType = msgspec.UNSET
+    places: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class SavedUndelivered(msgspec.Struct, frozen=True, kw_only=True):

@@ -310,6 +310,17 @@ def waiting_signals(state: State) -> tuple[ScheduledSignal, ...]:
     return (state.signal, *state.beside) if isinstance(state, Opening | Waiting) else ()
 
 
+def place_of_state(state: State) -> str:
+    """The place of its strategy in which something is in a state; empty where that has one, or nothing is.
+
+    Examples
+    --------
+    >>> place_of_state(Flat())
+    ''
+    """
+    return next((signal.place for signal in signals_of(state)), "")
+
+
 def signals_of(state: State) -> tuple[OpenSignal | ScheduledSignal, ...]:
     """The signals that are open, ordered or scheduled in a state, the oldest first.
 

@@ -94,6 +94,8 @@ class StrategyLoop:
         What an input leads to, in place of the lifecycle alone: an account books it first.
     """
 
+    has_places = False  # whether what is there may change while it is asked: each signal is for a place
+
     def __init__(
         self,
         *,
@@ -178,8 +180,8 @@ class StrategyLoop:
             if inspect.isawaitable(given):
                 self._asking_task = asyncio.current_task()
                 given = await given
-                if given is not None and self.state is not asked_in:  # what it was asked about was changed by hand
-                    self._left_out = True
+                if given is not None and self.state is not asked_in and (about is not None or not self.has_places):
+                    self._left_out = True  # what it was asked about was changed by hand
                     return
             if given is not None:
                 price = self._average(self.rules.symbol, when) if about is None else about.price

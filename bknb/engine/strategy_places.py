@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -10,7 +10,7 @@ from ..domain.competing_entries import read_signals
 from ..domain.lifecycle_inputs import Answer, Answers
 from ..domain.signal import OpenSignal, Signal
 from ..domain.signal_validation import STOPPED, is_list
-from ..domain.signals_by_place import signals_by_place
+from ..domain.signals_by_place import SignalsByPlace, signals_by_place
 from ..domain.states import Flat, Rules, State, rejection, signals_of
 from .closed_trades_position_and_equity import RunOfLoop, position_now
 from .strategy_loop import StrategyLoop
@@ -68,6 +68,8 @@ class PlacesLoop(StrategyLoop):
         Called with a moment (UTC ms) before positions are shown: what is open is told the extremes of candles before.
     """
 
+    has_places = True
+
     def __init__(self, *, make: Callable[[str], PlaceLoop], **options: Any) -> None:
         super().__init__(**options)
         self._make, self.places_by_name = make, dict[str, PlaceLoop]()
@@ -85,18 +87,30 @@ class PlacesLoop(StrategyLoop):
         """Whether the strategy may be asked: a place is free."""
         return sum(each.is_taken for each in self.places_by_name.values()) < self.strategy.places
 
+    def place_of(self, name: str) -> PlaceLoop:
+        """The loop of a place; one that was never taken is made."""
+        place = self.places_by_name.get(name)
+        if place is None:
+            place = self.places_by_name[name] = self._make(name)
+            place.sources = self.sources  # one memo, and one run that is seen
+        return place
+
     def refresh(self) -> None:
         """Take over the state of the oldest place."""
         self.state = next((each.state for each in self.busy), Flat())
 
-    async def _answered(self, answer: object, when: int, price: float) -> None:
-        read = read_signals(answer if is_list(answer) else [answer], negative=self.rules.negative)
-        faults = [*read.faults]
+    def by_place(self, signals: Sequence[Signal], when: int) -> SignalsByPlace:
+        """Signals of a moment (UTC ms) by the place that each is for, as far as that may have one."""
         taken = {name for name, each in self.places_by_name.items() if each.is_taken or each.after >= when}
         busy = {each.rules.place: each.state for each in self.busy}
         ids = {signal.id for state in busy.values() for signal in signals_of(state)}
         leaving = busy.keys() - taken
-        found = signals_by_place(read.signals, taken=taken, leaving=leaving, ids=ids, count=self.strategy.places)
+        return signals_by_place(signals, taken=taken, leaving=leaving, ids=ids, count=self.strategy.places)
+
+    async def _answered(self, answer: object, when: int, price: float) -> None:
+        read = read_signals(answer if is_list(answer) else [answer], negative=self.rules.negative)
+        faults = [*read.faults]
+        found = self.by_place(read.signals, when)
         self.records.places_taken += found.left_out
         places = found.places
         if self.wait_turn is not None and places:
@@ -107,17 +121,19 @@ class PlacesLoop(StrategyLoop):
         told = [(fault, answer) for fault in faults] + [(each.reason, each.signal) for each in found.refused]
         if told:
             await self.deliver(tuple(rejection(self.rules, when, price, (reason,), of) for reason, of in told))
-        for name, signals in places.items():
-            await self._give(name, signals, when, price)
+        await self._give(places, when, price)
         self.refresh()
 
-    async def _give(self, name: str, signals: tuple[Signal, ...], when: int, price: float) -> None:
-        """Give a place the signals for it, which compete."""
-        place = self.places_by_name.get(name)
-        if place is None:
-            place = self.places_by_name[name] = self._make(name)
-            place.sources, place.now = self.sources, when  # one memo, and one run that is seen
-        place.answered_at, decided_at = when, self.decided_at(when, "entry")
+    async def _give(self, places: Mapping[str, tuple[Signal, ...]], when: int, price: float) -> None:
+        """Give each place the signals for it, which compete."""
+        for name, signals in places.items():
+            await self._give_one(name, signals, when, price, self.decided_at(when, "entry"))
+
+    async def _give_one(
+        self, name: str, signals: tuple[Signal, ...], when: int, price: float, decided_at: int | None
+    ) -> None:
+        place = self.place_of(name)
+        place.answered_at = place.now = when
         if len(signals) == 1:
             await place.take(Answer(when, price, signals[0], decided_at))
         else:
@@ -139,7 +155,7 @@ def places_loop(options: Mapping[str, Any]) -> PlacesLoop:
     return PlacesLoop(make=make, **options)
 
 
-class _RunOfPlaces(RunOfLoop):
+class RunOfPlaces(RunOfLoop):
     """The run of a strategy with several places as it sees it."""
 
     _loop: PlacesLoop
@@ -154,6 +170,6 @@ def _run_of(loop: PlacesLoop) -> Callable[[], RunSeen | None]:
     held = ref(loop)
 
     def seen() -> RunSeen | None:
-        return None if (loop := held()) is None else _RunOfPlaces(loop)
+        return None if (loop := held()) is None else RunOfPlaces(loop)
 
     return seen

@@ -113,8 +113,8 @@ class Account:
         desk = self.desk
         return desk is None or any(desk.has_left(signal) for signal in waiting_signals(state))
 
-    async def follow(self, state: State, events: tuple[Event, ...]) -> None:
-        """Have the orders carried out that a state and its events lead to; call it when they are saved.
+    async def follow(self, state: State, events: tuple[Event, ...], *, place: str = "") -> None:
+        """Have the orders carried out that a state, of a place, and its events lead to; call it when they are saved.
 
         Where that fails, it is told, nothing is opened, and it is tried again with the next state.
         """
@@ -123,7 +123,7 @@ class Account:
             return
         for event in await desk.work_out(state, events):
             desk.follow(event)
-        desk.follow_state(state)
+        desk.follow_state(state, place)
 
     def differs(self) -> str:
         """Why the account is not what the record says, now; empty when it is.

@@ -10,6 +10,7 @@ from ..engine.strategy_loop import StrategyLoop
 from .broker_account import Account
 from .failures_and_retries import Failures
 from .live_market import LiveMarket
+from .manual_orders_of_places import loops_of
 from .run_progress import Reached
 
 
@@ -37,20 +38,24 @@ class TakingBack:
 
         Without a broker an order leaves when it is decided, as in a backtest.
         """
-        if not self._can_halt(self._loop.state):
+        for loop in loops_of(self._loop):
+            await self._take_back(loop, reason)
+
+    async def _take_back(self, loop: StrategyLoop, reason: HaltReason) -> None:
+        if not self._can_halt(loop.state):
             return
         when = self._reached.known
         price: float | None = None
         close = self._market.last_close(None)
         if close is not None:
             price = await self._market.price_at(when, otherwise=close)
-        state = self._loop.state
+        state = loop.state
         if not self._can_halt(state):  # its order left while the price was read
             return
         if price is None:  # of a dead exchange after a restart nothing else is known
             price = state.signal.price_open
         with self._failures.left_out("state", when):
-            await self._loop.take(Halt(when, price, reason))
+            await loop.take(Halt(when, price, reason))
 
     def _can_halt(self, state: State) -> TypeGuard[Holding | Opening | Waiting]:
         """Whether something can be taken back: it waits, or is ordered and has not left for the broker."""

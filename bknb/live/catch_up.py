@@ -27,7 +27,9 @@ from .silent_or_late_market import waited_text
 if TYPE_CHECKING:
     from ..engine.portfolio_clock import LegTurn
     from ..engine.resolve import RunSeries
+    from ..engine.strategy_loop import StrategyLoop
     from .schedules import LiveSchedule
+    from .strategy_places import LivePlaceLoop
     from .weight_leg_moments import WeightLegMoments
 
 
@@ -75,8 +77,7 @@ class CatchUp:
         self._account = account
         self._controls = controls
         self._entries = entries
-        self._keeping = keeping
-        self._by_hand = by_hand
+        self._keeping, self._by_hand = keeping, by_hand
         self._failures = failures
         self._turn = turn
         self._undone: int | None = None  # a moment (UTC ms) at which something could not be done
@@ -229,11 +230,11 @@ class CatchUp:
         if self._of_weights is not None:
             await self._of_weights.look(when)
         await self.end_due(when)
-        for move in self._by_hand.planned(when):
+        for planned in self._by_hand.planned(when):
             if self._turn is not None:
                 await self._turn.manage(when)
             with self._failures.left_out("strategy", when):
-                await self._by_hand.carry_out_planned(move, when)
+                await self._by_hand.carry_out_planned(planned, when)
         await self._manage(when)
         if self._of_weights is not None:
             await self._of_weights.ask_again(when)
@@ -263,17 +264,26 @@ class CatchUp:
                     continue
             # No candle lies between the last one and what is due in a hole or in closed hours.
             price = await self._market.price_at(min(due, known), otherwise=open_)
-            closes = close_due(loop.state, loop.rules) <= due
-            newest = await self._market.newest_fill(due, loop.state) if closes else None
-            state = loop.state
+            ends = self._due_first()
+            closes = close_due(ends.state, ends.rules) <= due
+            newest = await self._market.newest_fill(due, ends.state) if closes else None
+            state = ends.state
             with (
                 reached.moving(last_minute=None if hole_end is None else self._market.bar_before(hole_end)),
                 self._failures.left_out("state", due),
             ):
-                await loop.end_due(due, price, newest)
-            if loop.state is state and loop.due == due:  # it could not be ended, which was told
+                await ends.end_due(due, price, newest)
+            if ends.state is state and ends.due == due:  # it could not be ended, which was told
                 return
-            self._ended_at = due
+            self._has_ended(ends, due)
+
+    def _due_first(self) -> StrategyLoop:
+        """The loop in which the clock ends something first."""
+        return self._loop
+
+    def _has_ended(self, _loop: StrategyLoop, due: int) -> None:
+        """The clock has ended something in a loop at a moment (UTC ms)."""
+        self._ended_at = due
 
     async def _end_while_closed(self) -> None:
         """End what the clock ends while the market is closed: no minute comes, so none has to be waited for."""
@@ -286,11 +296,13 @@ class CatchUp:
 
     async def _manage(self, when: int) -> None:
         """Ask the strategy about what is open or waits, when it is time to."""
-        loop, plan, at = self._loop, self._plan, self._managed_at
-        known = loop.known_at
+        if self._managed_at is None or await self._told(self._managed_at, when):
+            await self._manage_in(self._loop, when)
+
+    async def _manage_in(self, loop: LiveLoop | LivePlaceLoop, when: int) -> None:
+        """Ask the strategy about what is open or waits in a loop; by a schedule, it is due."""
+        plan, at, known = self._plan, self._managed_at, loop.known_at
         if at is not None:
-            if not await self._told(at, when):
-                return
             if known is None or when < known or when <= loop.last_managed:
                 at.done()
                 return
@@ -310,16 +322,15 @@ class CatchUp:
             await loop.manage(when, close, patient=plan.clock.now() < when + plan.base_ms)
             if at is not None:
                 at.done()
-            if plan.base_ms > MINUTE_MS or at is not None or when > self._reached.known:  # else a minute follows
-                self._keeping.save_managed(when)
+            if loop is not self._loop or plan.base_ms > MINUTE_MS or at is not None or when > self._reached.known:
+                loop.keeping.save_managed(when)  # else a minute follows, and no other place is asked before
             return
         loop.last_managed = when  # it was asked, and what it answered cannot be carried out
 
     async def _question(self, when: int) -> None:
         """Ask the strategy at a moment, when it is time to."""
         loop, plan, reached, at = self._loop, self._plan, self._reached, self._asked_at
-        # What ended at the average price of a moment frees the moments after it.
-        is_free = loop.is_free and (loop.rules.model.fills_at_open or loop.last_managed != when)
+        is_free = loop.is_free_at(when)
         if at is None:
             due = self._market.is_due(when, reached.last_asked, plan.strategy.interval)
         else:
@@ -335,7 +346,7 @@ class CatchUp:
             await self._turn.question(when, None)
             if not self._entries.goes_on or not loop.is_free:  # it was changed by hand
                 return
-        late = plan.late_minutes
+        late = None if loop.has_answered(when) else plan.late_minutes
         self._account.look()
         with reached.moving(last_asked=when), memo_put_back(loop):
             if not self._entries.are_taken():

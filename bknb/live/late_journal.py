@@ -5,7 +5,7 @@ See :mod:`bknb.live.growing_list_in_store`. Version 1 saved each as a value of i
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import ClassVar
 
 import msgspec
@@ -52,16 +52,16 @@ class LateJournal(Journal[SavedLate]):
         return msgspec.json.encode(SavedLates(late=items))
 
     def without_orphans(
-        self, state: State, *, known: int, last_asked: int | None, filled: Collection[int]
+        self, states: Iterable[State], *, known: int, last_asked: int | None, filled: Collection[int]
     ) -> dict[Decision, int]:
-        """The late orders that a restored state knows of; others are removed.
+        """The late orders that restored states know of; others are removed.
 
         An order is saved as late before the state that holds it. A crash in between leaves one that was never decided
         for the state on the disk; the run decides again, perhaps in time.
 
         Parameters
         ----------
-        state, last_asked
+        states, last_asked
             As restored; the moment in UTC ms.
         known
             The end of the last minute (UTC ms): what was decided for it may not be filled by a minute yet.
@@ -78,7 +78,7 @@ class LateJournal(Journal[SavedLate]):
         StateError
             When the journal could not be written.
         """
-        held = late_orders(state)
+        held = {decision: at for state in states for decision, at in late_orders(state).items()}
 
         def is_orphan(late: SavedLate) -> bool:
             was_asked = late.order == "entry" and last_asked is not None and late.moment <= last_asked

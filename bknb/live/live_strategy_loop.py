@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,7 @@ from ..market.window import Window
 from .new_entries import NewEntries
 from .on_event_loop import on_loop
 from .plan import LivePlan
+from .run_progress import Reached
 from .saved_before_events import RecordKeeping
 from .silent_or_late_market import left_out
 
@@ -129,7 +130,7 @@ class LiveLoop(StrategyLoop):
             may_open=entries.are_taken,
             published=published,
         )
-        self._failures, self._clock = keeping.failures, plan.clock
+        self.keeping, self._failures, self._clock = keeping, keeping.failures, plan.clock
         self._profile, self._in_money, self._published = places, account, published
         if account is not None and plan.broker is None:  # an order at a broker rests there until the leg takes it back
             account.waiting.rules = self.rules
@@ -139,6 +140,26 @@ class LiveLoop(StrategyLoop):
         self.sources.run, self.sources.symbols, self.sources.fits_beside = lambda: seen, plan.symbols, fits
         for event in keeping.records.ends:
             self._note_closed(event)
+
+    def loops(self) -> tuple[StrategyLoop, ...]:
+        """The loops in which a question may be under way."""
+        return (self,)
+
+    def kept(self) -> Sequence[tuple[StrategyLoop, RecordKeeping]]:
+        """The loops that hold something, or may, and what saves it."""
+        return ((self, self.keeping),)
+
+    def go_on(self, found: Restored, _reached: Reached) -> None:
+        """Go on from what was restored beside its state, as far as the run has come."""
+        self.last_managed, self.sources.memo = found.last_managed or 0, found.memo or ""
+
+    def is_free_at(self, when: int) -> bool:
+        """Whether the strategy may be asked at a moment (UTC ms); what ended at its average price frees those after."""
+        return self.is_free and (self.rules.model.fills_at_open or self.last_managed != when)
+
+    def has_answered(self, _when: int) -> bool:
+        """Whether the strategy has answered at a moment (UTC ms) already, and the answer is to be given."""
+        return False
 
     async def read_funding(self, until: int) -> None:
         """Read its funding with the rows up to a moment (UTC ms), where that is a series; what it raises is told.

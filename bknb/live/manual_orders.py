@@ -16,7 +16,6 @@ import msgspec
 
 from ..domain import manage_answers_carried_out, manual_steps, order_of_fills_in_a_managed_minute  # noqa: F401 -- a run of weeks imports nothing later
 from ..domain.formatting import minute_text
-from ..domain.interval import MINUTE_MS
 from ..domain.late_orders import OldPrice, OrderRole
 from ..domain.lifecycle import (
     Activate,
@@ -44,6 +43,16 @@ from ..domain.signal_events import AddCancelled, Moved
 from ..engine.strategy_loop import StrategyLoop
 from ..errors import NotEnoughData, StateError, UsageError
 from .live_market import LiveMarket
+from .manual_orders_of_places import (
+    Action,
+    PlannedInLoop,
+    decisions_in,
+    loop_to_act_on,
+    loop_to_open_in,
+    loops_of,
+    loops_to_flatten,
+    planned_moves,
+)
 from .manual_refusals import GOES_ON, OVER, Now, check_activate, name_of, refuse, there_is, waiting_adds, waits_text
 from .new_entries import NewEntries
 from .turn_lock import Turn
@@ -83,33 +92,26 @@ class ByHand:
 
     # --- from any thread ----------------------------------------------------------------------------------------
 
-    def give(self, instruction: Instruction) -> Future[str]:
-        """Have a decision carried out; the future is the answer, or why it was not carried out (``UsageError``)."""
+    def give(self, instruction: Instruction, place: str | None = None) -> Future[str]:
+        """Have a decision carried out; the future is the answer, or why it was not carried out (``UsageError``).
+
+        ``place`` names the place of a strategy that it is for; ``None``: the only one it can be for.
+        """
         answered: Future[str] = Future()
-        self._call(lambda: self._start(instruction, answered))
+        self._call(lambda: self._start(instruction, place, answered))
         return answered
 
     def decisions(self) -> tuple[str, ...]:
         """What can be decided now, by name; may be another thing a moment later."""
-        state = None if self._loop is None or self._over else self._loop.state
-        match state:
-            case Holding(leaving=None) as held:
-                return ("close", "reduce", "move", "cancel") if waiting_adds(held) else ("close", "reduce", "move")
-            case Opening() as opening if not self._account.has_left(opening):
-                return ("cancel",)
-            case Waiting(beside=beside):
-                return ("cancel", "move") if beside else ("cancel", "move", "activate")
-            case Flat():
-                return ("open",)
-            case _:
-                return ()
+        return () if self._over or self._loop is None else decisions_in(self._loop, self._account)
 
-    def position(self, when: int, price: float) -> HeldPosition | None:
+    def positions(self, when: int, price: float) -> tuple[HeldPosition, ...]:
         """What is open or waits, as ``manage`` would see it at ``when`` (UTC ms) and ``price`` (quote currency)."""
-        loop = None if self._over else self._loop
-        if loop is None or not isinstance(loop.state, Holding | Waiting):
-            return None
-        return position_view(loop.state, when, price, loop.rules)
+        loops = [] if self._over or self._loop is None else loops_of(self._loop)
+        held = [(each.state, each.rules) for each in loops]
+        return tuple(
+            position_view(state, when, price, rules) for state, rules in held if isinstance(state, Holding | Waiting)
+        )
 
     # --- on the loop of the run ---------------------------------------------------------------------------------
 
@@ -139,13 +141,13 @@ class ByHand:
         """Hold nothing of the run any more, after its end: its loop and its market hold its candles."""
         self._loop = self._market = None
 
-    def _start(self, instruction: Instruction, answered: Future[str]) -> None:
+    def _start(self, instruction: Instruction, place: str | None, answered: Future[str]) -> None:
         if not answered.set_running_or_notify_cancel():
             return
         if self._over:
             self._answer_over(instruction, answered)
             return
-        task = asyncio.get_running_loop().create_task(self._answer(instruction, answered))
+        task = asyncio.get_running_loop().create_task(self._answer(instruction, place, answered))
         self._tasks.add(task)
 
         def done(task: asyncio.Task[None]) -> None:
@@ -155,11 +157,11 @@ class ByHand:
 
         task.add_done_callback(done)
 
-    async def _answer(self, instruction: Instruction, answered: Future[str]) -> None:
+    async def _answer(self, instruction: Instruction, place: str | None, answered: Future[str]) -> None:
         try:
             await self._began.wait()
             async with self._turn:
-                text = await self._carry_out(instruction)
+                text = await self._carry_out(instruction, place)
             text += GOES_ON if self._over else ""
         except asyncio.CancelledError:
             self._answer_over(instruction, answered)
@@ -174,31 +176,33 @@ class ByHand:
         else:
             answered.set_exception(UsageError(OVER))
 
-    async def _carry_out(self, instruction: Instruction) -> str:
+    async def _carry_out(self, instruction: Instruction, place: str | None) -> str:
         loop, market = self._loop, self._market
         assert loop is not None  # it began  # noqa: S101
         assert market is not None  # noqa: S101
-        moment, at_open = market.moment(), loop.rules.model.fills_at_open
-        next_minute = max(moment, market.next_bar())
-        # a level is judged behind the minutes that closed before it, whatever the model
-        waits = at_open or (isinstance(instruction, Move) and next_minute > market.close_of(moment))
-        late = (loop.decided_at(moment, "exit") or moment) - moment
-        now = Now(moment, next_minute if waits else moment, at_open, 0 if at_open else late // MINUTE_MS)
-        if isinstance(instruction, Signal):
-            return await self._open(loop, instruction, now)
-        state = loop.state
+        now = Now.of(loop, market, waits=isinstance(instruction, Move))
         if isinstance(instruction, Flatten):
-            if isinstance(state, Waiting):
-                instruction = Cancel(instruction.note)
-            elif isinstance(state, Holding) and state.leaving is None:
-                instruction = Close(instruction.note)
-            elif isinstance(state, Opening):
-                return await self._take_back(loop, state, instruction.note, now, else_="nothing is closed yet")
-            else:
-                return ""
+            texts = [await self._flatten(each, instruction, now) for each in loops_to_flatten(loop, place)]
+            return "\n".join(filter(None, texts))
+        if isinstance(instruction, Signal):
+            return await self._open(loop_to_open_in(loop, instruction, place, now.when), instruction, now)
+        return await self._act(loop_to_act_on(loop, instruction, place), instruction, now)
+
+    async def _flatten(self, loop: StrategyLoop, instruction: Flatten, now: Now) -> str:
+        state = loop.state
+        if isinstance(state, Waiting):
+            return await self._cancel(loop, state, Cancel(instruction.note), now)
+        if isinstance(state, Opening):
+            return await self._take_back(loop, state, instruction.note, now, else_="nothing is closed yet")
+        if isinstance(state, Holding) and state.leaving is None:
+            return await self._managed(loop, state, Close(instruction.note), now)
+        return ""
+
+    async def _act(self, loop: StrategyLoop, instruction: Action, now: Now) -> str:
+        state = loop.state
         if isinstance(instruction, Cancel):
             return await self._cancel(loop, state, instruction, now)
-        if instruction == "activate":
+        if not isinstance(instruction, Close | Reduce | Move):
             return await self._activate(loop, state, now)
         if isinstance(instruction, Move) and instruction.price_open is not msgspec.UNSET and isinstance(state, Waiting):
             return await self._move_entry(loop, state, instruction, now)
@@ -354,14 +358,12 @@ class ByHand:
 
     # --- for the run, in its turn -------------------------------------------------------------------------------
 
-    def planned(self, when: int) -> list[PlannedMove]:
+    def planned(self, when: int) -> list[PlannedInLoop]:
         """The moves by hand that are due at a moment (UTC ms), in their order; each is judged by itself."""
-        state = None if self._loop is None else self._loop.state
-        if not isinstance(state, Holding) or state.book is None:
-            return []
-        return [one for one in state.book.planned if one.due <= when and one not in self._broken]
+        found = [] if self._loop is None else planned_moves(self._loop, when)
+        return [each for each in found if each[1] not in self._broken]
 
-    async def carry_out_planned(self, one: PlannedMove, when: int) -> None:
+    async def carry_out_planned(self, planned: PlannedInLoop, when: int) -> None:
         """Carry out a planned move at a moment (UTC ms); one that raises is not tried again in this process.
 
         Raises
@@ -369,8 +371,8 @@ class ByHand:
         StateError, NotEnoughData
             It has not happened: try it again.
         """
-        loop = self._loop
-        if loop is None or not isinstance(loop.state, Holding) or loop.state.leaving is not None:
+        loop, one = planned
+        if not isinstance(loop.state, Holding) or loop.state.leaving is not None:
             return
         price, close = await self._prices(loop.state.signal.price_open)
         given = Managed((one.move,), price, when, close, decided_at=loop.decided_at(when, "exit"), source="manual")

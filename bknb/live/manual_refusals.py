@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ..domain.formatting import minute_text
+from ..domain.interval import MINUTE_MS
 from ..domain.lifecycle import Holding, Opening, Waiting, waiting_signals
-from ..domain.manage_answers import Close, Move, Reduce
+from ..domain.manage_answers import Cancel, Close, Move, Reduce
 from ..domain.position_book import PositionOrder
 from ..domain.signal_events import Rejected
 from ..engine.strategy_loop import StrategyLoop
 from ..errors import UsageError
 from .broker_account import Account
+
+if TYPE_CHECKING:
+    from .live_market import LiveMarket
 
 OVER: Final = (
     "the run is over: what it holds is watched by nobody\nstart it again with the same store, then repeat this"
@@ -32,6 +36,15 @@ class Now:
     at_open: bool
     late_minutes: int
 
+    @classmethod
+    def of(cls, loop: StrategyLoop, market: LiveMarket, *, waits: bool) -> Now:
+        """Those of a loop now; ``waits``: it is about a level, judged behind the minutes that closed before it."""
+        moment, at_open = market.moment(), loop.rules.model.fills_at_open
+        next_minute = max(moment, market.next_bar())
+        waits = at_open or (waits and next_minute > market.close_of(moment))  # whatever the model
+        late = (loop.decided_at(moment, "exit") or moment) - moment
+        return cls(moment, next_minute if waits else moment, at_open, 0 if at_open else late // MINUTE_MS)
+
     @property
     def fills(self) -> str:
         """Where a decision fills, in words."""
@@ -41,7 +54,7 @@ class Now:
         return f"at the open of the first candle from {minute_text(self.when)} UTC on"
 
 
-def name_of(instruction: Close | Reduce | Move) -> str:
+def name_of(instruction: Close | Reduce | Move | Cancel) -> str:
     """What a decision about a position is called."""
     return type(instruction).__name__.lower()
 

@@ -44,10 +44,6 @@ class Following:
     kept_of
         How much of its entry a position has, in base currency, where that was cut when it filled.
 
-    Attributes
-    ----------
-    problem
-        Why not all orders could be worked out, as a sentence that names what is open; empty when they were.
     """
 
     def __init__(
@@ -60,14 +56,19 @@ class Following:
         last_open: Callable[[int], int] = last_minute,
         kept_of: KeptOf = not_cut,
     ) -> None:
-        self.problem = ""
         self._kept_of = kept_of
+        self._problems: dict[str | None, str] = {}  # by place; of events: None
         self._of_state = partial(orders_of_state, last_open=last_open)
         self._saved = saved
         self._quantities = quantities
         self._save = save
         self._on_problem = on_problem
         self._waiting: list[OrderEvent] = []
+
+    @property
+    def problem(self) -> str:
+        """Why not all orders could be worked out, as a sentence that names what is open; empty when they were."""
+        return next(iter(self._problems.values()), "")
 
     async def work_out(self, state: State | None, events: Iterable[Event]) -> list[Event]:
         """Ask how much is traded of the signals for which entry orders are about to be made.
@@ -115,23 +116,27 @@ class Following:
         elif over:
             self._waiting = [one for one in self._waiting if key_of(one.signal) != key_of(event.signal)]
 
-    def state(self, state: State | None) -> None:
-        """Have the orders made that a state leads to, behind those of earlier events that could not be."""
-        self.problem = ""
+    def state(self, state: State | None, place: str = "") -> None:
+        """Have the orders made that a state leads to, behind those of earlier events that could not be.
+
+        ``place`` is the place of its strategy that it is of.
+        """
+        for earlier in (None, place):
+            self._problems.pop(earlier, None)
         events, self._waiting = self._waiting, []
         for event in events:
             self.event(event)
         if state is not None:
-            self._made(partial(self._of_state, state, self._saved.signals, self._quantities.of))
+            self._made(partial(self._of_state, state, self._saved.signals, self._quantities.of), place)
         if self.problem:
             self._on_problem("broker", self.problem)
 
-    def _made(self, orders: Callable[[], tuple[Order, ...]]) -> bool:
+    def _made(self, orders: Callable[[], tuple[Order, ...]], of: str | None = None) -> bool:
         try:
             self._save(orders())
         except Exception as error:  # noqa: BLE001 -- the record goes on
             symbol, position = self._saved.address[1], self._saved.position()
             left = f"; {plain_number(position)} {symbol} are open at the broker" if position else ""
-            self.problem = f"the orders of {symbol} could not be worked out: {named_error(error)}{left}"
+            self._problems[of] = f"the orders of {symbol} could not be worked out: {named_error(error)}{left}"
             return False
         return True

@@ -53,6 +53,7 @@ from ..domain.sent_orders_reconciled_at_restart import (
 )
 from ..domain.signal import ScheduledSignal, SignalKey, key_of
 from ..domain.signal_events import Event
+from ..domain.states import place_of_state
 from ..domain.text import named_error
 from ..errors import BrokerError, StateError, UsageError
 from ..log import log
@@ -177,7 +178,7 @@ class OrderDesk:
 
     # --- for the run --------------------------------------------------------------------------------------------
 
-    async def start(self, state: State | None = None, *, when: int, undelivered: Iterable[Event] = ()) -> None:
+    async def start(self, *states: State | None, when: int, undelivered: Iterable[Event] = ()) -> None:
         """Read the saved orders, ask the broker about those that left, and begin to carry out what is due.
 
         Each order is asked about once, all of them within the time of one call; what the broker does not answer now is
@@ -185,8 +186,8 @@ class OrderDesk:
 
         Parameters
         ----------
-        state
-            The restored record; every signal with orders that it does not hold is over.
+        states
+            The restored record, of each place of a strategy; every signal with orders that it does not hold is over.
         when
             Now (UTC ms).
         undelivered
@@ -201,13 +202,16 @@ class OrderDesk:
             raise UsageError("the orders of this run are being carried out already")
         self._saved.load()
         self._told_rounding = any(order.reported and order.number for order in self.orders)
-        held = () if state is None else signals_of(state)
+        restored: list[State | None] = [state for state in states if state is not None]
+        held = [each for state in states if state is not None for each in signals_of(state)]
         events = to_follow(undelivered, self._signals, held)
-        for event in await self._following.work_out(state, events):
-            self._following.event(event)
-        self._following.state(state)
+        for state in restored or [None]:
+            for event in await self._following.work_out(state, events):
+                self._following.event(event)
+            self._following.state(state, "" if state is None else place_of_state(state))
+            events = []
         reports = await self._check.ask(self._believes)
-        ordered = ordered_signals(state, self._signals)
+        ordered = [each for state in restored for each in ordered_signals(state, self._signals)]
         found = reconcile(self.orders, reports, held=ordered, when=when, kept_of=self._kept_of)
         for problem in found.problems:
             self._report_problem("broker", problem)
@@ -253,10 +257,13 @@ class OrderDesk:
         self._must_have_started()
         self._following.event(event)
 
-    def follow_state(self, state: State) -> None:
-        """Save the orders a state leads to: what was decided at this moment leaves now, before a minute fills it."""
+    def follow_state(self, state: State, place: str = "") -> None:
+        """Save the orders a state leads to: what was decided at this moment leaves now, before a minute fills it.
+
+        ``place`` is the place of its strategy that it is of.
+        """
         self._must_have_started()
-        self._following.state(state)
+        self._following.state(state, place)
 
     def _must_have_started(self) -> None:
         if self._worker is None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from ..domain.interval import interval_ms
-from ..domain.lifecycle import Holding, Opening, State, position_of, signals_of, waiting_signals
+from ..domain.lifecycle import Flat, Holding, Opening, State, position_of, signals_of, waiting_signals
 from ..domain.position_book import new_book, size_allowed
 from ..domain.position_fills import Fill
 from ..domain.recovery import Kept, Owner, Restored, SavedSetup
@@ -20,18 +20,19 @@ from ..engine.strategy_loop import StrategyLoop
 from ..events import messages, subjects
 from ..market.bar_slots import bar_before, bar_close, slot_from
 from ..ports import StateStore
+from .hole_journal import Hole
 from .orders_sent_to_broker import OrderDesk
 from .plan import LivePlan
 from .run_progress import Reached
 from .runtime import Runtime
-from .saved_before_events import RecordKeeping
 from .silent_or_late_market import earlier_holes_text
 from .state_saver import StateSaver
-from .unwatched_positions import changed_setup, deleted_state, orders_without_a_broker, setup_of
+from .unwatched_positions import changed_setup, deleted_places, deleted_state, orders_without_a_broker, setup_of
 from .user_code_in_threads import risk_outside
 
 if TYPE_CHECKING:
     from ..market.shifted_bar_grid import BarGrid
+    from .live_strategy_loop import LiveLoop
 
 
 class Restart:
@@ -73,14 +74,16 @@ class Restart:
             When the saved state cannot be used; or there is none, and orders that say that something may be open.
         """
         found = self.saver.restore()
+        if self.has_places:
+            self.saver.has_places(self._plan.strategy.places)
         ended, holes = self.saver.ended(), self.saver.holes()
         step, grid = self._plan.base_ms, reached.grid
         records.late = self.saver.late(step, grid)
         notices = self._notices(found, ended)
         for event in ended:
             records.add(event)
-        records.held = _held_fills(found.state)
-        last_minute = found.last_minute
+        records.held = tuple(fill for state in self.saver.states for fill in _held_fills(state))
+        last_minute = self._minute_to_go_on_from(found, holes, step, grid)
         before = step if found.setup is None else interval_ms(found.setup.base)
         if last_minute is not None and before != step:  # bars of another length were worked on before
             last_minute = bar_before(last_minute + before, step, grid)
@@ -95,6 +98,26 @@ class Restart:
             records.warn(earlier_holes_text(holes, base, grid if base == self._plan.base else None))
         return found, notices
 
+    @property
+    def has_places(self) -> bool:
+        """Whether the strategy has several places, or something in places of a time when it had."""
+        busy = any(not isinstance(place.state, Flat) for place in self.saver.of_places.values())
+        return busy or self._plan.strategy.places > 1
+
+    def _minute_to_go_on_from(self, found: Restored, holes: list[Hole], step: int, grid: BarGrid | None) -> int | None:
+        """When the last bar opened that all places had worked on, UTC ms; ``None``: nothing is saved.
+
+        A place that came to its end behind a hole had the others go on without the bars of that, too.
+        """
+        last, savers = found.last_minute, (self.saver, *self.saver.of_places.values())
+        if last is None:
+            return None
+        busy = [each.progress for each in savers if each.progress and not isinstance(each.state, Flat)]
+        if all(each.last_minute >= last for each in busy):
+            return last
+        closes = bar_close(last, step, grid)
+        return last if any(end == closes for _, end in holes) else bar_before(last, step, grid)
+
     def _begin(self, now: int) -> int:
         """When a run of which nothing is saved begins (UTC ms): now, or with the weights that it has a part of."""
         weights = self._plan.strategy.portfolio_weights
@@ -106,11 +129,11 @@ class Restart:
         gone = deleted_state(store, owner, ended) if found.last_minute is None else ""
         alone = orders_without_a_broker(store, owner) if self._plan.broker is None else ""
         changed = changed_setup(owner, found.setup, self._setup)
-        return [notice for notice in (gone, alone, changed, *self.saver.problems) if notice]
+        without = [name for name, place in self.saver.of_places.items() if place.progress is None]
+        lost = deleted_places(store, owner, without, ended)
+        return [notice for notice in (gone, lost, alone, changed, *self.saver.problems) if notice]
 
-    async def take_over_orders(
-        self, desk: OrderDesk, found: Restored, loop: StrategyLoop, keeping: RecordKeeping, *, now: int
-    ) -> None:
+    async def take_over_orders(self, desk: OrderDesk, found: Restored, loop: LiveLoop, *, now: int) -> None:
         """Compare saved orders with those at the broker; what never left and is late by now (UTC ms) is one of now.
 
         Raises
@@ -118,13 +141,14 @@ class Restart:
         StateError
             When saved orders cannot be read, or the state with what is late cannot be saved.
         """
-        state = desk.postponed(found.state, now=now)
-        if state != found.state and isinstance(state, Holding | Opening):
-            late = self.saver.save_postponed(state)
-            loop.state = state
-            for decision, decided_at in late.items():
-                keeping.tell_late(decision, decided_at, "sent")
-        await desk.start(state, when=now, undelivered=found.undelivered)
+        for each, saved in loop.kept():
+            state = desk.postponed(each.state, now=now)
+            if state != each.state and isinstance(state, Holding | Opening):
+                late = saved.saver.save_postponed(state)
+                each.state = state
+                for decision, decided_at in late.items():
+                    saved.tell_late(decision, decided_at, "sent")
+        await desk.start(*(each.state for each, _ in loop.kept()), when=now, undelivered=found.undelivered)
 
     def tell_again(self, found: Restored, loop: StrategyLoop, *, now: int) -> Coroutine[Any, Any, None]:
         """Tell what was taken over, and the results that listeners have not heard.
@@ -142,7 +166,7 @@ class Restart:
                 exchange=plan.exchange.name,
                 when=now,
                 behind_since=bar_close(found.last_minute, plan.base_ms, plan.grid),
-                signal=next(iter(signals_of(found.state)), None),
+                signal=next(iter(signals_of(loop.state)), None),
                 told_again=len(found.undelivered),
             )
         )
@@ -188,16 +212,19 @@ def places_of(plan: LivePlan, runtime: Runtime, make: Callable[..., RiskPlaces])
     return runtime.places(risk, plan.store, wait_seconds=seconds, make=make)
 
 
-def take_places(places: RiskPlaces | None, state: State) -> None:
-    """Have the place of what is open or scheduled, also when the saved places were lost.
+def take_places(places: RiskPlaces | None, *states: State) -> None:
+    """Have the places of what is open or scheduled, also when the saved ones were lost.
 
     Raises
     ------
     StateError
         When a place cannot be saved.
     """
-    if places is None:
-        return
+    for state in () if places is None else states:
+        _take_place(places, state)
+
+
+def _take_place(places: RiskPlaces, state: State) -> None:
     held = position_of(state)
     managed = None if held is None else held.book
     competing = waiting_signals(state)[1:]

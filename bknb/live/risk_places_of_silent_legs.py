@@ -10,6 +10,7 @@ from ..domain.risk_request_and_verdict import OpenPosition
 from ..domain.states import waiting_signals
 from ..engine.portfolio_clock import SharedPlaces
 from ..engine.risk_profile_places import Place
+from .manual_orders_of_places import loops_of
 
 if TYPE_CHECKING:
     from ..engine.registry import Risk
@@ -33,10 +34,13 @@ def ended_of(plan: LivePlan, loop: StrategyLoop, reached: Reached) -> Ended:
         rules = loop.rules
         if plan.broker is not None:
             return set()
-        found = ended_in_silence(loop.state, rules, known=reached.known, before=until + 1)
-        entries = [signal.id for signal in waiting_signals(loop.state)]  # one place is for all of them
-        is_over = all((signal_id, 0) in found for signal_id in entries)
-        return {(rules.symbol, rules.strategy, signal_id) for signal_id in entries} if is_over else set()
+        over: set[Place] = set()
+        for each in loops_of(loop):
+            found = ended_in_silence(each.state, each.rules, known=reached.known, before=until + 1)
+            entries = [signal.id for signal in waiting_signals(each.state)]  # one place is for all of them
+            is_over = all((signal_id, 0) in found for signal_id in entries)
+            over |= {(rules.symbol, rules.strategy, signal_id) for signal_id in entries} if is_over else set()
+        return over
 
     return ended
 

@@ -37,6 +37,7 @@ from .live_strategy_loop import LiveLoop
 from .manual_orders import ByHand
 from .new_entries import NewEntries
 from .orders_sent_to_broker import OrderDesk
+from .parts_of_run import parts_of_run
 from .pause_resume_stop import Controls
 from .plan import LivePlan
 from .restart import Restart, places_of, take_places
@@ -271,7 +272,7 @@ class LiveRun:
     async def _run_minutes(self, stream: CandleStream) -> None:
         begun = await self._begin(stream)
         self.by_hand.begin(begun.loop, begun.market, self._entries)
-        async with self._turn, time_limited(lambda: (begun.loop,), self.plan.settings.max_signal_generation_seconds):
+        async with self._turn, time_limited(begun.loop.loops, self.plan.settings.max_signal_generation_seconds):
             while not await self._look(begun):
                 async with self._turn.given_up():
                     await self._until_next_look(begun)
@@ -290,17 +291,18 @@ class LiveRun:
         plan, records, reached, failures = self.plan, self.records, self._reached, self._failures
         account, controls, now = self._account, self._controls, self.plan.clock.now()
         found, notices = self._restart.take_over(records, reached, now=now)
-        keeping = RecordKeeping(plan, self._saver, reached=reached, records=records, failures=failures)
+        parts = parts_of_run(has_places=self._restart.has_places)
+        keeping = parts.keeping(plan, self._saver, reached=reached, records=records, failures=failures)
         places, money = self._places(), self._money
         in_money = None if money is None else await money.begin(
             plan, stream, places, found.state, reached=reached, records=records, saver=self._saver,
             published=self.published,
         )  # fmt: skip
-        keeping.loop = loop = LiveLoop(
-            plan, stream.window, places, found.state, strategy=self._strategy(), keeping=keeping, entries=self._entries,
-            on_event=self._emitted, published=self.published, account=in_money, fits=self._fits,
+        keeping.loop = loop = parts.loop(
+            plan=plan, window=stream.window, places=places, state=found.state, strategy=self._strategy(), keeping=keeping,
+            entries=self._entries, on_event=self._emitted, published=self.published, account=in_money, fits=self._fits,
         )  # fmt: skip
-        loop.last_managed, loop.sources.memo = found.last_managed or 0, found.memo or ""
+        loop.go_on(found, reached)
         if self._leg_turn is not None:
             self._leg_turn.goes_with(loop, ended_of(plan, loop, reached))
         failures.begin(loop)
@@ -308,7 +310,7 @@ class LiveRun:
             failures.tell("state", StateError(notice), None)
         self.start = min([reached.done, *(ended.signal.scheduled_at for ended in records.ends)])
         self._watch = (market := LiveMarket(plan, stream, reached, turn=self._turn, failures=failures)).watch
-        catch_up = CatchUp(
+        catch_up = parts.catch_up(
             plan, loop, market, reached=reached, account=account, controls=controls, entries=self._entries,
             keeping=keeping, by_hand=self.by_hand, failures=failures, published=self.published, turn=self._leg_turn,
         )  # fmt: skip
@@ -318,9 +320,9 @@ class LiveRun:
         )  # fmt: skip
         taking_back = TakingBack(loop, market, reached=reached, account=account, failures=failures)
         self._begun = begun = _Begun(loop, keeping, market, catch_up, taking_back, ending)
-        take_places(places, found.state)
+        take_places(places, *self._saver.states)
         if (desk := account.open()) is not None:
-            await self._restart.take_over_orders(desk, found, loop, keeping, now=now)
+            await self._restart.take_over_orders(desk, found, loop, now=now)
         self._callbacks.go_on(self._restart.tell_again(found, loop, now=now))
         return begun
 

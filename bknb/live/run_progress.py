@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ..domain.interval import MINUTE_MS
-from ..domain.recovery import SavedMoments
+from ..domain.recovery import Restored, SavedMoments
 from ..market.bar_slots import bar_close
 
 if TYPE_CHECKING:
@@ -40,6 +40,20 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     volume_seen: bool | None = None
     moments: SavedMoments | msgspec.UnsetType = msgspec.UNSET
     memo: str | msgspec.UnsetType = msgspec.UNSET
+
+
+def progress_of(found: Restored) -> Progress | None:
+    """How far the run had come of which a state was restored; ``None``: nothing was saved."""
+    if found.last_minute is None:
+        return None
+    return Progress(
+        last_minute=found.last_minute,
+        last_asked=found.last_asked,
+        last_managed=found.last_managed,
+        volume_seen=found.volume_seen,
+        moments=found.moments,
+        memo=found.memo,
+    )
 
 
 @dataclass

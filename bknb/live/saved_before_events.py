@@ -36,7 +36,7 @@ class RecordKeeping:
 
     Attributes
     ----------
-    records, failures
+    records, failures, saver
         As given.
     loop
         The strategy loop of the run; set before anything is saved.
@@ -54,7 +54,7 @@ class RecordKeeping:
         failures: Failures,
     ) -> None:
         self._plan = plan
-        self._saver = saver
+        self.saver = saver
         self._reached = reached
         self.records = records
         self.failures = failures
@@ -75,15 +75,15 @@ class RecordKeeping:
         if weights is not None:
             weights.note(events)
         try:
-            late = self._saver.save(
+            late = self.saver.save(
                 state,
                 events,
                 self._progress(),
                 filled_late=beside,
             )
         except BaseException:
-            if self._saver.account is not None:
-                self._saver.account.take_back()
+            if self.saver.account is not None:
+                self.saver.account.take_back()
             if weights is not None:
                 weights.take_back()
             raise
@@ -101,9 +101,9 @@ class RecordKeeping:
         StateError
             When it could not be saved.
         """
-        saved = self._saver.progress
+        saved = self.saver.newest
         if saved is None or saved.last_asked != when:
-            self._save(self.loop.state)
+            self._save(self._state())
 
     def save_managed(self, when: int) -> None:
         """Save that ``manage`` was asked at a moment (UTC ms), where nothing came of it that was saved.
@@ -113,16 +113,23 @@ class RecordKeeping:
         StateError
             When it could not be saved.
         """
-        saved = self._saver.progress
+        saved = self.saver.progress
         if saved is None or saved.last_managed != when:
-            self._save(self.loop.state)
+            self._save(self._state())
 
     def _save(self, state: State) -> None:
-        self._saver.save(state, (), self._progress())
+        self.saver.save(state, (), self._progress())
+
+    def _state(self) -> State:
+        """What is saved where nothing came of a question."""
+        return self.loop.state
 
     def _progress(self) -> Progress:
         """How far the run has come, with what its strategy keeps."""
-        return self._reached.progress(self.loop.last_managed, self.loop.sources.memo)
+        return self._reached.progress(self._last_managed(), self.loop.sources.memo)
+
+    def _last_managed(self) -> int:
+        return self.loop.last_managed
 
     # --- late decisions -----------------------------------------------------------------------------------------
 
@@ -145,7 +152,7 @@ class RecordKeeping:
         when, _ = decision
         hole = f": its moment lay in a hole, which ended at {utc_text(hole_end)}" if hole_end > when else ""
         behind = f"{(decided_at - when) // MINUTE_MS} minutes late{hole}"
-        order = self._saver.late_order_name(decision)
+        order = self.saver.late_order_name(decision)
         end = f"it fills at the first candle from {utc_text(decided_at)} on"
         fills = "it is over" if order == ENTRY_AT_CLOSE else end
         self.failures.note("late", what, f"the {order} of {utc_text(when)} was {what} {behind}; {fills}", when)
@@ -170,13 +177,17 @@ class RecordKeeping:
         """
         plan, reached = self._plan, self._reached
         reached.hole_end = max([reached.hole_end, *(end for _, end in holes)])
-        new = self._saver.save_holes(holes)
+        new = self.saver.save_holes(holes)
         self.records.holes.extend(new)
-        self.loop.state = counted_again(self.loop.state, self.loop.rules)
+        self._count_again()
         if not plan.allow_gaps and new:
             text = hole_text(plan.symbol, plan.exchange.name, new, waited_minutes=waited_minutes, base=plan.base,
                              grid=reached.grid)  # fmt: skip
             self.failures.note("hole", "", text, new[0][0], again=False)
+
+    def _count_again(self) -> None:
+        """Count bars that never came out of moments that are so many bars away."""
+        self.loop.state = counted_again(self.loop.state, self.loop.rules)
 
     def leave_out(self, minute: int) -> None:
         """Save that the run goes on without a minute (UTC ms) that could not be worked on: its trade is in doubt.
@@ -187,7 +198,7 @@ class RecordKeeping:
             When it could not be saved.
         """
         closes = bar_close(minute, self._plan.base_ms, self._reached.grid)
-        self.records.holes.extend(self._saver.save_holes(((minute, closes),)))
+        self.records.holes.extend(self.saver.save_holes(((minute, closes),)))
         state = counted_again(_in_doubt(self.loop.state), self.loop.rules)
         self._save(state)
         self.loop.state = state

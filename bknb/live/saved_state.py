@@ -39,6 +39,7 @@ class Shared(msgspec.Struct, frozen=True, kw_only=True):
     results: int
     heard: int
     undelivered: tuple[SavedResult, ...]
+    places: int | msgspec.UnsetType = msgspec.UNSET
 
 
 def saved_schedule(state: Waiting, shared: Shared) -> SavedSchedule:
@@ -84,7 +85,8 @@ def _version(state: SavedState, shared: Shared, book: PositionBook | None = None
     declared = any(
         each.stop_percent is not None or each.percent_targets or each.rungs or each.own_size for each in signals
     )
-    return NEWEST_STATE_VERSION if shared.memo or moved or declared or len(waiting) > 1 else STATE_VERSION
+    several = len(waiting) > 1 or shared.places is not msgspec.UNSET
+    return NEWEST_STATE_VERSION if shared.memo or moved or declared or several else STATE_VERSION
 
 
 def _is_new(planned: PlannedMove) -> bool:

@@ -34,16 +34,13 @@ from ..domain.recovery import (
     line_to_resume,
     restore,
 )
-from ..domain.signal import key_of
 from ..domain.signal_events import Cancelled, Closed, Event
 from ..errors import StateError
-from ..market.bar_slots import bar_close
 from ..ports import StateStore
-from .ended_journal import EndedJournal
-from .hole_journal import Hole, HoleJournal
-from .late_journal import LateJournal
+from .hole_journal import Hole
 from .results_not_heard import Undelivered, kept_of
-from .run_progress import Progress
+from .run_progress import Progress, progress_of
+from .saved_of_all_places import OfAllPlaces, newest_of, places_saved
 from .saved_state import Shared, same_position, saved_partial, saved_schedule, saved_signal
 from .saved_values import read_state, read_value
 
@@ -53,7 +50,7 @@ if TYPE_CHECKING:
 
 
 class StateSaver:
-    """Saves and restores the state of one strategy on one symbol.
+    """Saves and restores the state of one strategy on one symbol, or that of one of its places.
 
     Parameters
     ----------
@@ -63,36 +60,81 @@ class StateSaver:
         Whose state it is.
     setup
         What its signals are decided with, from now on.
+    place, common
+        Which of the places of the strategy it is of, and what they have together; by default the strategy has one.
 
     Attributes
     ----------
     progress
-        How far the run had come when it was saved last; ``None`` when nothing is saved.
-    undelivered
-        The results that listeners have not heard yet; note in it what is emitted.
-    problems
-        What could not be read of results, late orders and holes, as sentences; the rest of them was.
-    account
-        Saves the account of the run before each turn, where it has one.
+        How far it had come when its state was saved last; ``None`` when that is not saved.
+    of_places
+        What saves the states of the places of the strategy, by name; empty where it has one.
     """
 
-    def __init__(self, store: StateStore, owner: Owner, setup: SavedSetup | None = None) -> None:
+    def __init__(
+        self,
+        store: StateStore,
+        owner: Owner,
+        setup: SavedSetup | None = None,
+        *,
+        place: str = "",
+        common: OfAllPlaces | None = None,
+    ) -> None:
         self.store = store
         self.owner = owner
         self._setup = setup  # of this run
-        self.undelivered = Undelivered(store, owner.strategy, owner.symbol)
-        self.turn = 0
+        self._common = OfAllPlaces(store, owner) if common is None else common
         self.progress: Progress | None = None
-        self._key = (owner.strategy, owner.symbol)
-        self._ended = EndedJournal(store, self._key)
-        self._late = LateJournal(store, self._key)
-        self._holes = HoleJournal(store, self._key)
+        self.of_places: dict[str, StateSaver] = {}
+        self._key = (owner.strategy, owner.symbol, place) if place else (owner.strategy, owner.symbol)
         self._saved: SavedState = Flat()
         self._decided_with: SavedSetup | None = None  # the newest signal of it
-        self._heard = 0  # as the disk has it
         self._levels_ahead = False  # the disk may have milestones of a turn that was not saved, or that turn itself
-        self.problems: list[str] = []
-        self.account: LegAccountSaver | None = None
+
+    @property
+    def undelivered(self) -> Undelivered:
+        """The results that listeners have not heard yet; note in it what is emitted."""
+        return self._common.undelivered
+
+    @property
+    def problems(self) -> list[str]:
+        """What could not be read of results, late orders and holes, as sentences; the rest of them was."""
+        return self._common.problems
+
+    @property
+    def account(self) -> LegAccountSaver | None:
+        """Saves the account of the run before each turn, where it has one."""
+        return self._common.account
+
+    @account.setter
+    def account(self, account: LegAccountSaver) -> None:
+        self._common.account = account
+
+    @property
+    def state(self) -> SavedState:
+        """The state that was saved or restored last."""
+        return self._saved
+
+    @property
+    def states(self) -> list[SavedState]:
+        """The saved states of the strategy on the symbol: its own, and those of its places."""
+        return [self._saved, *(place.state for place in self.of_places.values())]
+
+    @property
+    def newest(self) -> Progress | None:
+        """How far the run had come when anything of it was saved last; ``None``: nothing is."""
+        return self._common.progress
+
+    def of_place(self, name: str) -> StateSaver:
+        """What saves the state of a place of the strategy; made where there is none yet."""
+        if name not in self.of_places:
+            made = StateSaver(self.store, self.owner, self._setup, place=name, common=self._common)
+            self.of_places[name] = made
+        return self.of_places[name]
+
+    def has_places(self, count: int) -> None:
+        """Say in each state that is saved from now on that the strategy has so many places: others refuse it."""
+        self._common.places = count
 
     # --- restoring ----------------------------------------------------------------------------------------------
 
@@ -104,6 +146,16 @@ class StateSaver:
         StateError
             When something cannot be read, or belongs to another strategy, exchange or symbol.
         """
+        found, names = self._restore_own(), places_saved(self.store, self.owner)
+        if names:
+            found = newest_of(found, [self.of_place(name)._restore_own() for name in names])
+        common = self._common
+        common.turn, common.heard, common.progress = found.turn, found.heard, progress_of(found)
+        common.problems = self.undelivered.load(found)
+        return msgspec.structs.replace(found, undelivered=tuple(self.undelivered.events))
+
+    def _restore_own(self) -> Restored:
+        """What is saved under the key of this one, once its owner is checked and its files are in order."""
         signal, schedule = read_state(self.store, self._key)
         found = restore(signal, schedule, partial := read_value(self.store, "partial", self._key, SavedPartial))
         for saved in (signal, schedule):
@@ -113,64 +165,27 @@ class StateSaver:
             self.store.delete("schedule", self._key)
         if found.partial is not None:
             self._write("partial", found.partial)
-        self.turn, self._saved, self._heard = found.turn, found.state, found.heard
+        self._saved = found.state
         held = position_of(found.state)
         self._levels_ahead = partial is not None and (held is None or held.signal.id != partial.signal_id)
-        if found.last_minute is not None:
-            self.progress = Progress(
-                last_minute=found.last_minute,
-                last_asked=found.last_asked,
-                last_managed=found.last_managed,
-                volume_seen=found.volume_seen,
-                moments=found.moments,
-                memo=found.memo,
-            )
+        self.progress = progress_of(found)
         self._decided_with = found.setup
-        self.problems = self.undelivered.load(found)
-        return msgspec.structs.replace(found, undelivered=tuple(self.undelivered.events))
+        return found
 
     def ended(self) -> list[Closed | Cancelled]:
-        """The closed and cancelled results of earlier processes of this run, in order.
-
-        One whose signal is still open on the disk is removed: a crash came before the rest of its turn, and the run
-        comes to an end of that signal again, perhaps at another moment.
-
-        Raises
-        ------
-        StateError
-            When the place cannot be listed or written; what cannot be read is one of the :attr:`problems`.
-        """
-        self._ended.read(self.problems)
-        return self._ended.without({key_of(signal) for signal in signals_of(self._saved)})
+        """As :meth:`bknb.live.saved_of_all_places.OfAllPlaces.ended_before` of the restored states; raises the same."""
+        return self._common.ended_before(self.states)
 
     def late(self, step: int = MINUTE_MS, grid: BarGrid | None = None) -> dict[Decision, int]:
-        """The orders of this run that earlier processes decided late; see :class:`bknb.engine.records.Records`.
-
-        Those that the restored state does not know of are removed; bars have ``step`` ms. Errors as for :meth:`ended`.
-        """
-        self._late.read(self.problems)
-        if (at := self.progress) is None:
-            return self._late.decisions()
-        return self._late.without_orphans(
-            self._saved, known=bar_close(at.last_minute, step, grid), last_asked=at.last_asked, filled=self._filled()
-        )
+        """As :meth:`bknb.live.saved_of_all_places.OfAllPlaces.late_before` of the restored states; raises the same."""
+        return self._common.late_before(self.states, step, grid)
 
     def holes(self) -> list[Hole]:
         """The ranges ``[first, end)`` of minutes (UTC ms) that earlier processes of this run went on without.
 
         Those behind the restored last minute are removed; errors as for :meth:`ended`.
         """
-        self._holes.read(self.problems)
-        return sorted(self._holes.items()) if self.progress is None else self._holes.up_to(self.progress.last_minute)
-
-    def _filled(self) -> set[int]:
-        """The moments (UTC ms) of the fills of the saved position and of the trades that were read."""
-        closed = [each for each in self._ended.items() if isinstance(each, Closed)]
-        found = {moment for each in closed for moment in (each.signal.pending_at, each.closed_at)}
-        held = position_of(self._saved)
-        if held is not None:
-            found |= {held.signal.pending_at} if held.book is None else {fill.at for fill in held.book.fills}
-        return found
+        return self._common.holes_before()
 
     def _check_owner(self, saved: Owner, *, busy: bool) -> None:
         mine = self.owner if busy else msgspec.structs.replace(self.owner, execution=saved.execution)
@@ -202,21 +217,21 @@ class StateSaver:
         if isinstance(state, Asking | AskingAdds | Entering):
             return {}  # nothing was decided yet
         kept = kept_of(events)
-        self._ended.append(*(event for event in kept if isinstance(event, Closed | Cancelled)))
+        self._common.ended.append(*(event for event in kept if isinstance(event, Closed | Cancelled)))
         self.undelivered.forget_heard()
         before = self.progress or Progress(last_minute=0)
         flat = isinstance(state, Flat) and isinstance(self._saved, Flat) and state.stays_flat == self._saved.stays_flat
         quiet = flat and (progress.last_asked, progress.memo) == (before.last_asked, before.memo)
-        if quiet and not kept and self.undelivered.heard == self._heard:
+        if quiet and not kept and self.undelivered.heard == self._common.heard:
             return {}  # a restarted run processes this minute once more
-        filled, turn = filled_late or {}, self.turn + 1
-        self._late.may_fail(filled)
+        filled, turn = filled_late or {}, self._common.turn + 1
+        self._common.late.may_fail(filled)
         try:
             return self._write_state(state, kept, progress, filled)
         except StateError:
             with suppress(StateError):  # what the disk has of this turn holds until the next one is saved
                 if filled and all(saved is None or saved.turn < turn for saved in read_state(self.store, self._key)):
-                    self._late.take_back()
+                    self._common.late.take_back()
             raise
 
     def save_heard(self) -> None:
@@ -228,8 +243,25 @@ class StateSaver:
             When it could not be saved.
         """
         self.undelivered.forget_heard()
-        if self.undelivered.heard > self._heard and self.progress is not None:
-            self._write_state(self._saved, (), self.progress, {})
+        if self.undelivered.heard > self._common.heard and self.newest is not None:
+            self._write_state(self._saved, (), self._own(self.newest), {})
+
+    def save_progress(self, progress: Progress) -> None:
+        """Save what was saved last once more, and how far the run has come; nothing else changes.
+
+        Raises
+        ------
+        StateError
+            When it could not be saved.
+        """
+        self._write_state(self._saved, (), self._own(self.newest or progress), {})
+
+    def _own(self, newest: Progress) -> Progress:
+        """How far the run has come, with what is its own of that: how far what is here was worked on and managed."""
+        own = self.progress
+        last_minute = newest.last_minute if own is None or isinstance(self._saved, Flat) else own.last_minute
+        last_managed = None if own is None else own.last_managed
+        return msgspec.structs.replace(newest, last_minute=last_minute, last_managed=last_managed)
 
     def save_postponed(self, state: Holding | Opening) -> dict[Decision, int]:
         """Save the restored state once more, with orders that are carried out later; what was undelivered stays so.
@@ -254,9 +286,9 @@ class StateSaver:
         """
         self.undelivered.make_room()
         late = self._write_late(state, filled)
-        self.turn += 1
+        self._common.turn += 1
         if self.account is not None:
-            self.account.before_turn(self.turn)
+            self.account.before_turn(self._common.turn)
         shared = self._shared(state, kept, progress)
         written = False
         match state:
@@ -270,13 +302,14 @@ class StateSaver:
             self.store.delete("schedule", self._key)
         if self.account is not None:
             self.account.after_turn()
-        self.progress, self._saved = progress, state
+        self.progress = self._common.progress = progress
+        self._saved = state
         self._levels_ahead = self._levels_ahead and not written
-        self._decided_with, self._heard = shared.setup, self.undelivered.heard
+        self._decided_with, self._common.heard = shared.setup, self.undelivered.heard
         self.undelivered.add(kept)
-        self.undelivered.tidy(self._heard)
+        self.undelivered.tidy(self._common.heard)
         with suppress(StateError):  # the next turn does it
-            self._late.take_back(kept=filled)
+            self._common.late.take_back(kept=filled)
         return late
 
     def save_holes(self, holes: tuple[Hole, ...]) -> tuple[Hole, ...]:
@@ -287,19 +320,20 @@ class StateSaver:
         StateError
             When they could not be saved; then none is.
         """
-        return self._holes.append(*holes)
+        return self._common.holes.append(*holes)
 
     def _shared(self, state: SavedState, kept: tuple[Kept, ...], progress: Progress) -> Shared:
         undelivered = self.undelivered
         known = any(not isinstance(state, Flat) and row.id == state.signal.id for row in signals_of(self._saved))
         return Shared(
             owner=self.owner,
-            turn=self.turn,
+            turn=self._common.turn,
             **msgspec.structs.asdict(progress),
             setup=None if isinstance(state, Flat) else self._decided_with if known else self._setup,
             results=undelivered.results + len(kept),
             heard=undelivered.heard,
             undelivered=undelivered.beside_state(kept),
+            places=self._common.places,
         )
 
     def _write(self, kind: str, value: SavedSignal | SavedSchedule | SavedPartial) -> None:
@@ -314,7 +348,7 @@ class StateSaver:
         before = late_orders(self._saved)
         late = {decision: at for decision, at in late_orders(state).items() if before.get(decision) != at}
         every = (late | dict(filled)).items()
-        self._late.append(*(SavedLate(moment=when, order=role, decided_at=at) for (when, role), at in every))
+        self._common.late.append(*(SavedLate(moment=when, order=role, decided_at=at) for (when, role), at in every))
         return late
 
     def _write_levels(self, state: Holding | None) -> bool:
@@ -326,13 +360,13 @@ class StateSaver:
         if (profit, loss) == (state.profit_level, state.loss_level) and not self._levels_ahead:
             return False
         self._levels_ahead = True
-        self._write("partial", saved_partial(state, self.owner, self.turn, profit, loss))
+        self._write("partial", saved_partial(state, self.owner, self._common.turn, profit, loss))
         return True
 
     def _mark_open(self, state: Holding | None, *, written: bool) -> None:
         """Leave a trace of a new position beside it: should its file be deleted, the next start notices."""
         if state is not None and not written and same_position(state, self._saved) is None:
-            self._write("partial", saved_partial(state, self.owner, self.turn, 0, 0))
+            self._write("partial", saved_partial(state, self.owner, self._common.turn, 0, 0))
 
     def _on_disk(self, state: Holding) -> Holding | None:
         """The position as a restart would find it; a turn that failed at its last steps is on the disk."""

@@ -43,25 +43,29 @@ def unwatched(store: StateStore, watched: Collection[Key]) -> dict[Key, str]:
     store
         Where to look; acquired by the caller.
     watched
-        Strategy and symbol of the runs that go on.
+        Strategy and symbol of the runs that go on, with all their places.
 
     Raises
     ------
     StateError
         When the place cannot be listed.
     """
-    keys = {key for kind in (*_BUSY, ORDER) for key in store.keys(kind) if len(key) == 2}
-    return {key: text for key in sorted(keys - {*watched}) if (text := _unwatched(store, key))}
+    keys = {key for kind in _BUSY for key in store.keys(kind) if len(key) in (2, 3)}  # with its place the third
+    keys |= {key for key in store.keys(ORDER) if len(key) == 2}
+    found = {key for key in keys if key[:2] not in watched}
+    return {key: text for key in sorted(found) if (text := _unwatched(store, key))}
 
 
 def _unwatched(store: StateStore, key: Key) -> str:
-    strategy, symbol = key
+    strategy, symbol, *places = key
+    place = f" in the place {places[0]!r}" if places else ""
     try:
         signal, schedule = read_state(store, key)
-        orders = _unsettled(store, strategy, symbol)
+        state = restore(signal, schedule, None).state
+        held = {each.id for each in signals_of(state)} if places else None  # orders are saved once for all places
+        orders = _unsettled(store, strategy, symbol, held)
     except StateError as error:
-        return f"what {strategy!r} on {symbol} left in this store cannot be read: {error}"
-    state = restore(signal, schedule, None).state
+        return f"what {strategy!r} on {symbol} left{place} in this store cannot be read: {error}"
     saved = signal if schedule is None or (signal is not None and signal.turn >= schedule.turn) else schedule
     rows = [*signals_of(state)]
     if saved is not None and rows:
@@ -72,12 +76,12 @@ def _unwatched(store: StateStore, key: Key) -> str:
         at_broker = f"; its orders at a broker are not over: {'; '.join(orders)}" if orders else ""
         broker = "with its broker and quantity, " if orders else ""
         return (
-            f"{strategy!r} {what} on {symbol} ({row.position} {row.id!r}, at {plain_number(row.price_open)} "
+            f"{strategy!r} {what} on {symbol}{place} ({row.position} {row.id!r}, at {plain_number(row.price_open)} "
             f"since {since}) that is in this store and that no run watches; was the strategy renamed?{at_broker}\n"
             f"go on with it: {broker}{line_to_resume(saved.owner, with_broker=bool(orders), **interval)}\n"
             "with .stop() behind it nothing new is opened; "
             f"{'when nothing is open at the broker, ' if orders else ''}to forget "
-            f"it: {_forget(store, key, 'signal', 'schedule', ORDER, 'partial')}"
+            f"it: {_forget(store, key, 'signal', 'schedule', *([] if places else [ORDER]), 'partial')}"
         )
     if orders:
         return (
@@ -95,9 +99,12 @@ def _forget(store: StateStore, key: Key, *kinds: str) -> str:
     return "; ".join(lines)
 
 
-def _unsettled(store: StateStore, strategy: str, symbol: str) -> list[str]:
-    """The orders of signals that are not over at the broker, as far as it is known."""
-    signals = by_signal(read_orders(store, strategy, symbol)).values()
+def _unsettled(store: StateStore, strategy: str, symbol: str, ids: Collection[str] | None = None) -> list[str]:
+    """The orders of signals, or of those with some ids, that are not over at the broker, as far as it is known."""
+    signals = [
+        orders for orders in by_signal(read_orders(store, strategy, symbol)).values()
+        if ids is None or orders[0].signal_id in ids
+    ]  # fmt: skip
     return [_standing(orders) for orders in signals if not finished(orders) and not _never_sent(orders)]
 
 
@@ -145,6 +152,27 @@ def deleted_state(store: StateStore, owner: Owner, ended: Sequence[Closed | Canc
     )
 
 
+def deleted_places(
+    store: StateStore, owner: Owner, places: Collection[str], ended: Sequence[Closed | Cancelled]
+) -> str:
+    """What shows that the state of a place is gone, as a sentence; empty when nothing does.
+
+    ``places`` are those of which something is saved, and no state. Errors as of :func:`deleted_state`.
+    """
+    gone: list[str] = []
+    over = {each.signal.id for each in ended}
+    for place in sorted(places):
+        partial = read_value(store, "partial", (owner.strategy, owner.symbol, place), SavedPartial)
+        if partial is None or partial.signal_id in over:
+            continue
+        path = f"signal/{owner.strategy}/{owner.symbol}/{place}"
+        text = f"the state of {owner.strategy!r} on {owner.symbol} in the place {place!r} is gone"
+        if orders := _unsettled(store, owner.strategy, owner.symbol, [partial.signal_id]):
+            raise StateError(f"{text}, and its orders are not over: {'; '.join(orders)}\nput {path} back from a copy")
+        gone.append(f"{text}: {partial.signal_id!r} was open; if it still is, stop this run and put {path} back")
+    return "\n".join(gone)
+
+
 def orders_without_a_broker(store: StateStore, owner: Owner) -> str:
     """The orders that a run without a broker leaves alone, as a sentence; empty when there are none."""
     try:
@@ -169,6 +197,7 @@ def setup_of(strategy: Strategy, settings: Settings, base: str = MINUTE) -> Save
         at="" if strategy.at is None else str(strategy.at),
         manage_at="" if strategy.manage_at is None else str(strategy.manage_at),
         base=base,
+        places=strategy.places,
     )
 
 
@@ -199,7 +228,8 @@ def changed_setup(owner: Owner, before: SavedSetup | None, now: SavedSetup) -> s
 def _asked(setup: SavedSetup) -> dict[str, object]:
     """When a strategy is asked, and its risk profile, by name; a schedule where it has one."""
     others = {"at": setup.at, "manage_at": setup.manage_at, "base": "" if setup.base == MINUTE else setup.base}
-    given = {name: text for name, text in others.items() if text}
+    given: dict[str, object] = {name: text for name, text in others.items() if text}
+    given |= {"places": setup.places} if setup.places != 1 else {}
     return {"interval": setup.interval, "risk": setup.risk, **given}
 
 

@@ -242,11 +242,6 @@ def plan_live(
     check_hours_known(resolved.source, checked_symbol(symbol), resolved.name, "a live run")
     bars = chosen_base(base, resolved)
     picked = resolve_strategy(strategy, interval=interval, at=at, default=bars)
-    if picked.places > 1:
-        raise UsageError(
-            f"strategy {picked.name!r} has {picked.places} places, and a live run has one\n"
-            "try it over history with bknb.backtest; live, give it places=1"
-        )
     model = execution_model(execution or picked.execution).name
     picked = over_bars_of(bars, picked)
     if bars != MINUTE:

@@ -26,12 +26,13 @@ class TaskByHand(RunTask[TickResult]):
     """A live run that takes decisions by hand, from any thread.
 
     Each is on the disk before its order leaves; the record fills it at the open of the first candle at or after the
-    moment it was made, and its reason is ``manual``.
+    moment it was made, and its reason is ``manual``. Of a strategy with several places ``place`` names the one that it
+    is for; without it, it is for the only one it can be for, and where there are several it is refused.
     """
 
     _run: LiveRun
 
-    def close(self, note: str = "", *, at: Literal["market", "close"] = "market") -> str:
+    def close(self, note: str = "", *, at: Literal["market", "close"] = "market", place: str | None = None) -> str:
         """Close the open position, at the market, or with ``at="close"`` at the close of its session.
 
         Like everything that is decided by hand: it is on the disk before its order leaves, the record fills it at the
@@ -63,13 +64,15 @@ class TaskByHand(RunTask[TickResult]):
         opens long BTCUSDT (mine)
         >>> task.stop(now=True)
         """
-        return self._by_hand(Close(note, at))
+        return self._by_hand(Close(note, at), place)
 
-    def reduce(self, share: float, *, of: Literal["now", "first"] = "now", note: str = "") -> str:
+    def reduce(
+        self, share: float, *, of: Literal["now", "first"] = "now", note: str = "", place: str | None = None
+    ) -> str:
         """Close a share of the open position, above 0 and at most all of it; else as :meth:`close`."""
-        return self._by_hand(Reduce(share, of, note))
+        return self._by_hand(Reduce(share, of, note), place)
 
-    def move(self, **levels: Any) -> str:
+    def move(self, *, place: str | None = None, **levels: Any) -> str:
         """Move levels or the deadline of the open position, or an order that waits; else as :meth:`close`.
 
         ``levels`` are as in ``bknb.Move``: ``price_open`` is that of an entry or an add that waits.
@@ -81,31 +84,36 @@ class TaskByHand(RunTask[TickResult]):
         if not levels or not levels.keys() <= set(known):
             got = ", ".join(sorted(levels.keys() - set(known))) or "nothing"
             raise UsageError(f"move takes at least one of {', '.join(known)}; got {got}\nsuch as price_stop_loss=99.0")
-        return self._by_hand(Move(**levels))
+        return self._by_hand(Move(**levels), place)
 
-    def cancel(self, note: str = "", *, id: str | None = None) -> str:  # noqa: A002 -- as in bknb.Cancel
+    def cancel(
+        self, note: str = "", *, id: str | None = None, place: str | None = None  # noqa: A002 -- as in bknb.Cancel
+    ) -> str:  # fmt: skip
         """Take back what waits, resting entries or adds, or the one of an ``id``; else as :meth:`close`."""
-        return self._by_hand(Cancel(note, id))
+        return self._by_hand(Cancel(note, id), place)
 
-    def activate(self) -> str:
+    def activate(self, *, place: str | None = None) -> str:
         """Open the entry that waits, at the market; its place at the risk profile is the one it has.
 
         Else as :meth:`close`; a run that is stopped or paused refuses it.
         """
-        return self._by_hand("activate")
+        return self._by_hand("activate", place)
 
-    def open(self, signal: Signal) -> str:
+    def open(self, signal: Signal, *, place: str | None = None) -> str:
         """Open a signal as if the strategy had returned it: checked, and the risk profile is asked; see :meth:`close`.
 
         Without an id of its own it gets one that ends in ``-manual``. A run that is stopped or paused refuses it.
         """
         if not isinstance(signal, Signal):
             raise UsageError(f"open needs a bknb.Signal, such as bknb.Signal(side='long'); got {signal!r:.80}")
-        return self._by_hand(signal)
+        return self._by_hand(signal, place)
 
-    def flatten(self, note: str = "") -> str:
-        """Close what is open, or take back what waits; empty when there is neither. Else as :meth:`close`."""
-        return self._by_hand(Flatten(note))
+    def flatten(self, note: str = "", *, place: str | None = None) -> str:
+        """Close what is open, or take back what waits, in all places or in one; empty when there is neither.
+
+        Else as :meth:`close`.
+        """
+        return self._by_hand(Flatten(note), place)
 
     @property
     def decisions(self) -> tuple[str, ...]:
@@ -114,9 +122,17 @@ class TaskByHand(RunTask[TickResult]):
 
     @property
     def position(self) -> HeldPosition | None:
-        """What is open or waits now, as ``manage`` would see it at the last close; ``None`` when nothing does."""
+        """What is open or waits now, as ``manage`` would see it at the last close; ``None`` when nothing does.
+
+        Of several places that of the oldest one.
+        """
+        return next(iter(self.positions), None)
+
+    @property
+    def positions(self) -> tuple[HeldPosition, ...]:
+        """What is open or waits now in all places of the strategy, as :attr:`position`, the oldest first."""
         closes = self.candles.close
-        return self._run.by_hand.position(self.now, float(closes[-1])) if len(closes) else None
+        return self._run.by_hand.positions(self.now, float(closes[-1])) if len(closes) else ()
 
     @property
     @abstractmethod
@@ -128,10 +144,10 @@ class TaskByHand(RunTask[TickResult]):
     def candles(self) -> Candles:
         """The base bars in memory."""
 
-    def _by_hand(self, instruction: Instruction) -> str:
-        return self._give(instruction).result()
+    def _by_hand(self, instruction: Instruction, place: str | None) -> str:
+        return self._give(instruction, place).result()
 
-    def _give(self, instruction: Instruction) -> Future[str]:
+    def _give(self, instruction: Instruction, place: str | None = None) -> Future[str]:
         who = f"the live run of {self.strategy!r} on {self.symbol}"
         if self.done or self.worked or self.status == "ready":
             state = "has not begun" if self.status == "ready" else "is over"
@@ -143,7 +159,7 @@ class TaskByHand(RunTask[TickResult]):
                 f"{who} cannot take a decision by hand from within one of its own functions\n"
                 "return bknb.Close() and the like from manage, or decide from a listener or a cell"
             )
-        return self._run.by_hand.give(instruction)
+        return self._run.by_hand.give(instruction, place)
 
 
 def flatten_all(tasks: Iterable[TaskByHand], note: str) -> dict[tuple[str, str], str]:

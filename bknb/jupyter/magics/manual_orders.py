@@ -11,16 +11,16 @@ from .options_read_from_line import Call, Option
 from .output import echo
 
 ACTIONS: Final = {
-    "close": ("note", "at"),
-    "reduce": ("share", "note"),
-    "move": ("price_stop_loss", "price_take_profit", "trailing", "minute_estimated_time", "loosen"),
-    "cancel": ("note",),
-    "activate": (),
+    "close": ("note", "at", "place"),
+    "reduce": ("share", "note", "place"),
+    "move": ("price_stop_loss", "price_take_profit", "trailing", "minute_estimated_time", "loosen", "place"),
+    "cancel": ("note", "place"),
+    "activate": ("place",),
     "open": (
         *("position", "price_open", "price_stop_loss", "price_take_profit", "trailing", "minute_estimated_time"),
-        "note",
+        *("note", "place"),
     ),
-    "flatten": ("note",),
+    "flatten": ("note", "place"),
 }
 """What can be decided, with the options of each."""
 
@@ -34,6 +34,7 @@ OPTIONS: Final = (
     Option(name="--minute-estimated-time", help="with move and open: minutes after the entry, or none"),
     Option(name="--loosen", help="with move: the stop may become looser", flag=True),
     Option(name="--note", help="free text that travels with the fill"),
+    Option(name="--place", help="of a strategy with several places: the one that it is for"),
     Option(name="--at", help="with close: market, or close for the close of the session"),
 )
 _NUMBERS: Final = ("share", "price_open", "price_stop_loss", "price_take_profit", "minute_estimated_time")
@@ -67,6 +68,8 @@ def decide(call: Call) -> None:
     options = {name: _value(name, call.values[name]) for name in ACTIONS[action] if name in call.values}
     if action == "flatten" and symbol is None and strategy is not None:
         raise bknb.UsageError("%live flatten with --strategy needs its symbol, too; without both it closes everything")
+    if action == "flatten" and symbol is None and "place" in options:
+        raise bknb.UsageError("%live flatten with --place needs its symbol and --strategy, too")
     if action == "flatten" and symbol is None:
         answers = bknb.Live.close_all(**options)
         echo("\n".join(f"{who} on {what}: {text}" for (what, who), text in answers.items()) or "nothing is open")

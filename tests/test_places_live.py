@@ -1,0 +1,397 @@
+"""Strategies with several places live: the same events as over history, and after a crash the same fills, each once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import test_live_portfolio as of_portfolio
+from hand_clock import HandClock
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from managed import FREE
+from minute_clock import MinuteClock
+from quick import first_quick
+from scenarios import MINUTE, ORIGIN, source
+from test_live_parity import JumpingClock
+from test_managed_live import told
+from test_managed_properties import drawn_in_places, managing
+from test_places import buy, market
+from worlds import MODELS, SEEDS, SETTINGS, walk
+
+import bknb
+from bknb.engine.backtest import BacktestRun
+from bknb.engine.plan import plan_backtest
+from bknb.errors import StateError
+from bknb.live.saved_answers_of_places import SavedAnswers, saved_signals
+from bknb.live.unwatched_positions import unwatched
+from bknb.stores.memory_store import MemoryStore
+from bknb.testing.clocks import SimulatedClock
+
+LENGTH = 200
+UNTIL = ORIGIN + LENGTH * MINUTE
+
+
+def at(minute: float) -> int:
+    return ORIGIN + round(minute * MINUTE)
+
+
+def drawn_strategy(seed: int, model: str, asked: list[Any], **options: Any) -> Any:
+    """Random signals for four names and three places; it notes when it was asked and how it saw its positions."""
+    answers, manages = drawn_in_places(seed), managing(seed)
+
+    def get_signal(ctx: Any, when: Any, price: float) -> Any:
+        ctx.memo["asked"] = ctx.memo.get("asked", 0) + 1
+        asked.append((when, ctx.memo["asked"], [each.place for each in ctx.positions]))
+        return answers(when, price)
+
+    def manage(ctx: Any, when: Any, position: Any, price: float) -> Any:
+        ctx.memo["asked"] += len(ctx.positions)
+        return manages(when, position, price)
+
+    return bknb.add_strategy(
+        "placed", interval="1m", get_signal=get_signal, manage=manage, manage_interval="1m" if seed % 2 else "5m",
+        execution=model, places=3, **options,
+    )  # fmt: skip
+
+
+def live(strategy: Any, exchange: Any, *, clock: Any = None, until: int = UNTIL, **options: Any) -> bknb.Result:
+    options = {"store": bknb.stores.memory(), "settings": SETTINGS} | options
+    task = bknb.Live.background(
+        "BTCUSDT", strategy=strategy, exchange=exchange, clock=clock or SimulatedClock(ORIGIN), until=until, **options
+    )
+    return task.result(timeout=120)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", first_quick(MODELS))
+@settings(max_examples=4)
+@example(seed=1, jumping=False, risk=False, broker=False)  # all three places end at the average price of one moment
+@given(seed=SEEDS, jumping=st.booleans(), risk=st.booleans(), broker=st.booleans())
+def test_live_equals_a_backtest(model: str, seed: int, *, jumping: bool, risk: bool, broker: bool) -> None:
+    bknb.add_risk("two", validations=[lambda request: request.open_position_count < 2])
+    exchange, asked = source(walk(seed)), list[Any]()
+    strategy = drawn_strategy(seed, model, asked, risk="two" if risk else None)
+    paper = bknb.brokers.paper()
+    options: dict[str, Any] = {"broker": paper, "quantity": 2.0, "late_minutes": 10_000} if broker else {}
+    clock = MinuteClock(ORIGIN) if broker else JumpingClock(ORIGIN, seed) if jumping else SimulatedClock(ORIGIN)
+    result = live(strategy, exchange, clock=clock, **options)
+    jumping = jumping and not broker
+    kinds = {"late"} if jumping else {"broker", "double_fill"}
+    assert {failure.kind for failure in result.errors} <= kinds, result.errors
+    records, questions = result.run_record.records, [each for each in asked if each[0].timestamp() * 1000 < UNTIL]
+    asked.clear()
+    plan = plan_backtest("BTCUSDT", frame=(ORIGIN, UNTIL), strategy=strategy, exchange=exchange, settings=SETTINGS)
+    run = BacktestRun(plan, late=dict(records.late))
+    asyncio.run(run.through())
+    assert told(records, before=UNTIL) == told(run.records, before=UNTIL)
+    assert jumping or questions == [each for each in asked if each[0].timestamp() * 1000 < UNTIL]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("seed", "score"), [(1, False), (2, True)])
+def test_legs_with_places_in_a_live_portfolio_equal_a_portfolio(seed: int, score: bool) -> None:  # noqa: FBT001
+    """Two of three legs have three places, and all share one risk profile."""
+    options = of_portfolio.legs_of(seed, count=3, model=MODELS[seed % 3], score=score)
+    answers, manages = drawn_in_places(seed), managing(seed)
+
+    def get_signal(when: Any, price: float) -> Any:
+        found = answers(when, price)
+        return [msgspec.structs.replace(one, score=(when.minute * 7 + at) % 5) for at, one in enumerate(found)]
+
+    bknb.add_risk("one place", validations=[lambda request: request.open_position_count < 3])
+    for leg in (0, 2):
+        bknb.add_strategy(f"drawn {leg}", interval="1m", get_signal=get_signal, manage=manages, manage_interval="1m",
+                          risk="one place", execution=MODELS[seed % 3], places=3)  # fmt: skip
+    result = of_portfolio.live(options, SimulatedClock(ORIGIN))
+    assert of_portfolio.told(result) == of_portfolio.told(of_portfolio.backtest(options, result))
+    assert len({event.signal.place for event in result.told if getattr(event.signal, "place", "")}) == 4
+
+
+@pytest.mark.slow
+def test_killed_at_any_change_of_the_disk_it_has_the_same_fills_each_once(tmp_path: Path) -> None:
+    script = Path(__file__).with_name("managed_life.py")
+    command = [sys.executable, str(script), str(tmp_path), "chosen", "places"]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, cwd=script.parent)
+    assert found.returncode == 0, found.stderr
+    seen = json.loads(found.stdout)
+    assert seen["wrong"] == []
+    assert {"sync signal", "sync asked", "sync schedule"} <= {*seen["killed"]}
+    assert seen["fills"] > 30
+
+
+# --- answers for several places -----------------------------------------------------------------------------------
+
+
+GRID = [buy("a", 99), buy("b", 98), bknb.Signal(position="long", place="c", minute_estimated_time=6, memo={"n": [1]})]
+DIP = {3: (100, 100, 97.5, 98.5), 6: (98.5, 101.5, 98.5, 101.5)}
+
+
+def grid_strategy(asked: list[int], **options: Any) -> Any:
+    def get_signal(ctx: Any, when: Any) -> Any:
+        asked.append(when.minute)
+        ctx.memo["asked"] = ctx.memo.get("asked", 0) + 1
+        return GRID if when.minute == 1 else None
+
+    return bknb.add_strategy("grid", interval="1m", get_signal=get_signal, **{"places": 4} | options)
+
+
+class Failing(MemoryStore):
+    """A store that fails once, at a write, and then at no other."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self.left = at
+
+    def write(self, kind: str, key: tuple[str, ...], payload: bytes) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise StateError("the disk is full")
+        super().write(kind, key, payload)
+
+
+def ends(result: bknb.Result) -> list[bytes]:
+    return [msgspec.json.encode(event) for event in result.run_record.records.ends]
+
+
+@pytest.mark.slow
+def test_a_write_that_fails_once_changes_nothing_and_no_question_is_asked_twice_of_what_was_saved() -> None:
+    exchange, until = source(market(DIP, 20)), at(14)
+    asked: list[int] = []
+    whole = live(grid_strategy(asked), exchange, until=until, store=MemoryStore(), settings=SETTINGS | FREE)
+    assert [event.signal.place for event in whole.run_record.records.closed] == ["a", "b", "c"]
+    expected, questions = ends(whole), [*asked]
+    for number in (*range(2, 34), 40, 47):
+        asked.clear()
+        found = live(grid_strategy(asked), exchange, until=until, store=Failing(number), settings=SETTINGS | FREE)
+        assert ends(found) == expected, number
+        assert sorted({*asked}) == questions
+
+
+@pytest.mark.parametrize("signal", [
+    GRID[2],
+    buy("a", 99, price_take_profit=[(101.0, 0.5), (102.0, 0.5)], trailing=bknb.Trailing(percent=1.0)),
+    buy("a", 99, price_open=[(99.0, 0.5), (98.0, 0.25)], price_take_profit=None, target_percent=[(1.0, 0.5)]),
+    buy("a", 99, valid=bknb.at.week("mon"), until="session_end", breakeven=bknb.Breakeven(after=1.0), size=0.5),
+])  # fmt: skip
+def test_what_was_answered_for_a_place_is_read_as_it_was_saved(signal: bknb.Signal) -> None:
+    from bknb.domain.competing_entries import read_signals
+    from bknb.domain.recovery import Owner
+
+    (read,) = read_signals([signal]).signals
+    owner = Owner(strategy="s", exchange="e", symbol="x", execution="touch")
+    saved = SavedAnswers(owner=owner, when=1, price=1.0, asked_before=None, decided_at=None, memo="",
+                         signals=saved_signals({"a": (read,)}))  # fmt: skip
+    again = msgspec.json.decode(msgspec.json.encode(saved), type=SavedAnswers).answer()["a"][0]
+    texts = {
+        name: str(value) for name in ("valid", "until") if isinstance(value := getattr(read, name), bknb.at.Schedule)
+    }
+    assert again == msgspec.structs.replace(read, **texts)
+    for broken in (float("nan"), float("inf")):  # JSON has none: it must not become an order at the market
+        assert saved_signals({"a": (msgspec.structs.replace(read, price_open=broken),)}) == {}
+
+
+# --- restarts ---------------------------------------------------------------------------------------------------------
+
+
+def resting(places: int, names: list[str | None], *, name: str = "rests") -> Any:
+    """Buys at the market at minute 1, in each of some places, for an hour."""
+
+    def get_signal(when: Any) -> Any:
+        signals = [bknb.Signal(position="long", place=each, minute_estimated_time=60) for each in names]
+        return signals if when.minute == 1 else None
+
+    return bknb.add_strategy(name, interval="1m", get_signal=get_signal, places=places)
+
+
+def life(strategy: Any, store: Any, start: int, end: int, **options: Any) -> bknb.Result:
+    return live(strategy, source(market({}, 90)), clock=SimulatedClock(at(start)), until=at(end), store=store,
+                settings=SETTINGS | FREE, **options)  # fmt: skip
+
+
+def saved(store: Any, name: str = "rests") -> dict[str, Any]:
+    """What is saved of a strategy, by place; of an older one, or what it knows of all places, under no name."""
+    store.acquire()
+    keys = [key for key in store.keys("signal") if key[0] == name]
+    found = {"".join(key[2:]): json.loads(store.read("signal", key)) for key in keys}
+    store.release()
+    return found
+
+
+def test_each_place_has_a_state_of_its_own_that_an_older_release_refuses() -> None:
+    store = bknb.stores.memory()
+    life(resting(3, ["b", "a"]), store, 0, 5)
+    found = saved(store)
+    assert {place: value["signal"] and value["signal"]["id"] for place, value in found.items()} == {
+        "": None,
+        "a": "rests-BTCUSDT-20240101T0001@a",
+        "b": "rests-BTCUSDT-20240101T0001@b",
+    }
+    assert {(value["version"], value["places"]) for value in found.values()} == {(5, 3)}
+    alone = bknb.stores.memory()
+    life(resting(1, [None]), alone, 0, 5)
+    assert "places" not in saved(alone)[""]
+    assert saved(alone)[""]["version"] == 4
+
+
+@pytest.mark.parametrize(("before", "now"), [(3, 2), (3, 1), (2, 4), (1, 3)])
+def test_what_is_open_is_watched_to_its_end_however_many_places_there_are_now(before: int, now: int) -> None:
+    """Of three places one is left: all three positions end at their time, and meanwhile nothing else is opened."""
+    store, names = bknb.stores.memory(), ["a", "b", "c"][:before]
+    life(resting(before, names if before > 1 else [None]), store, 0, 5)
+    asked: list[int] = []
+
+    def get_signal(when: Any) -> Any:
+        asked.append(when.hour * 60 + when.minute)
+        return bknb.Signal(position="short", minute_estimated_time=5, id=f"new {when.hour * 60 + when.minute}")
+
+    strategy = bknb.add_strategy("rests", interval="1m", get_signal=get_signal, places=now)
+    result = life(strategy, store, 5, 65)
+    changed = [error.message for error in result.errors if error.kind == "state"]
+    assert len(changed) == 1
+    assert f"places was {before if before > 1 else '(not given)'}, is {now if now > 1 else '(not given)'}" in changed[0]
+    closed = result.run_record.records.closed
+    old = [(event.signal.place, event.closed_at) for event in closed if event.signal.position == "long"]
+    assert old == [(name, at(61)) for name in (names if before > 1 else [""])]
+    free = now - (max(1, before))
+    assert min(asked) == (5 if free > 0 else 61)
+    store.acquire()
+    left = {key for kind in ("signal", "schedule") for key in store.keys(kind)}
+    store.release()
+    assert {key[:2] for key in left} == {("rests", "BTCUSDT")}
+
+
+def test_what_no_run_watches_of_a_place_is_named() -> None:
+    store = bknb.stores.memory()
+    life(resting(3, ["b", "a"], name="gone"), store, 0, 5)
+    store.acquire()
+    found = unwatched(store, [])
+    store.release()
+    assert sorted(found) == [("gone", "BTCUSDT", "a"), ("gone", "BTCUSDT", "b")]
+    assert "'gone' holds a position on BTCUSDT in the place 'a' (long" in found["gone", "BTCUSDT", "a"]
+    assert "store.delete('signal', ('gone', 'BTCUSDT', 'a'))" in found["gone", "BTCUSDT", "a"]
+    store.acquire()
+    assert unwatched(store, [("gone", "BTCUSDT")]) == {}
+    store.delete("signal", ("gone", "BTCUSDT", "a"))
+    store.release()
+    (told_,) = [error.message for error in life(resting(3, [], name="gone"), store, 5, 9).errors]
+    assert told_.startswith("StateError: the state of 'gone' on BTCUSDT in the place 'a' is gone: 'gone-BTC")
+
+
+# --- a broker ---------------------------------------------------------------------------------------------------------
+
+
+def test_at_a_broker_each_place_has_its_orders_and_the_account_is_what_all_of_them_hold() -> None:
+    held: list[tuple[int, float, float]] = []
+    paper = bknb.brokers.paper()
+    candles = {4: (100, 100, 98.5, 99), 6: (99, 99, 97.5, 98), 9: (98, 101.5, 98, 100)}
+    answer = [buy("a", 99, size=0.5), buy("b", 98), bknb.Signal(position="short", place="c", minute_estimated_time=6)]
+
+    def get_signal(ctx: Any, when: Any) -> Any:
+        units = sum(each.sign * each.size for each in ctx.positions if each.size)
+        held.append((when.minute, units, paper.position("BTCUSDT")))
+        return answer if when.minute == 1 else None
+
+    strategy = bknb.add_strategy("placed", interval="1m", get_signal=get_signal, places=4)
+    result = live(strategy, source(market(candles, 20)), clock=MinuteClock(ORIGIN), until=at(14), broker=paper,
+                  quantity=2.0, late_minutes=1_000, settings=SETTINGS | FREE)  # fmt: skip
+    assert not result.errors, result.errors
+    assert [(event.signal.place, event.close_reason) for event in result.run_record.records.closed] == [
+        ("c", "time_expired"), ("a", "take_profit"), ("b", "take_profit"),
+    ]  # fmt: skip
+    assert {position for _, _, position in held} == {0.0, -2.0, -1.0, 1.0, 3.0}
+    assert paper.position("BTCUSDT") == 0.0
+
+
+# --- by hand ----------------------------------------------------------------------------------------------------------
+
+
+def by_hand(decisions: dict[float, Any], *, places: int = 3, **options: Any) -> tuple[bknb.Result, list[str]]:
+    """A long at the market in "a", entries that rest in "b" and "c", and what is decided about them."""
+    from bknb.runs.live_task import TASKS, LiveTask, plan_live
+
+    names = {"a": None, "b": 95.0, "c": 94.0}
+
+    def get_signal(when: Any) -> Any:
+        signals = [
+            bknb.Signal(position="long", place=name, price_open=level, price_stop_loss=80.0, valid=None)
+            for name, level in names.items()
+        ]
+        return signals if when.minute == 1 else None
+
+    strategy = bknb.add_strategy("hand", interval="1m", get_signal=get_signal, places=places)
+    clock = HandClock(ORIGIN, {at(minute): decide for minute, decide in decisions.items()})
+    task = LiveTask(plan_live(
+        "BTCUSDT", strategy=strategy, exchange=source(market({}, 40)), clock=clock, until=at(20),
+        store=bknb.stores.memory(), settings=SETTINGS | FREE, **options,
+    ))  # fmt: skip
+    TASKS.add(task)
+    clock.task = task
+    task.start()
+    result = task.result(timeout=60)
+    assert not result.errors, result.errors
+    return result, clock.answers
+
+
+def test_a_decision_by_hand_is_for_the_place_it_names_or_the_only_one_it_can_be_for() -> None:
+    seen: list[Any] = []
+    result, answers = by_hand({
+        4.5: lambda task: seen.append((task.decisions, [(each.place, each.size) for each in task.positions])),
+        5.5: lambda task: task.move(price_stop_loss=90.0),
+        6.5: lambda task: task.cancel(),
+        7.5: lambda task: task.cancel(place="c"),
+        8.5: lambda task: task.activate(place="b"),
+        10.2: lambda task: task.close(),
+        10.5: lambda task: task.close("mine", place="a"),
+        12.2: lambda task: task.close(place="x"),
+        12.5: lambda task: task.open(bknb.Signal(side="short", place="d"), place="e"),
+        13.5: lambda task: task.open(bknb.Signal(side="short"), place="d"),
+        14.5: lambda task: task.open(bknb.Signal(side="short")),
+        15.5: lambda task: task.open(bknb.Signal(side="short")),
+        16.5: lambda task: task.flatten(),
+    })  # fmt: skip
+    assert seen == [(("close", "reduce", "move", "cancel", "activate"), [("a", 1.0), ("b", 0.0), ("c", 0.0)])]
+    there = "hand on BTCUSDT has"
+    everything = "hand on BTCUSDT has long open in 'a', long waiting in 'b', long waiting in 'c'"
+    assert [text.splitlines()[0].partition(" at the open of")[0] for text in answers[1:]] == [
+        f"move needs the place it is for; {everything}",
+        f"cancel needs the place it is for; {everything}",
+        "takes back the limit entry of long BTCUSDT at 94 (hand-BTCUSDT-20240101T0001@c)",
+        "opens the limit entry of long BTCUSDT at 95 (hand-BTCUSDT-20240101T0001@b)",
+        "close needs the place it is for; hand on BTCUSDT has long open in 'a', long open in 'b'",
+        "closes long BTCUSDT (hand-BTCUSDT-20240101T0001@a)",
+        "nothing is in the place 'x'; hand on BTCUSDT has long open in 'b'",
+        "place='e' and Signal(place='d') are two places",
+        "opens short BTCUSDT (hand-BTCUSDT-20240101T0014@d-manual)",
+        "opens short BTCUSDT (hand-BTCUSDT-20240101T0015@1-manual)",
+        f"open needs a place that is free; {there} long open in 'b', short open in 'd', short waiting in '1'",
+        "closes long BTCUSDT (hand-BTCUSDT-20240101T0001@b)",
+    ]
+    closed = result.run_record.records.closed
+    assert [(event.signal.place, event.close_reason, (event.when - ORIGIN) // MINUTE) for event in closed] == [
+        ("a", "manual", 11), ("b", "manual", 17), ("d", "manual", 17), ("1", "manual", 17),
+    ]  # fmt: skip
+    assert [event.note for event in closed if event.signal.place == "a"] == ["mine"]
+
+
+def test_a_run_with_one_place_refuses_the_name_of_one() -> None:
+    def get_signal(when: Any) -> Any:
+        return bknb.Signal(position="long") if when.minute == 1 else None
+
+    bknb.add_strategy("hand", interval="1m", get_signal=get_signal)
+    from bknb.runs.live_task import TASKS, LiveTask, plan_live
+
+    clock = HandClock(ORIGIN, {at(4.5): lambda task: task.close(place="a")})
+    task = LiveTask(plan_live("BTCUSDT", strategy="hand", exchange=source(market({}, 40)), clock=clock, until=at(8),
+                              store=bknb.stores.memory()))  # fmt: skip
+    TASKS.add(task)
+    clock.task = task
+    task.start()
+    task.result(timeout=60)
+    assert clock.answers == ["hand on BTCUSDT has one place, got place='a'\nleave place out"]
