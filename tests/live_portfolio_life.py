@@ -21,7 +21,7 @@ from broker_journal import sent_twice
 from killed import Life, compared_lives
 from noting_disk import Change, Place, chosen
 from scenarios import MINUTE, ORIGIN, source
-from test_managed_properties import drawn, managing
+from test_managed_properties import drawn, drawn_in_places, managing
 from worlds import SETTINGS, drawn_weights, signals, walk
 
 import bknb
@@ -76,6 +76,12 @@ KINDS: dict[str, dict[str, Any]] = {
         "account": bknb.Margin(50, 1.9),
         "costs": bknb.Costs(taker=0.02, borrow_yearly=3_000),
     },
+    "places": {
+        "sizing": "percent:60",
+        "account": bknb.Margin(3, 0.5, "isolated"),
+        "costs": bknb.Costs(taker=0.05, funding=FUNDING),
+    },
+    "places broker": {"sizing": "percent:10", "costs": bknb.Costs(taker=0.05)},
     "weights": {"costs": bknb.Costs(taker=0.05)},
     "weights together": {"costs": bknb.Costs(taker=0.05)},
     "weights broker": {"costs": bknb.Costs(taker=0.05)},
@@ -110,11 +116,15 @@ def rates(since: int, until: int) -> Any:
 
 
 def legs(kind: str) -> list[tuple[str, Any]]:
-    """A managed strategy on the first symbol, random signals on both."""
+    """A managed strategy on the first symbol, with three places where that is the kind, random signals on both."""
     bknb.add_risk("shared", validations=[one_place])
     bknb.add_series("rates", rates)
     options: dict[str, Any] = {"interval": "1m", "risk": "shared"}
-    managed = bknb.add_strategy("managed", get_signal=drawn(3), manage=managing(3), manage_interval="1m", **options)
+    if kind.startswith("places"):  # as many positions as it has places
+        managed = bknb.add_strategy("managed", get_signal=drawn_in_places(3), manage=managing(3), interval="1m",
+                                    manage_interval="1m", places=3)  # fmt: skip
+    else:
+        managed = bknb.add_strategy("managed", get_signal=drawn(3), manage=managing(3), manage_interval="1m", **options)
     short = [bknb.add_strategy("drawn 5", get_signal=soon(signals(5)), **options)]
     options["interval"] = BASES["BUSDT"] if kind.endswith("bars") else "1m"
     short += [bknb.add_strategy("drawn 6", get_signal=soon(signals(6)), **options)]

@@ -31,7 +31,7 @@ from bknb.stores.file_store import FileStore
 from bknb.testing.clocks import SimulatedClock
 
 LOADED = (bknb.Live, bknb.add_risk)  # once, before anybody is forked
-SEED, UNTIL = 3, ORIGIN + 60 * MINUTE
+SEED, MINUTES = 3, 60
 MARKET = source(walk(SEED))
 
 
@@ -70,7 +70,7 @@ def play(folder: Path, kind: str, at: Place | None) -> None:
         strategy=strategy_of(kind),
         exchange=MARKET,
         clock=SimulatedClock(ORIGIN),
-        until=UNTIL,
+        until=ORIGIN + (MINUTES // 2 if kind == "places" else MINUTES) * MINUTE,
         store=FileStore(folder / "state", disk=life.disk),
         settings=SETTINGS,
         late_minutes=10_000,

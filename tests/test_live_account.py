@@ -21,7 +21,7 @@ import bknb
 from bknb.testing.clocks import SimulatedClock
 
 ISOLATED = [bknb.Margin(3, 0.5, "isolated"), bknb.Perpetual(10, 0.5, "isolated")]
-FUNDED = ("perpetual", "funding series", "cross", "bars")  # of live_portfolio_life.py
+FUNDED = ("perpetual", "funding series", "cross", "bars", "places")  # of live_portfolio_life.py
 WEIGHTS = ("weights", "weights together", "weights together bars", "weights hours")
 FUNDING = [(ORIGIN + k * MINUTE, 0.0003 * (-1) ** k) for k in range(0, 400, 7)]
 KINDS: dict[str, dict[str, Any]] = {
@@ -300,6 +300,8 @@ def test_what_is_reserved_for_an_order_that_ended_in_silence_is_free() -> None:
         ),
         *(pytest.param("chosen", kind, 7, marks=pytest.mark.long) for kind in ("funding series", "cross")),
         pytest.param("chosen", "broker", 7, marks=pytest.mark.long),
+        pytest.param("chosen", "places", 7, marks=pytest.mark.long),
+        pytest.param("chosen", "places broker", 7, marks=pytest.mark.long),
         pytest.param("chosen", "weights broker", 7, marks=pytest.mark.long),
     ],
 )

@@ -147,7 +147,9 @@ PARTS = {
     [
         pytest.param("chosen", 12, "managed", marks=pytest.mark.slow),
         pytest.param("chosen", 12, "orders", marks=pytest.mark.slow),
+        pytest.param("chosen", 7, "places", marks=pytest.mark.slow),
         pytest.param("every", 170, "managed", marks=pytest.mark.long),
+        pytest.param("every", 170, "places", marks=pytest.mark.long),
         pytest.param("every", 170, "lists", marks=pytest.mark.long),
     ],
 )
@@ -161,7 +163,8 @@ def test_killed_at_any_change_of_the_disk_it_has_the_same_fills_each_once(
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["wrong"] == []
     assert len(found["killed"]) >= killed
-    assert set(found["parts"]) == PARTS - ({"deadline", "trailing"} if kind == "orders" else set())
+    if kind != "places":  # what is saved of one place is compared with another one there
+        assert set(found["parts"]) == PARTS - ({"deadline", "trailing"} if kind == "orders" else set())
     assert found["fills"] > 8
 
 

@@ -366,8 +366,6 @@ def test_what_has_no_places_says_so() -> None:
         bknb.add_strategy("held", interval="1h", get_weight=lambda: 1.0, places=2)
     strategy = bknb.add_strategy("grid", interval="1m", get_signal=lambda: [buy("99", 99)], places=np.int64(2))
     assert strategy.places == 2
-    with pytest.raises(UsageError, match="has 2 places: live they have no account yet"):
-        bknb.Live.background("BTCUSDT", strategy="grid", exchange="demo", capital=1_000)
     rows = source(market({2: (100, 100, 98, 98)}))
     given_frame = {"exchange": rows, "frame": (ORIGIN, ORIGIN + 9 * MINUTE), "settings": FREE}
     with pytest.raises(UsageError, match="luck enters the same positions at other moments, one after the other"):

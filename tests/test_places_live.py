@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import msgspec
+import pandas as pd
 import pytest
 import test_live_portfolio as of_portfolio
 from hand_clock import HandClock
@@ -69,36 +67,49 @@ def live(strategy: Any, exchange: Any, *, clock: Any = None, until: int = UNTIL,
     return task.result(timeout=120)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("model", first_quick(MODELS))
-@settings(max_examples=4)
-@example(seed=1, jumping=False, risk=False, broker=False)  # all three places end at the average price of one moment
-@given(seed=SEEDS, jumping=st.booleans(), risk=st.booleans(), broker=st.booleans())
-def test_live_equals_a_backtest(model: str, seed: int, *, jumping: bool, risk: bool, broker: bool) -> None:
-    bknb.add_risk("two", validations=[lambda request: request.open_position_count < 2])
-    exchange, asked = source(walk(seed)), list[Any]()
-    strategy = drawn_strategy(seed, model, asked, risk="two" if risk else None)
-    paper = bknb.brokers.paper()
-    options: dict[str, Any] = {"broker": paper, "quantity": 2.0, "late_minutes": 10_000} if broker else {}
-    clock = MinuteClock(ORIGIN) if broker else JumpingClock(ORIGIN, seed) if jumping else SimulatedClock(ORIGIN)
-    result = live(strategy, exchange, clock=clock, **options)
-    jumping = jumping and not broker
-    kinds = {"late"} if jumping else {"broker", "double_fill"}
-    assert {failure.kind for failure in result.errors} <= kinds, result.errors
+def equals_a_backtest(strategy: Any, exchange: Any, asked: list[Any], **options: Any) -> bknb.Result:
+    """A live run, once it is seen that it was asked at the moments of a backtest, and told the same."""
+    result = live(strategy, exchange, **options)
     records, questions = result.run_record.records, [each for each in asked if each[0].timestamp() * 1000 < UNTIL]
     asked.clear()
     plan = plan_backtest("BTCUSDT", frame=(ORIGIN, UNTIL), strategy=strategy, exchange=exchange, settings=SETTINGS)
     run = BacktestRun(plan, late=dict(records.late))
     asyncio.run(run.through())
     assert told(records, before=UNTIL) == told(run.records, before=UNTIL)
-    assert jumping or questions == [each for each in asked if each[0].timestamp() * 1000 < UNTIL]
+    assert records.late or questions == [each for each in asked if each[0].timestamp() * 1000 < UNTIL]
+    return result
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("seed", "score"), [(1, False), (2, True)])
-def test_legs_with_places_in_a_live_portfolio_equal_a_portfolio(seed: int, score: bool) -> None:  # noqa: FBT001
-    """Two of three legs have three places, and all share one risk profile."""
+@pytest.mark.parametrize("model", first_quick(MODELS))
+@settings(max_examples=3)
+@example(seed=1, jumping=False, risk=False)  # all three places end at the average price of one moment
+@given(seed=SEEDS, jumping=st.booleans(), risk=st.booleans())
+def test_live_equals_a_backtest(model: str, seed: int, *, jumping: bool, risk: bool) -> None:
+    bknb.add_risk("two", validations=[lambda request: request.open_position_count < 2])
+    asked = list[Any]()
+    strategy = drawn_strategy(seed, model, asked, risk="two" if risk else None)
+    clock = JumpingClock(ORIGIN, seed) if jumping else SimulatedClock(ORIGIN)
+    result = equals_a_backtest(strategy, source(walk(seed)), asked, clock=clock)
+    assert {failure.kind for failure in result.errors} <= ({"late"} if jumping else set()), result.errors
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("model", "seed"), [("pessimistic", 2), ("touch", 0), ("vwap", 1)])
+def test_with_a_broker_on_paper_it_has_the_events_of_a_backtest(model: str, seed: int) -> None:
+    asked = list[Any]()
+    paper = {"broker": bknb.brokers.paper(), "quantity": 2.0, "late_minutes": 10_000}
+    strategy = drawn_strategy(seed, model, asked)
+    result = equals_a_backtest(strategy, source(walk(seed)), asked, clock=MinuteClock(ORIGIN), **paper)
+    assert {failure.kind for failure in result.errors} <= {"broker", "double_fill"}, result.errors
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("seed", "score", "money"), [(1, False, ""), (2, True, ""), (3, False, "margin")])
+def test_legs_with_places_in_a_live_portfolio_equal_a_portfolio(seed: int, score: bool, money: str) -> None:  # noqa: FBT001
+    """Two of three legs have three places, and all share one risk profile, and one account where there is one."""
     options = of_portfolio.legs_of(seed, count=3, model=MODELS[seed % 3], score=score)
+    options |= {"capital": 10_000, **KINDS[money]} if money else {}
     answers, manages = drawn_in_places(seed), managing(seed)
 
     def get_signal(when: Any, price: float) -> Any:
@@ -110,20 +121,11 @@ def test_legs_with_places_in_a_live_portfolio_equal_a_portfolio(seed: int, score
         bknb.add_strategy(f"drawn {leg}", interval="1m", get_signal=get_signal, manage=manages, manage_interval="1m",
                           risk="one place", execution=MODELS[seed % 3], places=3)  # fmt: skip
     result = of_portfolio.live(options, SimulatedClock(ORIGIN))
-    assert of_portfolio.told(result) == of_portfolio.told(of_portfolio.backtest(options, result))
+    expected = of_portfolio.backtest(options, result)
+    assert of_portfolio.told(result) == of_portfolio.told(expected)
+    if money:
+        assert cash_of(result) == cash_of(expected)
     assert len({event.signal.place for event in result.told if getattr(event.signal, "place", "")}) == 4
-
-
-@pytest.mark.slow
-def test_killed_at_any_change_of_the_disk_it_has_the_same_fills_each_once(tmp_path: Path) -> None:
-    script = Path(__file__).with_name("managed_life.py")
-    command = [sys.executable, str(script), str(tmp_path), "chosen", "places"]
-    found = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, cwd=script.parent)
-    assert found.returncode == 0, found.stderr
-    seen = json.loads(found.stdout)
-    assert seen["wrong"] == []
-    assert {"sync signal", "sync asked", "sync schedule"} <= {*seen["killed"]}
-    assert seen["fills"] > 30
 
 
 # --- answers for several places -----------------------------------------------------------------------------------
@@ -137,21 +139,23 @@ def grid_strategy(asked: list[int], **options: Any) -> Any:
     def get_signal(ctx: Any, when: Any) -> Any:
         asked.append(when.minute)
         ctx.memo["asked"] = ctx.memo.get("asked", 0) + 1
-        return GRID if when.minute == 1 else None
+        if when.minute == 1:  # asked again, it would see what it has said before
+            return GRID if not ctx.positions else [buy("d", 97)]
+        return buy("e", 96, valid=3) if when.minute == 9 and ctx.memo["asked"] == 10 else None
 
     return bknb.add_strategy("grid", interval="1m", get_signal=get_signal, **{"places": 4} | options)
 
 
 class Failing(MemoryStore):
-    """A store that fails once, at a write, and then at no other."""
+    """A store whose writes fail from one on, so many times."""
 
-    def __init__(self, at: int) -> None:
+    def __init__(self, at: int, times: int = 1) -> None:
         super().__init__()
-        self.left = at
+        self.left, self.times = at, times
 
     def write(self, kind: str, key: tuple[str, ...], payload: bytes) -> None:
         self.left -= 1
-        if self.left == 0:
+        if -self.times < self.left <= 0:
             raise StateError("the disk is full")
         super().write(kind, key, payload)
 
@@ -160,18 +164,25 @@ def ends(result: bknb.Result) -> list[bytes]:
     return [msgspec.json.encode(event) for event in result.run_record.records.ends]
 
 
+def grid_life(asked: list[int], store: MemoryStore, start: int, end: int) -> bknb.Result:
+    return live(grid_strategy(asked), source(market(DIP, 20)), clock=SimulatedClock(at(start)), until=at(end),
+                store=store, settings=SETTINGS | FREE)  # fmt: skip
+
+
 @pytest.mark.slow
-def test_a_write_that_fails_once_changes_nothing_and_no_question_is_asked_twice_of_what_was_saved() -> None:
-    exchange, until = source(market(DIP, 20)), at(14)
+def test_a_write_that_fails_changes_nothing_nor_does_a_start_behind_it() -> None:
+    """At minute 1 it answers for three places, and would answer otherwise once one of them has its part."""
     asked: list[int] = []
-    whole = live(grid_strategy(asked), exchange, until=until, store=MemoryStore(), settings=SETTINGS | FREE)
+    whole = grid_life(asked, MemoryStore(), 0, 14)
     assert [event.signal.place for event in whole.run_record.records.closed] == ["a", "b", "c"]
-    expected, questions = ends(whole), [*asked]
-    for number in (*range(2, 34), 40, 47):
-        asked.clear()
-        found = live(grid_strategy(asked), exchange, until=until, store=Failing(number), settings=SETTINGS | FREE)
-        assert ends(found) == expected, number
-        assert sorted({*asked}) == questions
+    assert [event.signal.place for event in whole.run_record.records.cancelled] == ["e"]
+    for number in (*range(2, 12), 16, 23, 30, 37):
+        assert ends(grid_life(asked, Failing(number), 0, 14)) == ends(whole), number
+    for number in range(2, 12):
+        store = Failing(number, times=100)
+        grid_life(asked, store, 0, 2)
+        store.left = 1_000
+        assert ends(grid_life(asked, store, 1, 14)) == ends(whole), number
 
 
 @pytest.mark.parametrize("signal", [
@@ -307,6 +318,89 @@ def test_at_a_broker_each_place_has_its_orders_and_the_account_is_what_all_of_th
     ]  # fmt: skip
     assert {position for _, _, position in held} == {0.0, -2.0, -1.0, 1.0, 3.0}
     assert paper.position("BTCUSDT") == 0.0
+
+
+# --- money ------------------------------------------------------------------------------------------------------------
+
+
+FUNDING = [(ORIGIN + k * MINUTE, 0.0003) for k in range(0, LENGTH, 7)]
+KINDS: dict[str, dict[str, Any]] = {
+    "margin": {"sizing": "percent:90", "account": bknb.Margin(5, 0.5, "isolated"),
+               "costs": bknb.Costs(taker=0.05, borrow_yearly=300)},
+    "perpetual": {"sizing": "percent:120", "account": bknb.Perpetual(10, 0.5, "isolated"),
+                  "costs": bknb.Costs(taker=0.05, funding=FUNDING)},
+    "series": {"sizing": "percent:120", "account": bknb.Perpetual(10, 0.5, "isolated"),
+               "costs": bknb.Costs(taker=0.05, funding="rates")},
+}  # fmt: skip
+
+
+def cash_of(result: bknb.PortfolioResult) -> list[Any]:
+    """Every movement of cash, and the equity but for the end."""
+    rows = [row for row in result.run_account.rows if row.at < of_portfolio.UNTIL]
+    return [rows, result.equity.iloc[:-3].tolist()]
+
+
+def money_of(result: bknb.Result) -> list[Any]:
+    """Every movement of cash, what each trade bought and brought, and the equity, but for the end."""
+    rows = [row for row in result.run_record.money.rows if row.at < UNTIL - 3 * MINUTE]
+    columns = ["signal_id", "place", "closed_at", "quantity", "cost", "money", "scaled", "cut"]
+    trades = result.trades[columns].astype(str).to_numpy().tolist()
+    return [rows, trades, result.equity.iloc[:-3].tolist()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "model", "seed"), [("margin", "touch", 1), ("perpetual", "pessimistic", 0)])
+def test_with_a_capital_it_is_its_backtest_to_the_last_bit(kind: str, model: str, seed: int) -> None:
+    asked, exchange = list[Any](), source(walk(seed))
+    options = {"capital": 10_000, **KINDS[kind]}
+    strategy = drawn_strategy(seed, model, asked)
+    result = live(strategy, exchange, **options)
+    frame = (ORIGIN, UNTIL)
+    expected = bknb.backtest("BTCUSDT", strategy=strategy, exchange=exchange, frame=frame, settings=SETTINGS, **options)
+    assert told(result.run_record.records, before=UNTIL) == told(expected.run_record.records, before=UNTIL)
+    here, there = money_of(result), money_of(expected)
+    assert here[0] == there[0]
+    assert [row for row in here[1] if row in there[1]] == here[1]
+    assert here[2] == there[2]
+    assert len(result.trades) > 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["margin", "series"])
+def test_an_account_goes_on_with_the_positions_of_all_places_after_a_restart(kind: str) -> None:
+    asked, exchange, store = list[Any](), source(walk(1)), bknb.stores.memory()
+    bknb.add_series("rates", pd.DataFrame(FUNDING, columns=["published_at", "rate"]))
+    options = {"capital": 10_000, **KINDS[kind]}
+    strategy = drawn_strategy(1, "touch", asked)
+    whole = live(strategy, exchange, **options)
+    for minute in (20, 61, 90, 130):
+        live(
+            strategy, exchange, until=at(minute), store=store, clock=SimulatedClock(at(max(minute - 41, 0))), **options
+        )
+    found = live(strategy, exchange, store=store, clock=SimulatedClock(at(130)), **options)
+    assert found.trades["signal_id"].tolist() == whole.trades["signal_id"].tolist()
+    assert found.trades["money"].tolist() == whole.trades["money"].tolist()
+    assert found.equity.iloc[-40:].tolist() == whole.equity.iloc[-40:].tolist()
+    assert found.run_record.money.end == whole.run_record.money.end
+
+
+def test_a_broker_is_sent_what_the_account_has_granted_to_each_place() -> None:
+    paper = bknb.brokers.paper()
+
+    def get_signal(when: Any) -> Any:
+        signals = [bknb.Signal(position="long", place=name, size=size) for name, size in {"a": 1.0, "b": 0.5}.items()]
+        return signals if when.minute == 1 else None
+
+    strategy = bknb.add_strategy("placed", interval="1m", get_signal=get_signal, places=2)
+    result = live(strategy, source(market({}, 20)), clock=MinuteClock(ORIGIN), until=at(8), broker=paper,
+                  settings=SETTINGS | FREE, capital=1_000, sizing="percent:20", late_minutes=1_000)  # fmt: skip
+    assert not result.errors, result.errors
+    assert paper.position("BTCUSDT") == pytest.approx(3.0)
+    assert sorted(order.quantity for order in paper.orders.values()) == [1.0, 2.0]
+    held = {
+        name: each.fills[0].fill.order.quantity for (name, _), each in (result.run_record.money_positions or {}).items()
+    }
+    assert held == {"placed-BTCUSDT-20240101T0001@a": 2.0, "placed-BTCUSDT-20240101T0001@b": 1.0}
 
 
 # --- by hand ----------------------------------------------------------------------------------------------------------

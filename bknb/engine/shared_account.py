@@ -85,12 +85,14 @@ class SharedAccount:
 
     def place(self, leg: LegAccount, name: str) -> LegAccount:
         """The part of one of several places of a leg, which holds a position of its own."""
-        order = int(leg.name)
-        self._accounts[part_name(order, name)] = leg.money.account
-        part = LegAccount(self, order, leg.money, of=leg, place=name)
+        self._accounts[part_name(int(leg.name), name)] = leg.money.account
+        part = self._place(leg, name)
         part.begin_place()
         self.holders[part.name] = part
         return part
+
+    def _place(self, leg: LegAccount, name: str) -> LegAccount:
+        return LegAccount(self, int(leg.name), leg.money, of=leg, place=name)
 
     def prices_at(self, when: int) -> dict[str, float]:
         """The last close of each leg with a position at a moment (UTC ms)."""

@@ -7,7 +7,7 @@ beside the trades of their run.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import msgspec
@@ -29,6 +29,7 @@ from .live_account import LiveAccount
 from .live_leg_account import LiveLegAccount
 from .plan import LivePlan
 from .saved_account import ACCOUNT_READERS, SavedAccount, SavedMoney, SavedTurn
+from .saved_of_all_places import places_saved
 from .saved_values import decode_saved, read_state
 
 if TYPE_CHECKING:
@@ -168,7 +169,10 @@ class AccountSaver:
                 "start it as it was saved, or choose another name or store"
             )
         money, now = saved.money or (saved.turns[0].money if saved.turns else None), self.account.begin
-        if money is not None and (money.ledger.account, money.ledger.accounts) != (now.account, now.accounts):
+        of_legs = {} if money is None else {
+            name: account for name, account in money.ledger.accounts.items() if name in now.accounts
+        }  # fmt: skip
+        if money is not None and (money.ledger.account, of_legs) != (now.account, now.accounts):
             was = ", ".join(map(repr, dict.fromkeys((money.ledger.account, *money.ledger.accounts.values()))))
             raise StateError(
                 f"the saved account is {was}, and account= is another\n"
@@ -177,7 +181,9 @@ class AccountSaver:
 
     def _turn_of(self, leg: tuple[str, str]) -> int:
         """The newest turn of a run that is on the disk."""
-        return max((saved.turn for saved in read_state(self.store, leg) if saved is not None), default=0)
+        keys = [leg, *((*leg, place) for place in places_saved(self.store, leg))]
+        states = (saved for key in keys for saved in read_state(self.store, key))
+        return max((saved.turn for saved in states if saved is not None), default=0)
 
     def write(self, leg: tuple[str, str], turn: int) -> None:
         """Save the account as it is after a turn of a run that is saved next; raises ``StateError``."""
@@ -221,9 +227,9 @@ class LegAccountSaver:
         self._saver, self._key = saver, key
         self._journal = MoneyJournal(saver.store, key)
         self._known: set[SignalKey] = set()
-        self._new: list[SignalKey] = []  # of a turn that is not on the disk yet
+        self._new: list[tuple[LiveLegAccount, SignalKey]] = []  # of a turn that is not on the disk yet
 
-    def restore(self, when: int, open_key: SignalKey | None) -> dict[SignalKey, PositionInMoney]:
+    def restore(self, when: int, open_keys: Collection[SignalKey]) -> dict[SignalKey, PositionInMoney]:
         """Take up the saved account from a moment (UTC ms) on; returns what earlier processes closed of this leg.
 
         Raises
@@ -233,7 +239,7 @@ class LegAccountSaver:
         """
         self._saver.restore(when)
         self._journal.read()
-        self._journal.drop(lambda item: item.key == open_key)
+        self._journal.drop(lambda item: item.key in open_keys)
         found = {item.key: item.position for item in self._journal.items()}
         self._known = set(found)
         return found
@@ -256,8 +262,9 @@ class LegAccountSaver:
         ``published``, where it is a series. Other parameters and errors as of
         :meth:`bknb.live.live_leg_account.LiveLegAccount.begin_live`.
         """
-        held, account, window = position_of(state), self.account, stream.window
-        before = self.restore(plan.clock.now(), None if held is None else key_of(held.signal))
+        account, window = self.account, stream.window
+        held = [key_of(held.signal) for held in map(position_of, saver.states) if held is not None]
+        before = self.restore(plan.clock.now(), held)
         account.begin_live(plan, window, places, state, reached=reached, warn=records.warn, before=before)
         saver.account = self
         if (kept := account.shared.kept).unknown and account.name == "0":
@@ -274,9 +281,8 @@ class LegAccountSaver:
 
     def before_turn(self, turn: int) -> None:
         """Save what a turn leads to in money, before it is saved; raises ``StateError``."""
-        account = self.account
         self._new = [*self._closed()][::-1]
-        self._journal.append(*(_saved(key, account.positions[key]) for key in self._new))
+        self._journal.append(*(_saved(key, part.positions[key]) for part, key in self._new))
         self._saver.write(self._key, turn)
 
     def save_left(self) -> None:
@@ -286,17 +292,18 @@ class LegAccountSaver:
 
     def after_turn(self) -> None:
         """The turn is on the disk."""
-        self._known.update(self._new)
+        self._known.update(key for _, key in self._new)
         self._saver.written()
 
-    def _closed(self) -> Iterator[SignalKey]:
-        """The positions that were closed since the last turn on the disk, the newest first."""
-        open_key = self.account.open_key
-        for key in reversed(self.account.positions):
-            if key in self._known:
-                return
-            if key != open_key:
-                yield key
+    def _closed(self) -> Iterator[tuple[LiveLegAccount, SignalKey]]:
+        """The positions that were closed since the last turn on the disk, in each place the newest first."""
+        for part in self.account.parts:
+            open_key = part.open_key
+            for key in reversed(part.positions):
+                if key in self._known:
+                    break
+                if key != open_key:
+                    yield part, key
 
     def take_back(self) -> None:
         """What the last turn led to could not be saved: it has not happened."""

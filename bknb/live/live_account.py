@@ -10,14 +10,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from msgspec import UNSET
+from msgspec.structs import replace
+
 from ..domain.funding_charged_and_fills_booked import Ledger
 from ..engine.account_plan import AccountPlan, LegMoney
+from ..engine.leg_account import LegAccount
 from ..engine.shared_account import AccountChange, Freed, SharedAccount
 from .account_before_turn import AccountBefore
 from .account_changes import SavedChange, SavedChanges
 from .account_marks import WITHOUT_MARKS, AccountMarks
 from .live_leg_account import LiveLegAccount
-from .saved_account import SavedMoney
+from .saved_account import SavedLeg, SavedMoney
 from .stale_marks import StaleMarks
 
 _AT_ONCE: Final = 16  # bars whose marks are kept together
@@ -55,6 +59,14 @@ class LiveAccount(SharedAccount):
     def _leg(self, order: int, money: LegMoney) -> LiveLegAccount:
         return LiveLegAccount(self, order, money)
 
+    def _place(self, leg: LegAccount, name: str) -> LiveLegAccount:
+        return LiveLegAccount(self, int(leg.name), leg.money, of=self.legs[int(leg.name)], place=name)
+
+    @property
+    def all_parts(self) -> list[LiveLegAccount]:
+        """What may hold a position: each leg, and the places that were taken."""
+        return [part for part in self.holders.values() if isinstance(part, LiveLegAccount)]
+
     @property
     def charged_until(self) -> int:
         """Up to when all that was due was charged, UTC ms."""
@@ -62,8 +74,8 @@ class LiveAccount(SharedAccount):
 
     def follow(self, until: int) -> None:
         """Take the bars that have come of all legs, as of :meth:`LiveLegAccount.follow`."""
-        for leg in self.legs:
-            leg.follow(until)
+        for part in self.all_parts:
+            part.follow(until)
 
     def take_up(self, saved: SavedMoney, certain: SavedChanges, changes: Sequence[SavedChange], when: int) -> None:
         """Go on with an account that an earlier process saved, from a moment (UTC ms) on; its marks come before it.
@@ -71,14 +83,19 @@ class LiveAccount(SharedAccount):
         Without those, what it was worth before that moment is not known. ``changes`` are all behind the first ledger
         of the ``certain`` ones.
         """
-        self.saved, self.ledger, self._solvent = saved, saved.ledger, saved.solvent
+        self.saved, self._solvent = saved, saved.solvent
+        self._accounts |= saved.ledger.accounts  # one mapping for all ledgers, as places that are taken are added to it
+        self.ledger = replace(saved.ledger, accounts=self._accounts)
         if self.kept.after is None and saved.ledger != self.begin:
             first = min([when, *(change.since for change in changes)])
             closes = {str(order): leg.price for order, leg in enumerate(saved.legs) if leg.price is not None}
             self.kept.begin_unknown(first, closes, WITHOUT_MARKS)
         self._first_number = certain.end
         if after := self.kept.after or 0:
-            self.changes, self._first_number = [AccountChange(after, certain.before)], certain.first - 1
+            self.changes, self._first_number = (
+                [AccountChange(after, replace(certain.before, accounts=self._accounts))],
+                certain.first - 1,
+            )
             for change in changes:
                 self.changes.append(AccountChange(change.since, change.after(self.changes[-1].ledger)))
         self._marked = sum(change.since <= after for change in self.changes)
@@ -153,12 +170,18 @@ class LiveAccount(SharedAccount):
             ledger=self.ledger,
             solvent=self._solvent,
             legs=tuple(leg.saved() for leg in self.legs),
+            places=self._saved_places() or UNSET,
             watched=None if self.cross is None else self.cross.watched,
         )
 
+    def _saved_places(self) -> dict[str, SavedLeg]:
+        """The places as they are saved; of a leg that has not begun as they were."""
+        before = {} if self.saved is None else self.saved.of_places
+        return before | {part.name: part.saved() for part in self.all_parts if part.leg is not None}
+
     def note_mark(self) -> None:
         """From here on what is booked can be taken back."""
-        legs = [leg.mark() if leg.is_ready else None for leg in self.legs]
+        legs = [part.mark() if part.is_ready else None for part in self.all_parts]
         watched = None if self.cross is None else self.cross.watched
         counts = len(self.changes), len(self.rows)
         self._mark = AccountBefore(self.ledger, *counts, [*self._freed], self._solvent, watched, legs)
@@ -173,6 +196,6 @@ class LiveAccount(SharedAccount):
         self._freed_by = {number: freed for number, freed in self._freed_by.items() if number < after}
         if self.cross is not None and mark.watched is not None:
             self.cross.go_on(mark.watched)
-        for leg, was in zip(self.legs, mark.legs, strict=True):
+        for leg, was in zip(self.all_parts, mark.legs, strict=False):  # a place that was taken since has nothing
             if was is not None:
                 leg.take_back(was)

@@ -10,6 +10,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from ..domain.fills_at_stops_and_gaps import Minute
+from ..domain.leg_position import leg_name
 from ..domain.lifecycle import Input, Rules, State, Step, position_of
 from ..domain.market_clock_protocol import NEVER
 from ..domain.percent_risk_and_kelly_sizes import AtrRisk
@@ -47,9 +48,12 @@ class LiveLegAccount(LegAccount):
     """The part of an account that one leg has, live."""
 
     shared: LiveAccount
+    leg: LiveLegAccount | None
 
-    def __init__(self, shared: LiveAccount, order: int, money: LegMoney) -> None:
-        super().__init__(shared, order, money)
+    def __init__(
+        self, shared: LiveAccount, order: int, money: LegMoney, *, of: LiveLegAccount | None = None, place: str = ""
+    ) -> None:
+        super().__init__(shared, order, money, of=of, place=place)
         self.is_ready = False  # once the leg has begun
         self._followed: Series | None = None
 
@@ -77,17 +81,45 @@ class LiveLegAccount(LegAccount):
         sessions = window.sessions_of(plan.symbol)
         self.begun, self._has_sessions = reached.done, sessions is not None
         self.positions = dict(before)
-        saved = self.shared.saved.legs[int(self.name)] if self.shared.saved is not None else SavedLeg()
         nothing = Series(Candles.empty(), step=plan.base_ms, since=0, until=0, grid=plan.grid)
         self._begin(plan, BarPrices(nothing, sessions), window, places, warn)
+        saved = self._saved_before or SavedLeg()
         self.prices.earlier = saved.price
+        self._go_on(state, saved)
+
+    def begin_place(self) -> None:
+        """As in a backtest; it goes on from what is saved with :meth:`go_on_in_place`."""
+        super().begin_place()
+        leg = self.leg
+        assert leg is not None  # it is a place of one  # noqa: S101
+        self._window, self._plan, self._reached, self.warn = leg._window, leg._plan, leg._reached, leg.warn
+        self.begun, self._has_sessions = leg.begun, leg._has_sessions
+
+    def go_on_in_place(self, state: State) -> None:
+        """Go on from the saved state of the place that it is of; errors as of :meth:`begin_live`."""
+        saved = self._saved_before
+        if saved is None:  # it was never taken: funding is charged from now on
+            self.state, self.is_ready = state, True
+        else:
+            self._go_on(state, saved)
+
+    @property
+    def _saved_before(self) -> SavedLeg | None:
+        """What an earlier process saved of it."""
+        saved = self.shared.saved
+        if saved is None:
+            return None
+        return saved.legs[int(self.name)] if self.leg is None else saved.of_places.get(self.name)
+
+    def _go_on(self, state: State, saved: SavedLeg) -> None:
+        """Go on from a saved state, and what was saved of it with the account."""
         self.state, self.first = state, saved.first
         self._sizing.closed = saved.closed
         self.funding.go_on(saved.charged, saved.funded, saved.newest_funding)
         self.liquidation.go_on(saved.liquidation)
         self.waiting.take_up(saved.orders)
         self.waiting.keep(waiting_in(state))
-        key = self.open_key
+        key, plan = self.open_key, self._plan
         if key != saved.key:
             here, there = (name if name is None else name[0] for name in (key, saved.key))
             raise StateError(
@@ -102,6 +134,11 @@ class LiveLegAccount(LegAccount):
         self.is_ready = True
 
     @property
+    def parts(self) -> list[LiveLegAccount]:
+        """What may hold a position of it: itself, and its places."""
+        return [part for part in self.shared.all_parts if part is self or part.leg is self]
+
+    @property
     def open_key(self) -> SignalKey | None:
         """The signal of what is open; ``None``: nothing is."""
         held = position_of(self.state)
@@ -113,7 +150,8 @@ class LiveLegAccount(LegAccount):
         shared = self.shared
         if shared.saved is None or (marked := shared.kept.after) is None:
             return None
-        return (min(marked, shared.charged_until) if self.name in shared.ledger.positions else marked) - shared.longest
+        holds = any(part == self.name or leg_name(part) == self.name for part in shared.ledger.positions)
+        return (min(marked, shared.charged_until) if holds else marked) - shared.longest
 
     @property
     def known(self) -> int:
@@ -133,7 +171,7 @@ class LiveLegAccount(LegAccount):
 
     def bars(self) -> LegCloses:
         """Its bars in memory."""
-        series = self._followed
+        series = self._followed if self.leg is None else self.leg._followed
         if series is None:
             return LegCloses(np.empty(0, dtype=np.int64), np.empty(0))
         return LegCloses(series.closes, series.candles.close)
@@ -152,6 +190,8 @@ class LiveLegAccount(LegAccount):
         if not self.is_ready:
             return
         self.waiting.free_ended(self.state, known=self.known, before=until)
+        if self.leg is not None:  # it has the bars of that
+            return
         known = self._window.known(self._plan.symbol, self._window.base)
         if known is not None and known is not self._followed:
             self._followed, candles = known, known.candles
@@ -170,7 +210,10 @@ class LiveLegAccount(LegAccount):
         if self.funding.series is None:
             return ()
         calls = user_calls_of(self.funding, f"funding-{self._plan.symbol}")
-        return await calls.in_thread(partial(self.funding.read, published, self._plan.symbol, when))
+        found = await calls.in_thread(partial(self.funding.read, published, self._plan.symbol, when))
+        for part in self.parts[1:]:
+            await calls.in_thread(partial(part.funding.read, published, self._plan.symbol, when))
+        return found
 
     async def ask(self, command: Reserve, *, may_open: Callable[[], bool] = always) -> Verdict:
         """As in a backtest, with the bars that have come."""
@@ -180,6 +223,8 @@ class LiveLegAccount(LegAccount):
     async def _size(self, command: Reserve) -> SizedOrder | Reason:
         """A size; a function of the user's own, and what may read candles, in a thread."""
         sizing = self._sizing.of(command.candidate)
+        if (beside := self._beside(command)) is not None:
+            return beside
         if not callable(sizing) and not isinstance(sizing, AtrRisk | Sizing):
             return self._sized(command)
         return await user_calls_of(sizing, f"sizing-{self._plan.symbol}").in_thread(partial(self._sized, command))
@@ -205,18 +250,20 @@ class LiveLegAccount(LegAccount):
         UsageError
             The account has granted nothing of it.
         """
-        sized = self.waiting.get((signal.id, 0))
-        if sized is not None:
-            return sized.quantity
-        held = self.positions.get(key_of(signal)) if isinstance(signal, OpenSignal) else None
-        if held is not None and held.fills:
-            return held.fills[0].fill.order.quantity
+        for part in self.parts:
+            sized = part.waiting.get((signal.id, 0))
+            if sized is not None:
+                return sized.quantity
+            held = part.positions.get(key_of(signal)) if isinstance(signal, OpenSignal) else None
+            if held is not None and held.fills:
+                return held.fills[0].fill.order.quantity
         raise UsageError(f"the account has bought nothing of {signal.id!r}")
 
     def kept_of(self, signal: OpenSignal) -> float | None:
         """How much of an entry was paid for, base currency, where it was cut when it filled; ``None``: it was not."""
-        sized, held = self.waiting.get((signal.id, 0)), self.positions.get(key_of(signal))
-        if sized is not None or held is None:
+        waits = any(part.waiting.get((signal.id, 0)) is not None for part in self.parts)
+        held = next((part.positions[key] for part in self.parts if (key := key_of(signal)) in part.positions), None)
+        if waits or held is None:
             return None
         entry = next((each for each in held.fills if each.number == 0), None)
         if entry is None:
@@ -264,7 +311,8 @@ class LiveLegAccount(LegAccount):
         if not self.is_ready:  # of a leg that has not begun
             before = self.shared.saved
             return SavedLeg() if before is None else before.legs[int(self.name)]
-        key, known, due = self.open_key, self._followed, self.liquidation.due
+        key, due = self.open_key, self.liquidation.due
+        known = self._followed if self.leg is None else self.leg._followed
         return SavedLeg(
             key=key,
             held=None if key is None else self._copy(),

@@ -83,12 +83,20 @@ class SavedMoney(msgspec.Struct, frozen=True, kw_only=True):
         In declared order.
     watched
         How far margin that they share was looked at; ``None``: they share none.
+    places
+        Of strategies with several places what each of those has, by its name in the ledgers; unset: there are none.
     """
 
     ledger: Ledger
     solvent: int = 0
     legs: tuple[SavedLeg, ...]
     watched: WatchedMargin | None = None
+    places: dict[str, SavedLeg] | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def of_places(self) -> dict[str, SavedLeg]:
+        """What places have, by name."""
+        return self.places or {}
 
 
 class SavedTurn(msgspec.Struct, frozen=True, kw_only=True):

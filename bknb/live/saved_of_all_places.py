@@ -97,15 +97,14 @@ class OfAllPlaces:
         return found
 
 
-def places_saved(store: StateStore, owner: Owner) -> list[str]:
-    """The names of the places of a strategy of which something is saved beside its own state, sorted.
+def places_saved(store: StateStore, under: tuple[str, str]) -> list[str]:
+    """The names of the places of a strategy on a symbol of which something is saved beside its own state, sorted.
 
     Raises
     ------
     StateError
         When the store cannot be listed.
     """
-    under = (owner.strategy, owner.symbol)
     keys = {key for kind in ("signal", "schedule", "partial") for key in store.keys(kind, under)}
     return sorted(key[2] for key in keys if len(key) == 3)
 

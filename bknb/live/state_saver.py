@@ -146,7 +146,7 @@ class StateSaver:
         StateError
             When something cannot be read, or belongs to another strategy, exchange or symbol.
         """
-        found, names = self._restore_own(), places_saved(self.store, self.owner)
+        found, names = self._restore_own(), places_saved(self.store, (self.owner.strategy, self.owner.symbol))
         if names:
             found = newest_of(found, [self.of_place(name)._restore_own() for name in names])
         common = self._common

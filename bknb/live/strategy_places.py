@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
@@ -28,6 +28,7 @@ from .saved_before_events import RecordKeeping
 if TYPE_CHECKING:
     from ..engine.call_by_name import ManageQuestion
     from ..market.strategy_context import Context
+    from .live_leg_account import LiveLegAccount
     from .plan import LivePlan
 
 _NOTHING = Flat()
@@ -65,13 +66,24 @@ class KeepingOfPlace(RecordKeeping):
 class LivePlaceLoop(PlaceLoop):
     """The loop of one place of a live run, or of what its strategy has open from when it had one place."""
 
-    def __init__(self, asks: LivePlacesLoop, keeping: KeepingOfPlace, **options: Any) -> None:
-        super().__init__(save=keeping.save, decided_at=keeping.decided_at, state=keeping.saver.state, **options)
-        self._asks, self.keeping = asks, keeping
+    def __init__(
+        self, asks: LivePlacesLoop, keeping: KeepingOfPlace, account: LiveLegAccount | None, **options: Any
+    ) -> None:
+        step = None if account is None else account.step
+        super().__init__(
+            save=keeping.save, decided_at=keeping.decided_at, state=keeping.saver.state, step_with=step, **options
+        )
+        self._asks, self.keeping, self._account = asks, keeping, account
         keeping.loop = self
         saved = keeping.saver.progress
         self.last_managed = (saved and saved.last_managed) or 0
         self.after = self.last_managed - self.rules.model.fills_at_open  # where manage has ended what was here
+
+    @property
+    def due(self) -> int:
+        """The moment (UTC ms) at which the clock, or funding, changes something."""
+        found = super().due
+        return found if self._account is None else min(found, self._account.liquidation.next_change())
 
     @property
     def is_told(self) -> bool:
@@ -142,9 +154,9 @@ class LivePlacesLoop(PlacesLoop, LiveLoop):
         """
         super().go_on(found, reached)
         saver, self._reached, self.last_managed = self._keeping_of_all.saver, reached, 0
-        saver.save_progress(reached.progress(0))
         for name in ("", *saver.of_places) if saver.state != _NOTHING else saver.of_places:
             self.place_of(name)
+        saver.save_progress(reached.progress(0))
         answers = read_answers(saver.store, saver.owner)
         if answers is None or answers.when < max(reached.last_asked or 0, reached.known):  # it went on since
             return
@@ -182,9 +194,15 @@ class LivePlacesLoop(PlacesLoop, LiveLoop):
             self._plan, of_all.saver.of_place(name) if name else of_all.saver, reached=self._reached,
             records=of_all.records, failures=of_all.failures,
         )  # fmt: skip
+        rules, account = self.rules._replace(place=name), self._in_money
+        if account is not None and name:
+            account = cast("LiveLegAccount", account.shared.place(account, name))
+            account.go_on_in_place(keeping.saver.state)
+            if self._plan.broker is None:
+                account.waiting.rules = rules
         return LivePlaceLoop(
-            self, keeping, rules=self.rules._replace(place=name), strategy=self.strategy, window=self.window,
-            records=self.records, places=self.places, listeners=self.listeners,
+            self, keeping, account, rules=rules, strategy=self.strategy, window=self.window,
+            records=self.records, places=self.places if account is None else account, listeners=self.listeners,
             follow=partial(self._follows, place=name), may_open=self.may_open,
         )  # fmt: skip
 

@@ -9,7 +9,6 @@ from msgspec.structs import replace
 
 from ..engine.account_plan import AccountPlan, LegMoney, plan_account, settings_with_costs
 from ..engine.registry import registry
-from ..errors import UsageError
 from ..live.account_saver import AccountPlace, AccountSaver, LegAccountSaver
 from ..live.live_account import LiveAccount
 from ..live.live_leg_account import LiveLegAccount
@@ -30,12 +29,6 @@ def with_live_account(plans: Sequence[LivePlan], given: Mapping[str, Any]) -> tu
     account = plan_account(plans, **{"capital": None, **given})
     if account is None:
         return [*plans], None
-    for plan in plans:
-        if plan.strategy.places > 1:
-            raise UsageError(
-                f"strategy {plan.strategy.name!r} has {plan.strategy.places} places: live they have no account yet\n"
-                "leave the capital out, or try it over history with bknb.backtest or bknb.portfolio"
-            )
     for leg in account.legs:
         if isinstance(leg.costs.funding, str):
             registry.series.get(leg.costs.funding)  # an unknown name is told before anything runs
