@@ -187,6 +187,7 @@ def test_a_write_that_fails_changes_nothing_nor_does_a_start_behind_it() -> None
 
 @pytest.mark.parametrize("signal", [
     GRID[2],
+    buy("a", 99, size=bknb.size.Risk(1.5)),
     buy("a", 99, price_take_profit=[(101.0, 0.5), (102.0, 0.5)], trailing=bknb.Trailing(percent=1.0)),
     buy("a", 99, price_open=[(99.0, 0.5), (98.0, 0.25)], price_take_profit=None, target_percent=[(1.0, 0.5)]),
     buy("a", 99, valid=bknb.at.week("mon"), until="session_end", breakeven=bknb.Breakeven(after=1.0), size=0.5),

@@ -12,6 +12,7 @@ from ..domain.fills_at_stops_and_gaps import Minute, execution_model
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE, MINUTE_MS, interval_ms
 from ..domain.lifecycle import Holding, Managed, Rules, State
+from ..domain.recovery import Restored
 from ..domain.signal_events import Closed, Event
 from ..engine import list_of_signals  # noqa: F401 -- as above
 from ..engine.bar_count import bar_counter
@@ -50,8 +51,8 @@ class LiveLoop(StrategyLoop):
 
     Parameters
     ----------
-    plan, window, places, state
-        The run, its candles, the places of its risk profile, and where it begins.
+    plan, window, places
+        The run, its candles, and the places of its risk profile.
     strategy
         The strategy of the plan, called outside.
     keeping
@@ -73,7 +74,6 @@ class LiveLoop(StrategyLoop):
         plan: LivePlan,
         window: Window,
         places: RiskPlaces | None,
-        state: State,
         *,
         strategy: Strategy,
         keeping: RecordKeeping,
@@ -122,7 +122,6 @@ class LiveLoop(StrategyLoop):
             places=places if account is None else account,
             step_with=None if account is None else account.step,
             records=keeping.records,
-            state=state,
             save=keeping.save,
             follow=entries.account.follow,
             on_event=on_event,
@@ -150,7 +149,8 @@ class LiveLoop(StrategyLoop):
         return ((self, self.keeping),)
 
     def go_on(self, found: Restored, _reached: Reached) -> None:
-        """Go on from what was restored beside its state, as far as the run has come."""
+        """Go on from what was restored, as far as the run has come."""
+        self.state: State = found.state
         self.last_managed, self.sources.memo = found.last_managed or 0, found.memo or ""
 
     def is_free_at(self, when: int) -> bool:

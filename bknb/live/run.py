@@ -299,7 +299,7 @@ class LiveRun:
             published=self.published,
         )  # fmt: skip
         keeping.loop = loop = parts.loop(
-            plan=plan, window=stream.window, places=places, state=found.state, strategy=self._strategy(), keeping=keeping,
+            plan=plan, window=stream.window, places=places, strategy=self._strategy(), keeping=keeping,
             entries=self._entries, on_event=self._emitted, published=self.published, account=in_money, fits=self._fits,
         )  # fmt: skip
         loop.go_on(found, reached)

@@ -17,6 +17,7 @@ from ..domain.declared_exits import Breakeven, Trailing
 from ..domain.recovery import Owner
 from ..domain.schedules import Schedule
 from ..domain.signal import Signal
+from ..domain.size_of_signal import size_of_text
 from ..domain.until_text import moment_text
 from ..ports import StateStore
 from .saved_values import read_value
@@ -54,7 +55,7 @@ class SavedAnswers(msgspec.Struct, frozen=True, kw_only=True):
     def answer(self, *, negative: bool = False) -> dict[str, tuple[Signal, ...]]:
         """The signals by place, as they were answered."""
         return {
-            name: read_signals([*map(_with_exits, rows)], negative=negative).signals
+            name: read_signals([*map(_with_kinds, rows)], negative=negative).signals
             for name, rows in self.signals.items()
         }
 
@@ -78,17 +79,19 @@ def _saved(signal: Signal, negative: bool) -> dict[str, Any] | None:  # noqa: FB
             given[name] = moment_text(given[name], name)
     try:
         row: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(given))
-        read = read_signals([_with_exits(row)], negative=negative).signals
+        read = read_signals([_with_kinds(row)], negative=negative).signals
     except (TypeError, ValueError, OverflowError, RecursionError):
         return None
     return row if read == read_signals([given], negative=negative).signals else None
 
 
-def _with_exits(row: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a signal with the kinds of exits that JSON has as plain fields."""
+def _with_kinds(row: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a signal with the kinds of exits and sizes that JSON has as plain fields."""
     kinds = {"trailing": Trailing, "breakeven": Breakeven}
-    exits = {name: kind(**row[name]) for name, kind in kinds.items() if isinstance(row.get(name), dict)}
-    return row | exits
+    found: dict[str, Any] = {name: kind(**row[name]) for name, kind in kinds.items() if isinstance(row.get(name), dict)}
+    if isinstance(row.get("size"), dict):
+        found["size"] = size_of_text(msgspec.json.encode(row["size"]).decode())
+    return row | found
 
 
 def save_answers(store: StateStore, answers: SavedAnswers) -> None:

@@ -14,8 +14,10 @@ import msgspec
 
 from ..domain.lifecycle import Flat, State
 from ..domain.market_clock_protocol import NEVER
+from ..domain.recovery import Restored
 from ..domain.signal import Signal
 from ..domain.signal_events import Event
+from ..domain.valid_and_until import counted_again
 from ..engine.records import FailureKind
 from ..engine.strategy_loop import StrategyLoop
 from ..engine.strategy_places import PlaceLoop, PlacesLoop, RunOfPlaces
