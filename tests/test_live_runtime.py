@@ -430,6 +430,7 @@ def test_a_store_is_asked_only_for_the_trades_of_the_run() -> None:
     start(always(), store=store, until=ORIGIN + 5 * MINUTE).result(20)
     mine, all_of_a_kind = ("get_signal", "BTCUSDT"), ("signal", "schedule", "order")  # these have one value per run
     assert store.listed == [
+        *((kind, mine) for kind in ("signal", "schedule", "partial")),  # of places, of which it has one
         *((kind, mine) for kind in ("undelivered", "ended", "hole", "late")),
         *((kind, ()) for kind in all_of_a_kind),
     ]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from managed import FREE
 from scenarios import MINUTE, ORIGIN, source
 from strategy_loops.grid import grid
 from strategy_loops.market import Bar
@@ -202,3 +203,26 @@ def test_places_that_share_margin_with_leverage_are_refused_before_anything_star
     strategy = bknb.add_strategy("grid", interval="1m", get_signal=lambda: [buy("99", 99)], places=2)
     with pytest.raises(UsageError, match=r"would be liquidated together.*\n.*isolated"):
         run(strategy, market({}), end=5, account="margin:3")
+
+
+def test_a_dashboard_of_a_run_that_is_over_shows_the_equity_of_the_account() -> None:
+    """Without a capital there is none; with one the panel ends at what the account is worth, as its head does."""
+    from bknb.jupyter.dashboard.dashboard_of_result_or_task import view_of_result
+    from bknb.reports.dashboard_account import total_return
+    from bknb.reports.dashboard_panels import equity_panel
+
+    bknb.add_strategy("grid", interval="1m", get_signal=lambda: [buy("99", 99), buy(None, 98)], places=4)
+    rows = source(market({3: (100, 100, 97, 97), 4: (97, 103, 97, 103)}))
+    run: Any = {"strategy": "grid", "exchange": rows, "frame": (ORIGIN, ORIGIN + 9 * MINUTE), "settings": FREE}
+    alone = view_of_result(bknb.backtest("BTCUSDT", **run))
+    assert equity_panel(alone)["missing"] == "equity: not available, adds and places need a capital"
+    assert total_return(alone) is None
+    result = bknb.backtest("BTCUSDT", **run, capital=1_000, sizing="percent:20")
+    view = view_of_result(result)
+    panel, end = equity_panel(view), (float(result.equity.iloc[-1]) / 1_000 - 1) * 100
+    assert end > 1
+    assert panel["equity"][-1] == pytest.approx(end, rel=1e-6)
+    assert total_return(view) == pytest.approx(end)
+    fallen = (result.equity / result.equity.cummax() - 1).min() * 100
+    assert panel["drawdown"].min() == pytest.approx(fallen, rel=1e-6)
+    assert "equity +" in panel["text"]

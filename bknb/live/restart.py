@@ -220,8 +220,9 @@ def take_places(places: RiskPlaces | None, *states: State) -> None:
     StateError
         When a place cannot be saved.
     """
-    for state in () if places is None else states:
-        _take_place(places, state)
+    if places is not None:
+        for state in states:
+            _take_place(places, state)
 
 
 def _take_place(places: RiskPlaces, state: State) -> None:

@@ -112,10 +112,10 @@ def total_return(view: RunView) -> float | None:
 
     ``None`` where there is no equity.
     """
+    if view.account is not None and view.account["total_return"] is not None:
+        return float(view.account["total_return"])
     if view.no_equity:
         return None
-    if view.account is not None:
-        return float(view.account["total_return"])
     closed, terms = compounded(_of_equity(view)), _terms(view)
     held = _still_open(view, terms)
     if held is None:

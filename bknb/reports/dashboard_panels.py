@@ -12,6 +12,7 @@ from ..domain.profit_of_partial_closes import closed_points
 from ..domain.signal import OpenSignal
 from ..domain.signal_events import Closed
 from ..metrics.account_definitions import ACCOUNT_DEFINITIONS
+from ..metrics.compounding import drawdown as drawdown_below_peak
 from ..metrics.reasons import BELOW_ZERO
 from ..metrics.trade_definitions import DEFINITIONS
 from .backtest_info import FIGURES, HEADLINES, account_figures_of, figures_of, with_shared_reason
@@ -195,15 +196,21 @@ def equity_panel(
 ) -> dict[str, Any]:
     """Equity and drawdown in percent, at most ``points`` each, every extreme among them."""
     marked = marked_of(view)
-    if marked is None:
+    if marked is None and view.worth is None:
         nothing = dict.fromkeys(("time", "equity", "drawdown_time", "drawdown"), np.empty(0))
         missing = f"equity: not available, {view.no_equity}"
         return {**nothing, "missing": missing, "text": f"{missing}; {len(view.trades):,} trades"}
-    reached = max(view.span()[1] if view.over else 0, int(marked.time_ms[-1]))
-    times = np.append(marked.time_ms, reached)
-    percent = (np.append(marked.equity, marked.equity[-1]) - 1.0) * 100.0
-    drawdown_line = marked.drawdown
-    deep_times = np.append(marked.path_time_ms, reached)
+    if marked is not None:
+        moments, equity_line = marked.time_ms, marked.equity
+        deep_moments, drawdown_line = marked.path_time_ms, marked.drawdown
+    else:
+        assert view.worth is not None  # else it is missing  # noqa: S101
+        moments, equity_line = deep_moments, _ = view.worth
+        drawdown_line = drawdown_below_peak(equity_line)
+    reached = max(view.span()[1] if view.over else 0, int(moments[-1]))
+    times = np.append(moments, reached)
+    percent = (np.append(equity_line, equity_line[-1]) - 1.0) * 100.0
+    deep_times = np.append(deep_moments, reached)
     deep = np.append(drawdown_line, drawdown_line[-1])
     time, equity = _window(times, percent, start_ms, end_ms, points)
     deep_time, drawdown = _window(deep_times, deep, start_ms, end_ms, points)

@@ -140,7 +140,9 @@ class RunView:
         Positions with a ladder or a trailing stop, or of which something was managed, by the same, and when each ended
         (UTC ms); NaN while it is open.
     no_equity : str
-        Why there is no equity; empty where there is.
+        Why the trades alone tell no equity; empty where they do.
+    worth : tuple of two arrays or None
+        Moments (UTC ms) and the account of a finished run with a capital, as multiples of its start, where they do not.
     candles : Candles or None
         Where they are known; a live run without them draws its prices.
     version : dict of str to int
@@ -180,6 +182,7 @@ class RunView:
         self.managed: list[PositionEvent] = []
         self.positions_managed: dict[SignalKey, tuple[OpenSignal, float]] = {}
         self.no_equity = ""
+        self.worth: tuple[Any, Any] | None = None
         self._stairs: Sequence[Stairs] | None = None
         self.rejected: dict[str, Trouble] = {}
         self.rejections: deque[Rejected] = deque(maxlen=ROWS_HELD)
@@ -451,6 +454,11 @@ class RunView:
         """Set the figures of the account of a finished run."""
         self.account = account
         self._changed("statistics", "equity")
+
+    def set_worth(self, times: Any, worth: Any) -> None:
+        """Set what the account of a finished run with a capital was worth at moments (UTC ms), quote currency."""
+        self.worth = times, worth / worth[0]
+        self._changed("equity")
 
     def set_stairs(self, stairs: Sequence[Stairs]) -> None:
         """Set the stops over time, trailing ones included; positions that are not among them keep what they had."""

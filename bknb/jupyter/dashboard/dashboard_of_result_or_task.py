@@ -55,6 +55,9 @@ def complete(view: RunView, result: Any) -> None:
     view.set_candles(result.candles)
     view.set_terms(result.account_terms)
     view.set_account(result.account)
+    if view.no_equity and result.capital is not None:
+        equity = result.equity
+        view.set_worth(equity.index.as_unit("ms").asi8, equity.to_numpy())
     view.set_stairs(stairs_of(result))
     for failure in result.errors:
         view.failure(failure)
