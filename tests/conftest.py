@@ -19,6 +19,7 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"  # before numpy comes: its threads wait
 
 from event_channel import Channel
 from hypothesis import HealthCheck, settings
+from same_constants import draw_from_them
 
 from bknb.runs.tries import keep_in
 from bknb.testing import reset
@@ -37,6 +38,7 @@ for name, examples in (("bknb", 30), (QUICK, 4), (LONG, 100)):
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
     )
 settings.load_profile("bknb")
+draw_from_them()
 
 sys.dont_write_bytecode = False  # every process would compile the tests anew, and each Python that they start bknb
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

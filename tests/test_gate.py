@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import shlex
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis.internal.conjecture import providers
+from same_constants import text_of_constants
 
 ROOT = Path(__file__).parent.parent
 GATE = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
@@ -79,6 +82,16 @@ def test_what_is_long_is_left_out_unless_it_is_asked_for(request: pytest.Fixture
     assert bool(request.node.get_closest_marker("long")) == is_long
     assert bool(request.node.get_closest_marker("slow")) == is_long  # "not slow" is never long
     assert not is_long or "long" in request.config.option.markexpr
+
+
+def test_random_examples_do_not_depend_on_what_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "loaded_by_chance.py").write_text("PECULIAR = 987_654_321\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.import_module("loaded_by_chance")
+    pool = providers.HypothesisProvider(None)._local_constants
+    assert 987_654_321 not in pool.integers
+    assert 14_695_981_039_346_656_037 in pool.integers  # of a module, be it loaded or not
+    assert text_of_constants([b"def f(x=86_399): return 'a word'", b"B = 2.5"]) == "[2.5, 86399, 'a word']"
 
 
 def test_a_pytest_that_a_test_starts_has_options_of_its_own() -> None:

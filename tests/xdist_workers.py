@@ -19,8 +19,9 @@ LONGEST = (  # those of LONG seconds and more
     *("test_lab", "test_lab_card", "test_lab_controls", "test_dashboard_lab"),  # in one JupyterLab
     *("test_sharing", "test_optimizer", "test_check_lookahead", "test_martingale_law", "test_lifecycle_types"),
     *("test_page_simulator", "test_sweep", "test_live_parity", "test_recorded_digests", "test_shared_pins"),
-    *("test_misbehaving_exchange", "test_live_faults", "test_docs", "test_holes"),
+    *("test_misbehaving_exchange", "test_live_faults", "test_weekly_bars", "test_docs", "test_holes"),
     *("test_live_bad_days", "test_managed_live", "test_sweep_declared", "test_kernel", "test_by_hand"),
+    *("test_strategy_page", "test_models_live", "test_models_in_workers", "test_weekly_runs"),
     *("test_optimizer_hostile_replies", "test_optimizer_cells", "test_sweep_parity", "test_download"),
     *("test_store_faults", "test_managed_law", "test_old_files", "test_managed_broker", "test_soak"),
     *("test_managed_properties", "test_live_disks_and_clocks", "test_docstrings", "test_vectorised", "test_scenarios"),
