@@ -20,6 +20,7 @@ import bknb
 from bknb.brokers.joined_brokers import JoinedBroker
 from bknb.domain.broker_orders_and_ids import Order, Report
 from bknb.errors import BadCandle, UsageError
+from bknb.exchanges.candle_bundle import Record, RecordingSource
 from bknb.exchanges.joined_exchanges import JoinedSource, JoinedStream
 from bknb.live.user_code_in_threads import broker_outside
 from bknb.market.candles import Candles
@@ -253,6 +254,8 @@ def test_candles_in_memory_are_not_kept_by_a_result_and_another_process_gets_the
         fetch_now(loose.get_candles(PERP, "1m", ORIGIN, 3))
     endless = joined(spot=demo(), perp=demo())
     assert weakened(endless) is endless
+    recorded = RecordingSource(endless, Record(), "both")
+    assert weakened(recorded) is held(recorded) is recorded  # what stands in front of it stays there
     there = pickle.loads(pickle.dumps(joined(**parts())))  # noqa: S301
     assert sessions_of(there, SPOT) is None
     assert len(fetch_now(there.get_candles(SPOT, "1m", ORIGIN, 3))) == 3

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..market.sessions import Sessions
     from ..market.shifted_bar_grid import BarGrid
 
-    _WithParts: TypeAlias = Callable[[Callable[[CandleSource], CandleSource]], CandleSource]
+    _WithParts: TypeAlias = Callable[[CandleSource, Callable[[CandleSource], CandleSource]], CandleSource]
 
 
 def weakened(source: CandleSource) -> CandleSource:
@@ -34,9 +34,9 @@ def weakened(source: CandleSource) -> CandleSource:
     if isinstance(source, SessionSource):  # made anew: who holds the source in it keeps the candles
         inner = weakened(source.source)
         return source if inner is source.source else SessionSource(inner, source.sessions)
-    with_parts: _WithParts | None = getattr(source, "with_parts", None)
+    with_parts: _WithParts | None = getattr(type(source), "with_parts", None)  # not that of a source behind another
     if with_parts is not None:
-        return with_parts(weakened)
+        return with_parts(source, weakened)
     return _WeakSource(source) if getattr(source, "in_memory", False) else source
 
 
@@ -51,8 +51,10 @@ def held(source: CandleSource) -> object:
     """
     if isinstance(source, SessionSource):
         return held(source.source)
-    parts: Mapping[str, CandleSource] = getattr(source, "parts", {})
-    return [held(part) for part in parts.values()] or (source.held() if isinstance(source, _WeakSource) else source)
+    if hasattr(type(source), "with_parts"):
+        parts: Mapping[str, CandleSource] = getattr(source, "parts", {})
+        return [held(part) for part in parts.values()]
+    return source.held() if isinstance(source, _WeakSource) else source
 
 
 class _WeakSource:
