@@ -40,7 +40,8 @@ class _Job:
         if not (self.done.is_set() and isinstance(self.made, FailedFit)):
             return False
         longer: float = pause * 2.0 ** min(self.failures, 20)
-        return stopwatch() - self.began >= min(longer, _LONGEST_PAUSE)
+        passed: float = stopwatch() - self.began
+        return passed >= min(longer, _LONGEST_PAUSE)
 
 
 class FitsBeside:

@@ -27,7 +27,7 @@ from .run_units import sent_error
 if TYPE_CHECKING:
     from ..market.window import Window
 
-_FACTS: Final = ("allow_gaps", "base", "base_ms", "is_growing", "price_count", "settings")
+_FACTS: Final = ("allow_gaps", "base", "base_ms", "is_cut", "is_growing", "price_count", "settings")
 _LOOK_SECONDS: Final = 1.0
 _MADE, _FAILED, _KEPT_BACK, _ASKS, _RAISED = "made", "failed", "kept back", "asks", "raised"
 
