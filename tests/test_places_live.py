@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from typing import Any
 
@@ -21,6 +22,7 @@ from test_live_parity import JumpingClock
 from test_managed_live import told
 from test_managed_properties import drawn_in_places, managing
 from test_places import buy, market
+from waiting import until
 from worlds import MODELS, SEEDS, SETTINGS, walk
 
 import bknb
@@ -374,11 +376,8 @@ def test_an_account_goes_on_with_the_positions_of_all_places_after_a_restart(kin
     options = {"capital": 10_000, **KINDS[kind]}
     strategy = drawn_strategy(1, "touch", asked)
     whole = live(strategy, exchange, **options)
-    for minute in (20, 61, 90, 130):
-        live(
-            strategy, exchange, until=at(minute), store=store, clock=SimulatedClock(at(max(minute - 41, 0))), **options
-        )
-    found = live(strategy, exchange, store=store, clock=SimulatedClock(at(130)), **options)
+    for start, end in itertools.pairwise((0, 20, 61, 90, 130, LENGTH)):
+        found = live(strategy, exchange, until=at(end), store=store, clock=SimulatedClock(at(start)), **options)
     assert found.trades["signal_id"].tolist() == whole.trades["signal_id"].tolist()
     assert found.trades["money"].tolist() == whole.trades["money"].tolist()
     assert found.equity.iloc[-40:].tolist() == whole.equity.iloc[-40:].tolist()
@@ -490,3 +489,27 @@ def test_a_run_with_one_place_refuses_the_name_of_one() -> None:
     task.start()
     task.result(timeout=60)
     assert clock.answers == ["hand on BTCUSDT has one place, got place='a'\nleave place out"]
+
+
+def test_the_list_of_live_runs_and_the_buttons_of_a_panel_name_the_place() -> None:
+    from bknb.jupyter.magics.live import _open
+    from bknb.jupyter.run_buttons import RunControls
+
+    seen: list[str] = []
+
+    def press(task: Any) -> str:
+        seen.append(_open(task))
+        switch = RunControls(task)
+        assert "close" in switch.by_hand
+        assert switch.press("close", signal=task.position.id)
+        until(lambda: "closes" in str(switch.state()["status_text"]))
+        return str(switch.state()["status_text"])
+
+    _, answers = by_hand({10.2: lambda task: task.activate(place="b"), 12.2: press})
+    assert seen == [
+        (
+            "; long 1 open at 100.00 in 'a', stop 80.00; long waits for 94.00 in 'c'; "
+            "long 1 open at 100.00 in 'b', stop 80.00"
+        )
+    ]
+    assert "closes long BTCUSDT (hand-BTCUSDT-20240101T0001@a)" in answers[1]

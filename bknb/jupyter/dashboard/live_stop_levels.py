@@ -36,9 +36,9 @@ class LiveStops:
         view : RunView
             Of a live run; what it shows is changed.
         task : LiveTask
-            The run, with its ``position`` and ``snapshot``.
+            The run, with its ``positions`` and ``snapshot``.
         """
-        if view.holds_position and (held := task.position) is not None:
+        for held in task.positions if view.holds_position else ():
             view.set_held(held)
         trailing = [level for level in view.levels.values() if level.trails]
         if (trailing or id(view) in self._known) and view.candles is not None:

@@ -186,11 +186,13 @@ def _failures(task: Any) -> list[str]:
 
 
 def _open(task: Any) -> str:
-    """What is open or waits, with a semicolon before it; empty when nothing does."""
-    held = task.position
-    if held is None:
-        return ""
+    """What is open or waits in each place, with a semicolon before it; empty where nothing does."""
+    return "".join(f"; {_held_text(held)}" for held in task.positions)
+
+
+def _held_text(held: Any) -> str:
+    place = f" in {held.place!r}" if held.place else ""
     if not held.size:
-        return f"; {held.side} waits for {price_text(held.waiting[0].price_open)}"
+        return f"{held.side} waits for {price_text(held.waiting[0].price_open)}{place}"
     stop = "no stop" if held.price_stop_loss is None else f"stop {price_text(held.price_stop_loss)}"
-    return f"; {held.side} {held.size:.4g} open at {price_text(held.average_price)}, {stop}"
+    return f"{held.side} {held.size:.4g} open at {price_text(held.average_price)}{place}, {stop}"
