@@ -298,6 +298,19 @@ def test_what_no_run_watches_of_a_place_is_named() -> None:
     assert told_.startswith("StateError: the state of 'gone' on BTCUSDT in the place 'a' is gone: 'gone-BTC")
 
 
+def test_positions_that_are_not_watched_are_named_behind_an_older_entry_that_waits() -> None:
+    """No candle comes any more from minute 6 on."""
+    answers = {1: buy("a", 90), 2: [bknb.Signal(position="long", place=name) for name in ("b", "c")]}
+    strategy = bknb.add_strategy("held", interval="1m", get_signal=lambda when: answers.get(when.minute), places=3)
+    rows = [row for row in market({}, 20) if row[0] < at(6)]
+    result = live(strategy, source(rows), until=at(25), settings=SETTINGS | FREE)
+    (silence,) = [error.message for error in result.errors if error.kind == "silence"]
+    assert silence.splitlines()[1].startswith(
+        "the positions of held-BTCUSDT-20240101T0002@b, held-BTCUSDT-20240101T0002@c and the entry of "
+        "held-BTCUSDT-20240101T0001@a are not watched; "
+    )
+
+
 # --- a broker ---------------------------------------------------------------------------------------------------------
 
 
@@ -472,6 +485,26 @@ def test_a_decision_by_hand_is_for_the_place_it_names_or_the_only_one_it_can_be_
         ("a", "manual", 11), ("b", "manual", 17), ("d", "manual", 17), ("1", "manual", 17),
     ]  # fmt: skip
     assert [event.note for event in closed if event.signal.place == "a"] == ["mine"]
+
+
+def test_what_cannot_be_flattened_yet_in_one_place_keeps_back_no_other() -> None:
+    """The order of "b", which is the second of the three, has left, and no candle has filled it."""
+    left: list[Any] = []
+    result, answers = by_hand({
+        3.5: lambda task: task.activate(place="b"),
+        3.7: lambda task: task.flatten(),
+        5.5: lambda task: left.extend((each.place, each.size) for each in task.positions),
+        6.5: lambda task: task.flatten(),
+    })  # fmt: skip
+    name = "hand-BTCUSDT-20240101T0001"
+    assert answers[1].splitlines() == [
+        f"nothing is closed yet; hand on BTCUSDT: the entry order of {name}@b has left, no candle has filled it yet",
+        "try again after the next minute",
+        f"carried out: closes long BTCUSDT ({name}@a) at the open of the first candle from 2024-01-01 00:04 UTC on",
+        f"carried out: takes back the limit entry of long BTCUSDT at 94 ({name}@c)",
+    ]
+    assert left == [("b", 1.0)]
+    assert [event.signal.place for event in result.run_record.records.closed] == ["a", "b"]
 
 
 def test_a_run_with_one_place_refuses_the_name_of_one() -> None:

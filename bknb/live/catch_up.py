@@ -149,7 +149,7 @@ class CatchUp:
                     await self._take(minute)
             reached.done = reached.known
             await self._moment(reached.done)
-            market.tell_behind(loop.state, reached.done)
+            market.tell_behind(loop.states, reached.done)
         if plan.clock.now() < reached.done + 2 * plan.base_ms:
             watch.working_since = None
         await self._end_while_closed()

@@ -10,12 +10,12 @@ from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS
 from ..domain.lifecycle import Flat
 from ..engine.records import Records
-from ..engine.strategy_loop import StrategyLoop
 from ..events.listen import adrain
 from .broker_account import Account
 from .catch_up import CatchUp
 from .failures_and_retries import Failures
 from .live_market import LiveMarket
+from .live_strategy_loop import LiveLoop
 from .pause_resume_stop import Controls
 from .plan import LivePlan
 from .results_not_heard import SUBJECTS
@@ -53,7 +53,7 @@ class Ending:
         *,
         account: Account,
         reached: Reached,
-        loop: StrategyLoop,
+        loop: LiveLoop,
         market: LiveMarket,
         catch_up: CatchUp,
         keeping: RecordKeeping,
@@ -117,15 +117,15 @@ class Ending:
         now = plan.clock.now() if now is None else now  # how long the own work took since is no silence
         if market.held is not None or not watch.silent(known, now):
             return False
-        minutes, state, unsaved = plan.settings.patience_minutes, self._loop.state, self._failures.unsaved
+        minutes, states, unsaved = plan.settings.patience_minutes, self._loop.states, self._failures.unsaved
         if watch.silent_since is None and not unsaved:  # what cannot be saved has been told
             watch.told_silence(known)
-            text = silence_text(plan.symbol, plan.exchange.name, state, known=known, minutes=minutes, base=plan.base)
+            text = silence_text(plan.symbol, plan.exchange.name, states, known=known, minutes=minutes, base=plan.base)
             self._failures.note("silence", "", text, known)
         if not self._controls.stopped or not watch.silent(known, now, since=self._controls.stopped_at):
             return False
         names = (plan.symbol, plan.exchange.name)
-        text = left_text(*names, state, known=known, minutes=minutes, unsaved=unsaved, base=plan.base)
+        text = left_text(*names, states, known=known, minutes=minutes, unsaved=unsaved, base=plan.base)
         self._records.warn(text)
         self._failures.note("state" if unsaved else "silence", "stopped", text, known)
         return True
@@ -169,7 +169,7 @@ class Ending:
                 self._keeping.go_on_without(holes, waited_minutes=waited)
                 await self._catch_up.end_due(until - 1, hole_end=until)
             else:
-                text = overdue_text(self._plan.symbol, self._loop.state, due=due, known=known)
+                text = overdue_text(self._plan.symbol, self._loop.states, due=due, known=known)
                 self._records.warn(text)
                 self._failures.note("silence", "overdue", text, known)
 

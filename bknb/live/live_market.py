@@ -5,7 +5,7 @@ Decisions by hand see the market as of the moment up to which everything is done
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -248,14 +248,14 @@ class LiveMarket:
             return ask()
         return await user_calls_of(window, f"candles-{symbol}").in_thread(ask)
 
-    def tell_behind(self, state: State, done: int) -> None:
+    def tell_behind(self, states: Sequence[State], done: int) -> None:
         """Tell once that candles are here, and what is open is watched much later than they came.
 
         ``done`` is the moment up to which everything is done, UTC ms.
         """
         now = self.clock()
-        if not isinstance(state, Flat) and self.watch.behind(done, now):
-            text = behind_text(self._plan.symbol, state, minutes=(now - done) // MINUTE_MS)
+        if not all(isinstance(state, Flat) for state in states) and self.watch.behind(done, now):
+            text = behind_text(self._plan.symbol, states, minutes=(now - done) // MINUTE_MS)
             self._failures.note("lag", "behind", text, done, again=False)
 
     # --- sessions -----------------------------------------------------------------------------------------------

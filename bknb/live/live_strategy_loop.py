@@ -144,6 +144,11 @@ class LiveLoop(StrategyLoop):
         """The loops in which a question may be under way."""
         return (self,)
 
+    @property
+    def states(self) -> Sequence[State]:
+        """The state, or those of the places in which anything is, the oldest first."""
+        return (self.state,)
+
     def kept(self) -> Sequence[tuple[StrategyLoop, RecordKeeping]]:
         """The loops that hold something, or may, and what saves it."""
         return ((self, self.keeping),)

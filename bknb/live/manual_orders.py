@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
@@ -47,6 +48,7 @@ from .manual_orders_of_places import (
     Action,
     PlannedInLoop,
     decisions_in,
+    in_each,
     loop_to_act_on,
     loop_to_open_in,
     loops_of,
@@ -182,20 +184,19 @@ class ByHand:
         assert market is not None  # noqa: S101
         now = Now.of(loop, market, waits=isinstance(instruction, Move))
         if isinstance(instruction, Flatten):
-            texts = [await self._flatten(each, instruction, now) for each in loops_to_flatten(loop, place)]
-            return "\n".join(filter(None, texts))
+            return await in_each(loops_to_flatten(loop, place), partial(self._flatten, given=instruction, now=now))
         if isinstance(instruction, Signal):
             return await self._open(loop_to_open_in(loop, instruction, place, now.when), instruction, now)
         return await self._act(loop_to_act_on(loop, instruction, place), instruction, now)
 
-    async def _flatten(self, loop: StrategyLoop, instruction: Flatten, now: Now) -> str:
+    async def _flatten(self, loop: StrategyLoop, given: Flatten, now: Now) -> str:
         state = loop.state
         if isinstance(state, Waiting):
-            return await self._cancel(loop, state, Cancel(instruction.note), now)
+            return await self._cancel(loop, state, Cancel(given.note), now)
         if isinstance(state, Opening):
-            return await self._take_back(loop, state, instruction.note, now, else_="nothing is closed yet")
+            return await self._take_back(loop, state, given.note, now, else_="nothing is closed yet")
         if isinstance(state, Holding) and state.leaving is None:
-            return await self._managed(loop, state, Close(instruction.note), now)
+            return await self._managed(loop, state, Close(given.note), now)
         return ""
 
     async def _act(self, loop: StrategyLoop, instruction: Action, now: Now) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import msgspec
@@ -11,7 +12,7 @@ from ..domain.manage_answers import Cancel, Close, Move, Reduce
 from ..domain.position_book import PlannedMove
 from ..domain.signal import OpenSignal, Signal
 from ..engine.strategy_loop import StrategyLoop
-from ..errors import UsageError
+from ..errors import StateError, UsageError
 from .broker_account import Account
 from .manual_refusals import name_of, waiting_adds
 
@@ -44,6 +45,30 @@ def loops_to_flatten(loop: StrategyLoop, place: str | None) -> list[StrategyLoop
     """The loops of all places, or of the one that is named; raises ``UsageError`` where nothing is there."""
     places = _checked(loop, place)
     return [loop] if places is None else [*places.busy] if place is None else [_named(places, place)]
+
+
+async def in_each(loops: Sequence[StrategyLoop], decide: Callable[[StrategyLoop], Awaitable[str]]) -> str:
+    """What a decision leads to in each loop, as lines; one that cannot be carried out keeps back no other.
+
+    Raises
+    ------
+    UsageError, StateError
+        Where one of them was not carried out: why, and what was carried out in the others.
+    """
+    done, refused = list[str](), list[UsageError | StateError]()
+    for loop in loops:
+        try:
+            done.append(await decide(loop))
+        except (UsageError, StateError) as error:
+            refused.append(error)
+    texts = [*filter(None, done)]
+    if not refused:
+        return "\n".join(texts)
+    if len(loops) == 1:
+        raise refused[0]
+    unsaved = any(isinstance(each, StateError) for each in refused)
+    told = dict.fromkeys([*map(str, refused), *(f"carried out: {text}" for text in texts)])
+    raise (StateError if unsaved else UsageError)("\n".join(told))
 
 
 def loop_to_act_on(loop: StrategyLoop, action: Action, place: str | None) -> StrategyLoop:

@@ -244,7 +244,7 @@ class LiveRun:
         except BaseException:
             if self._begun is not None and self._has_open():
                 broker = "" if plan.broker is None else plan.broker.name
-                self.unwatched = unwatched_text(self._begun.loop.state, broker)
+                self.unwatched = unwatched_text(self._begun.loop.states, broker)
             raise
         finally:
             if lag is not None:

@@ -223,12 +223,14 @@ def earlier_holes_text(holes: Sequence[tuple[int, int]], base: str = MINUTE, gri
     )
 
 
-def silence_text(symbol: str, exchange: str, state: State, *, known: int, minutes: int, base: str = MINUTE) -> str:
+def silence_text(
+    symbol: str, exchange: str, states: Sequence[State], *, known: int, minutes: int, base: str = MINUTE
+) -> str:
     """What is told when no minute, or longer bar, has come for ``minutes``; the last ended at ``known`` (UTC ms)."""
     since = f"since {utc_text(known)}, for {minutes} minutes or more"
     return (
         f"no {bar_text(base)} of {symbol} has come from {exchange!r} {since}\n"
-        f"{_unwatched(state)}; the exchange is asked again, and what was missed is caught up when it answers"
+        f"{_unwatched(states)}; the exchange is asked again, and what was missed is caught up when it answers"
     )
 
 
@@ -262,17 +264,18 @@ def left_out(lacked: NotEnoughData, *, minutes: int) -> NotEnoughData:
     return NotEnoughData(text, late=True).with_traceback(lacked.__traceback__)
 
 
-def behind_text(symbol: str, state: State, *, minutes: int) -> str:
+def behind_text(symbol: str, states: Sequence[State], *, minutes: int) -> str:
     """What is told when something is open and minutes that are here are worked on ``minutes`` late."""
     return (
         f"the watch of {symbol} is {minutes} minutes behind: its candles are here, and what the run calls takes too "
-        f"long\n{_unwatched(state)} in time; a callback that returns sooner lets the run catch up"
+        f"long\n{_unwatched(states)} in time; a callback that returns sooner lets the run catch up"
     )
 
 
 def left_text(
-    symbol: str, exchange: str, state: State, *, known: int, minutes: int, unsaved: str = "", base: str = MINUTE
-) -> str:
+    symbol: str, exchange: str, states: Sequence[State], *, known: int, minutes: int, unsaved: str = "",
+    base: str = MINUTE,
+) -> str:  # fmt: skip
     """What is told when a run that was stopped leaves with something open.
 
     No minute comes, or ``unsaved`` says why none can be saved, for ``minutes``; the last one ended at ``known`` (UTC
@@ -285,34 +288,38 @@ def left_text(
         why = f"no {bar_text(base)} of {symbol} has come from {exchange!r} {since}"
     return (
         f"the run was stopped and ends with something open: {why}\n"
-        f"{_unwatched(state)}; its state is saved{' as it was then' if unsaved else ''}, and the next start of the run "
-        "goes on from there"
+        f"{_unwatched(states)}; its state is saved{' as it was then' if unsaved else ''}, and the next start of the "
+        "run goes on from there"
     )
 
 
-def unwatched_text(state: State, broker: str) -> str:
+def unwatched_text(states: Sequence[State], broker: str) -> str:
     """What is told when a failure ends a run with something open; ``broker`` is empty without one."""
     stays = f"; what is open at {broker} stays open" if broker else ""
-    return f"{_unwatched(state)} any more{stays}: start the run again, it goes on from its saved state"
+    return f"{_unwatched(states)} any more{stays}: start the run again, it goes on from its saved state"
 
 
-def overdue_text(symbol: str, state: State, *, due: int, known: int) -> str:
+def overdue_text(symbol: str, states: Sequence[State], *, due: int, known: int) -> str:
     """What is told when a run ends at its time, and candles before what was due at ``due`` have not come.
 
     The last one ended at ``known``; both in UTC ms.
     """
     return (
         f"what was due at {utc_text(due)} was not ended: no candle of {symbol} has come from {utc_text(known)} on\n"
-        f"{_unwatched(state)}; its state is saved, and the next start of the run goes on from there"
+        f"{_unwatched(states)}; its state is saved, and the next start of the run goes on from there"
     )
 
 
-def _unwatched(state: State) -> str:
-    names = " and ".join(signal.id for signal in signals_of(state))
-    match state:
-        case Holding() | Opening():
-            return f"the position of {names} is not watched"
-        case Waiting():
-            return f"the entry of {names} is not watched"
-        case _:
-            return "nothing is open"
+def _unwatched(states: Sequence[State]) -> str:
+    """What is not watched: of several places positions first, then entries that wait."""
+    positions = [_names(state) for state in states if isinstance(state, Holding | Opening)]
+    entries = [_names(state) for state in states if isinstance(state, Waiting)]
+    parts = [f"the position{'s' if len(positions) > 1 else ''} of {', '.join(positions)}"] if positions else []
+    parts += [f"the {'entries' if len(entries) > 1 else 'entry'} of {', '.join(entries)}"] if entries else []
+    if not parts:
+        return "nothing is open"
+    return f"{' and '.join(parts)} {'is' if len(positions) + len(entries) == 1 else 'are'} not watched"
+
+
+def _names(state: State) -> str:
+    return " and ".join(signal.id for signal in signals_of(state))

@@ -176,6 +176,11 @@ class LivePlacesLoop(PlacesLoop, LiveLoop):
     def state(self, state: State) -> None:
         """Nothing is in the loop itself."""
 
+    @property
+    def states(self) -> tuple[State, ...]:
+        """Those of the places in which anything is, the oldest first."""
+        return tuple(each.state for each in self.busy)
+
     def loops(self) -> tuple[StrategyLoop, ...]:
         """The loops in which a question may be under way."""
         return (self, *self.places_by_name.values())
