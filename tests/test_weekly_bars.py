@@ -115,7 +115,7 @@ def every_week(first: str = "2020-01-06", *, zone: str | None = None, moved: Map
     return pd.DatetimeIndex([each + pd.Timedelta(days=(moved or {}).get(at, 0)) for at, each in enumerate(index)])
 
 
-NEW_YORK, RUNNING = "America/New_York", "2021-02-26"
+NEW_YORK, BERLIN, RUNNING = "America/New_York", "Europe/Berlin", "2021-02-26"
 HOLIDAYS = {2: 1, 7: 1, 20: 1, 35: 1}
 BEFORE = dict.fromkeys(HOLIDAYS, -1)
 
@@ -132,6 +132,16 @@ BEFORE = dict.fromkeys(HOLIDAYS, -1)
         (every_week("2020-01-10"), {"stamp": "close"}, "Sat 2020-01-04", ["up to the end of each Friday"]),
         (every_week("2020-01-12 23:59:59"), {"stamp": "close"}, "Mon 2020-01-06", ["up to the end of each Sunday"]),
         (every_week("2020-01-10 16:00", zone=NEW_YORK), {"stamp": "close"}, "Sat 2020-01-04", ["each Friday"]),
+        (every_week("2020-01-10", zone="Europe/London"), {"stamp": "close"}, "Sat 2020-01-04", ["each Friday"]),
+        (every_week("2020-01-12", zone=BERLIN), {"stamp": "close"}, "Mon 2020-01-06", ["each Sunday"]),
+        (every_week("2020-01-11", zone=BERLIN), {"stamp": "close"}, "Sun 2020-01-05", ["each Saturday"]),
+        (every_week("2020-01-11", zone=BERLIN).tz_localize(None), {"stamp": "close", "tz": BERLIN}, "Sun 2020-01-05",
+         ["each Saturday"]),
+        (every_week("2020-01-11", zone=BERLIN).tz_convert("UTC"), {"stamp": "close"}, "Sun 2020-01-05", ["Saturday"]),
+        (every_week("2020-01-12", zone="Asia/Tokyo").tz_convert("UTC"), {"stamp": "close"}, "Mon 2020-01-06", ["Sun"]),
+        (every_week("2020-01-09 15:00", zone="Asia/Riyadh"), {"stamp": "close"}, "Sat 2020-01-04", ["each Friday"]),
+        (every_week("2020-01-11 23:59"), {"stamp": "close"}, "Sun 2020-01-05", ["each Saturday"]),
+        (every_week("2020-01-06 09:30", zone=NEW_YORK, moved=HOLIDAYS), {}, "Mon 2020-01-06", ["4 weekly bars bear"]),
         (every_week(moved=HOLIDAYS), {}, "Mon 2020-01-06", ["4 weekly bars bear another day than Mondays"]),
         (
             every_week("2020-01-10", moved=BEFORE), {"stamp": "close"}, "Sat 2020-01-04",
@@ -158,6 +168,7 @@ def test_each_row_is_the_week_that_its_day_says(index: Any, options: Any, first:
         (every_week("2020-01-05"), {}, r"bear Sundays, the first 2020-01-05\n.*stamp=\"close\".*stamp=\"open\"; else"),
         (every_week("2020-01-10"), {}, "bear Fridays"),
         (every_week(), {"stamp": "close"}, "Mondays may end with that day or when it begins"),
+        (every_week(zone=BERLIN), {"stamp": "close"}, "Mondays may end with that day or when it begins"),
         (every_week("2020-01-10", moved=BEFORE), {}, "bear Fridays"),
         (every_week().insert(10, pd.Timestamp("2020-03-11")), {}, "two weekly bars lie in the week of 2020-03-09"),
         (every_week(moved={at: at % 3 for at in range(60)}), {}, "are needed, got candles spaced 1d"),

@@ -17,7 +17,7 @@ from .column_names import ColumnNames
 from .daylight_saving import checked_zone, to_utc
 from .measured_bar_length import Spacing, are_weekly, measured
 from .swapped_columns_wicks_and_years import WICK, far_wicks, swapped_in, years_notes
-from .time_units import Times
+from .time_units import Times, read_times, without_zone
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,7 +112,7 @@ class Rows:
 
     def candles(self, at: NDArray[np.intp], where: str) -> Candles:
         """The candles of some rows, which are one series."""
-        ms = self.times.ms[at]
+        clocks = ms = self.times.ms[at]
         if self.times.naive and self.reading.tz is not None:
             ms, nights = to_utc(ms, self.reading.tz, where=where)
             self.nights.update(dict.fromkeys(nights))
@@ -122,7 +122,8 @@ class Rows:
         if are_weekly(ms):
             from .weeks_of_bars import weeks_of  # few tables hold weeks
 
-            ms, running, told = weeks_of(ms, self.reading.stamp, where)
+            clock = clocks if self.times.naive else self._clocks(at)
+            ms, running, told = weeks_of(ms, self.reading.stamp, where, clock)
             self.notes.extend(told)
             at, ms, given = at[~running], ms[~running], given[~running]
         elif self.reading.stamp == "close":
@@ -146,6 +147,17 @@ class Rows:
         self._tell_wicks(at, candles, where)
         self.notes.extend(years_notes(ms, where))
         return candles
+
+    def _clocks(self, at: NDArray[np.intp]) -> NDArray[np.int64] | None:
+        """What the clocks of their zone show at times that bear one; ``None`` where they stand in two columns."""
+        if len(self.names.times) > 1:
+            return None
+        given: Any = self.frame[self.names.times[0]] if self.names.times else self.frame.index.to_series()
+        form = self.reading.time_format
+        clocks = without_zone(given.iloc[at])
+        if form is not None and clocks.dtype == object:
+            return None
+        return read_times(clocks, where=self.source, place=self.reading.place).ms
 
     def _tell_wicks(self, at: NDArray[np.intp], candles: Candles, where: str) -> None:
         """Note a high or a low so far from open and close that it may be a number with its point in another place."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from ..domain.formatting import utc_text
-from ..domain.interval import DAY_MS, EPOCH_DAY, WEEK_MS
+from ..domain.interval import DAY_MS, EPOCH_DAY, MINUTE_MS, WEEK_MS
 from ..errors import DataError, UsageError
 from .sessions import Sessions
 from .trading_days_of_bars import day_labels
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _NAMES: Final = ("Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays", "Sundays")
-_THURSDAY: Final = 3  # the weekday of 1970-01-01, Monday being 0
+_TUESDAY, _THURSDAY, _SATURDAY = 1, 3, 5  # Monday being 0; 1970-01-01 was a Thursday
+_QUARTER_MS: Final = 15 * MINUTE_MS
+_LAST_CLOSE_MS: Final = 22 * 60 * MINUTE_MS  # of forex and futures, in winter
 _SHOWN: Final = 3  # rows in a message
 _MOVED: Final = 0.25  # of rows bear another day of the week than the others, as it was a holiday
 _ALL_DAY: Final = ((0, 24 * 60),)
@@ -42,11 +44,12 @@ class Weeks(NamedTuple):
     notes: list[str]
 
 
-def weeks_of(times: NDArray[np.int64], stamp: str | None, where: str) -> Weeks:
+def weeks_of(times: NDArray[np.int64], stamp: str | None, where: str, clocks: NDArray[np.int64] | None = None) -> Weeks:
     """When weekly bars open of which each row bears a moment.
 
     A row bears the day on which its week begins (``"open"``) or ends (``"close"``), which is then a part of it; with
-    neither, a Monday is taken for the first day. Where that day was a holiday it may bear the one beside it.
+    neither, a Monday is taken for the first day. Where that day was a holiday it may bear the one beside it. What is
+    no midnight may be the moment at which a week opens or closes: no week is known before that.
 
     Parameters
     ----------
@@ -56,6 +59,8 @@ def weeks_of(times: NDArray[np.int64], stamp: str | None, where: str) -> Weeks:
         ``"open"``, ``"close"``, or ``None``: not said.
     where
         The name of the series, for messages.
+    clocks : ndarray of int64, shape (n,), optional
+        What the clocks of their zone showed then, ms since 1970; ``None``: not known. Midnights are dates.
 
     Raises
     ------
@@ -72,16 +77,18 @@ def weeks_of(times: NDArray[np.int64], stamp: str | None, where: str) -> Weeks:
     >>> (weeks_of(mondays + 4 * 86_400_000, "close", "mine").opens // 86_400_000).tolist()  # each ends with a Friday
     [2, 9, 16, 23]
     """
-    labels = day_labels(times)
+    is_dated = clocks is not None and not (clocks % DAY_MS).any()
+    labels = clocks if clocks is not None and is_dated else day_labels(times)
     if labels is None:
         raise DataError(
             f"{where}: the times of day of weekly bars must be alike, the first are "
             f"{', '.join(utc_text(int(each)) for each in np.sort(times)[:_SHOWN])}\n"
             "give the day with which each week begins, or the zone of its midnight: tz="
         )
-    shown = _weekday(labels)
-    counts = np.bincount(shown, minlength=7)
-    usual = int(counts.argmax())
+    shown, usual, counts = _shown(labels)
+    if stamp != "close" and usual == _TUESDAY and not is_dated and (labels > times).any():
+        labels = times - times % DAY_MS  # the open of a session, as of New York: no weeks begin on Tuesdays
+        shown, usual, counts = _shown(labels)
     moved = shown != usual
     if int(moved.sum()) > _MOVED * len(labels):
         raise DataError(
@@ -91,7 +98,7 @@ def weeks_of(times: NDArray[np.int64], stamp: str | None, where: str) -> Weeks:
         )
     if stamp is None and usual:
         raise UsageError(
-            f"{where}: these weekly bars bear {_NAMES[usual]}, the first {utc_text(int(times.min()))[:10]}\n"
+            f"{where}: these weekly bars bear {_NAMES[usual]}, the first {utc_text(int(labels.min()))[:10]}\n"
             f'where a week ends with that day, as pandas\' resample("W") says it: stamp="close"; where it begins with '
             'it, as MetaTrader writes it: stamp="open"; else give the Monday of each week'
         )
@@ -100,8 +107,8 @@ def weeks_of(times: NDArray[np.int64], stamp: str | None, where: str) -> Weeks:
         first = utc_text(int(times[later].min()))
         notes.append(f"{where}: weekly bars stamped {first[11:16]} UTC are taken for those from the next UTC date on")
     if stamp == "close":
-        # A midnight or an early hour is the date of the last day; later ones are the moment of its close.
-        at_end = bool((labels > times).any())
+        # A midnight or an early hour is the date of the last day; what else is late may be the moment of its close.
+        at_end = not is_dated and bool((labels > times).any()) and _are_closes(times, usual)
         if not usual and not at_end:
             raise UsageError(
                 f'{where}: with stamp="close" weekly bars that bear Mondays may end with that day or when it begins\n'
@@ -125,7 +132,7 @@ def weeks_of(times: NDArray[np.int64], stamp: str | None, where: str) -> Weeks:
         last = utc_text(int(times.max()))
         notes.append(f"{where}: left out: the row of {last}, which is no week, and the week that was not over by then")
     if (told := moved & ~running).any():
-        first = utc_text(int(times[told].min()))[:10]
+        first = utc_text(int(labels[told].min()))[:10]
         count = int(told.sum())
         what = "1 weekly bar bears" if count == 1 else f"{count:,} weekly bars bear"
         notes.append(
@@ -136,6 +143,25 @@ def weeks_of(times: NDArray[np.int64], stamp: str | None, where: str) -> Weeks:
 
 def _weekday(days: NDArray[np.int64]) -> NDArray[np.int64]:
     return (days // DAY_MS + _THURSDAY) % 7
+
+
+def _shown(labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], int, NDArray[np.int64]]:
+    """The day of the week of each date, Monday being 0, the one of most, and of how many each is."""
+    shown = _weekday(labels)
+    counts = np.bincount(shown, minlength=7)
+    return shown, int(counts.argmax()), counts
+
+
+def _are_closes(times: NDArray[np.int64], usual: int) -> bool:
+    """Whether late moments are those at which weeks close; ``usual`` is the day of the week that follows most.
+
+    Else they are midnights of the last day in a zone east of Greenwich, on whose clocks that day is still to come.
+    Midnights are at whole quarters of an hour; weeks close on Fridays, until 22:00 UTC, or with Sundays.
+    """
+    past = times % DAY_MS
+    if (past % _QUARTER_MS).any():
+        return True
+    return usual in (_SATURDAY, 0) and int(past.max()) <= _LAST_CLOSE_MS
 
 
 def _twice(opens: NDArray[np.int64], times: NDArray[np.int64]) -> tuple[tuple[int, int] | None, NDArray[np.bool_]]:
