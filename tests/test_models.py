@@ -143,6 +143,36 @@ def test_all_that_a_fit_has_read_is_compared() -> None:
     assert set(answers("2024-01-16", "2024-01-30", exchange=source(2)).values()).isdisjoint(other.values())
 
 
+def fewer(ctx: Any) -> int:
+    try:
+        return len(ctx.candles("1h", 300))
+    except bknb.NotEnoughData:
+        return len(ctx.candles("1h", 24))
+
+
+def fewer_rows(ctx: Any) -> int:
+    try:
+        return len(ctx.panel(["BTCUSDT"], "1h", 300).close)
+    except bknb.NotEnoughData:
+        return len(ctx.panel(["BTCUSDT"], "1h", 24).close)
+
+
+def young(ctx: Any) -> float:
+    return float(bknb.indicator("sma", "1h", 200)(ctx)[-1])
+
+
+@pytest.mark.parametrize("fit", [fewer, fewer_rows, young])
+def test_a_fit_that_lacked_candles_is_not_that_of_a_run_which_has_them(fit: Any) -> None:
+    table = table_of_walk()
+    late = bknb.exchanges.from_frame(table.iloc[24 * 8 :], name="walk 1")  # from 9 January on
+    bknb.model("m", every="mon")(fit)
+    before = answers("2024-01-16", "2024-01-17", exchange=late)
+    assert answers("2024-01-16", "2024-01-17", exchange=late) == pytest.approx(before, nan_ok=True)
+    after = answers("2024-01-16", "2024-01-17")
+    forget_fits()
+    assert after == answers("2024-01-16", "2024-01-17") != before
+
+
 def worth(ctx: Any) -> float:
     """A fit that has its costs from the settings."""
     made = bknb.outcomes(ctx.candles("4h", 40), position="long", target_percent=1, stop_percent=1, bars=6)

@@ -146,7 +146,9 @@ def reads(ctx: Any) -> Any:
     panel = ctx.panel(["A", "B"], "4h", 3).close.sum(axis=1).tolist()
     of_clock = ctx.session.minutes, ctx.at("mon"), ctx.get_average_price("A")
     since = ctx.candles("4h", since="24h").close.tolist()
-    return panel, float(ctx.indicator("ema", "4h", 5)[-1]), float(ctx.series("news").score[-1]), of_clock, since
+    averages = [float(ctx.indicator("ema", "4h", length)[-1]) for length in (5, 50)]  # the candles are too few for one
+    written = ctx.format_price("A", 1.2345678901), ctx.format_quantity("A", 0.1)
+    return panel, repr(averages), float(ctx.series("news").score[-1]), of_clock, since, written
 
 
 def raises(ctx: Any) -> Any:

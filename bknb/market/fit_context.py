@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import copy
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, NoReturn, TypeAlias
 
 import msgspec
 
-from ..errors import BknbError, UsageError
+from ..errors import BknbError, DataError, UnknownName, UsageError
 from .candles_since_moment import asked_candles
 from .newest_moment import newest_moment
 from .newest_series_rows import newest_rows
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from .series_rows import SeriesRows
 
 _NAMED: Final = 3  # symbols in a text
+_LACKS: Final = "lacks"
+
+Kind: TypeAlias = Literal["newest", "since", "panel", "series"]
 
 
 class Read(NamedTuple):
@@ -39,6 +44,7 @@ class Read(NamedTuple):
     when : int
         The moment, UTC ms.
     digest : str
+        Where that was not there, or too little of it, how much there was instead.
     kind : {"newest", "since", "panel", "series"}
     asked
         The other arguments.
@@ -49,8 +55,13 @@ class Read(NamedTuple):
     rows: int
     when: int
     digest: str
-    kind: Literal["newest", "since", "panel", "series"] = "newest"
+    kind: Kind = "newest"
     asked: tuple[Any, ...] = ()
+
+    @property
+    def is_lack(self) -> bool:
+        """Whether there was too little of it: ``fit`` may have gone on without, and an indicator with NaN."""
+        return self.digest.startswith(_LACKS)
 
 
 class FitContext(Context, frozen=True, gc=False):
@@ -87,17 +98,18 @@ class FitContext(Context, frozen=True, gc=False):
         forming: bool = False,
     ) -> Candles:
         """The closed candles of the symbol, as of :class:`bknb.Context`."""
-        found = super().candles(interval, limit, since=since, forming=forming)
-        if since is not None or limit is None or forming:
-            asked, digest = (limit, since, forming), _candles_digest(found)
-            self._reads.append(Read((self.symbol,), interval, len(found), self.when_ms, digest, "since", asked))
+        if since is None and limit is not None and not forming:
+            return super().candles(interval, limit)
+        with self._lack_noted((self.symbol,), interval, "since", (limit, since, forming)) as read:
+            found = super().candles(interval, limit, since=since, forming=forming)
+        self._reads.append(read._replace(symbols=(self.symbol,), rows=len(found), digest=_candles_digest(found)))
         return found
 
     def panel(self, symbols: Sequence[str], interval: str, limit: int, how: Calendar = "union") -> Panel:
         """The newest closed candles of several symbols, as of :class:`bknb.Context`."""
-        panel = super().panel(symbols, interval, limit, how)
-        digest = _panel_digest(panel)
-        self._reads.append(Read(panel.symbols, interval, limit, self.when_ms, digest, "panel", (how,)))
+        with self._lack_noted(symbols, interval, "panel", (how,), limit) as read:
+            panel = super().panel(symbols, interval, limit, how)
+        self._reads.append(read._replace(symbols=panel.symbols, digest=_panel_digest(panel)))
         return panel
 
     def series(
@@ -109,10 +121,21 @@ class FitContext(Context, frozen=True, gc=False):
         symbol: str | None = None,
     ) -> SeriesRows:
         """The newest rows of a point-in-time series, as of :class:`bknb.Context`."""
-        rows = super().series(name, limit, since=since, symbol=symbol)
-        asked, digest = (limit, since, symbol), _rows_digest(rows)
-        self._reads.append(Read((self.symbol,), name, 0, self.when_ms, digest, "series", asked))
+        with self._lack_noted((self.symbol,), name, "series", (limit, since, symbol)) as read:
+            rows = super().series(name, limit, since=since, symbol=symbol)
+        self._reads.append(read._replace(symbols=(self.symbol,), digest=_rows_digest(rows)))
         return rows
+
+    @contextmanager
+    def _lack_noted(
+        self, symbols: Sequence[str], interval: str, kind: Kind, asked: tuple[Any, ...], rows: int = 0
+    ) -> Iterator[Read]:
+        """What is read within, without its digest; noted where it is not there, as ``fit`` may go on without it."""
+        try:
+            yield Read((), interval, rows, self.when_ms, "", kind, asked)
+        except (DataError, UnknownName) as error:
+            self._reads.append(Read(tuple(symbols), interval, rows, self.when_ms, _lack(error), kind, asked))
+            raise
 
 
 class SharedFitContext:
@@ -191,12 +214,20 @@ def fit_context(context: Context, moment: int, symbols: tuple[str, ...]) -> FitC
     sources.indicators = {}  # of its own, so that the candles they are made of are noted
 
     def noted(symbol: str, interval: str, limit: int, when: int) -> Candles:
-        candles = newest(symbol, interval, limit, when)
+        try:
+            candles = newest(symbol, interval, limit, when)
+        except DataError as error:
+            reads.append(Read((symbol,), interval, limit, when, _lack(error)))
+            raise
         reads.append(Read((symbol,), interval, limit, when, _candles_digest(candles)))
         return candles
 
     def noted_price(symbol: str, when: int) -> float:
-        price = average(symbol, when)
+        try:
+            price = average(symbol, when)
+        except DataError as error:
+            reads.append(Read((symbol,), "", 0, when, _lack(error)))
+            raise
         reads.append(Read((symbol,), "", 0, when, repr(price)))
         return price
 
@@ -210,7 +241,7 @@ def read_by(context: FitContext) -> tuple[Read, ...]:
 
 
 def digest_of(read: Read, context: Context) -> str:
-    """The digest of what the run of a context has in place of what was read elsewhere; empty: it has too little."""
+    """The digest of what the run of a context has in place of what was read elsewhere."""
     newest, average, sources = reads_of(context)
     symbol, interval, when = read.symbols[0], read.interval, read.when
     try:
@@ -226,8 +257,12 @@ def digest_of(read: Read, context: Context) -> str:
             found = asked_candles(window, symbol, interval, when, limit=limit, since=since, forming=forming)
             return _candles_digest(found)
         return _candles_digest(newest(symbol, interval, read.rows, when)) if interval else repr(average(symbol, when))
-    except BknbError:  # whoever makes the fit anew is told
-        return ""
+    except BknbError as error:  # whoever makes the fit anew is told
+        return _lack(error)
+
+
+def _lack(error: BknbError) -> str:
+    return f"{_LACKS} {getattr(error, 'available', '')}"
 
 
 def _candles_digest(candles: Candles) -> str:

@@ -119,7 +119,7 @@ def make_fit(model: Model, code: str, moment: int, context: Context) -> Fit | Fa
         text = f"{_named(model, asked)} returned {type(value).__name__}: fit must be a plain function, not async"
         return FailedFit(UsageError, text, None)
     reads = read_by(asked)
-    rows = sum(min(each.rows, 10**9) for each in reads)
+    rows = sum(min(each.rows, 10**9) for each in reads if not each.is_lack)
     fingerprint = hash_of(seed, *(each.digest for each in reads))[:16]
     about = FittedModel(model.name, asked.symbol, moment, rows, stopwatch() - began, fingerprint)
     return Fit(value, reads, about)

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from types import SimpleNamespace
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from ..errors import StrategyError
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from ..market.window import Window
 
 _FACTS: Final = ("allow_gaps", "base", "base_ms", "is_cut", "is_growing", "price_count", "settings")
+_FORMATS: Final = ("format_price", "format_quantity")
 _LOOK_SECONDS: Final = 1.0
 _MADE, _FAILED, _KEPT_BACK, _ASKS, _RAISED = "made", "failed", "kept back", "asks", "raised"
 
@@ -111,6 +113,7 @@ class FitProcesses:
         of_run = (sources.interval_ms, sources.zone, facts, settings_apart())
         about = (context.symbol, context.mode, symbols_of(model, context), *of_run)
         read: dict[str, Callable[..., Any]] = {"newest": newest, "average": average}
+        read |= {name: getattr(window.source, name) for name in _FORMATS}
         if sources.published is not None:
             read["published"] = sources.published
         process = _started()
@@ -185,6 +188,7 @@ class _WindowElsewhere:
 
     def __init__(self, asked: Callable[..., Any], facts: dict[str, Any]) -> None:
         self._asked = asked
+        self.source = SimpleNamespace(**{name: partial(asked, name) for name in _FORMATS})
         vars(self).update(facts)
 
     def __getattr__(self, name: str) -> Any:
