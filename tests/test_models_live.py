@@ -148,7 +148,7 @@ def reads(ctx: Any) -> Any:
     since = ctx.candles("4h", since="24h").close.tolist()
     averages = [float(ctx.indicator("ema", "4h", length)[-1]) for length in (5, 50)]  # the candles are too few for one
     written = ctx.format_price("A", 1.2345678901), ctx.format_quantity("A", 0.1)
-    return panel, repr(averages), float(ctx.series("news").score[-1]), of_clock, since, written
+    return panel, repr(averages), float(ctx.series("news", 1).score[-1]), of_clock, since, written
 
 
 def raises(ctx: Any) -> Any:
@@ -197,8 +197,10 @@ def test_what_a_fit_reads_comes_to_its_process_and_what_fails_there_is_told() ->
     assert isinstance(there.pop("stays"), Unsent)
     assert isinstance(heard.pop("stays"), Unsent)
     assert there == heard
+    assert isinstance(there["reads"], tuple), there["reads"]
     assert "raised ZeroDivisionError: float division by zero" in there["raises"]
-    (warning,) = result.warnings
+    of_series, warning = result.warnings
+    assert "series 'news' is a table" in of_series
     assert "the model 'stays' is fitted in a thread of this process" in warning
     assert "what fit returned: TypeError: it stays here" in warning
 
@@ -289,4 +291,4 @@ def test_without_models_at_its_beginning_a_live_run_says_so() -> None:
         ctx.model("m")
 
     (error,) = live(get_signal, "2024-01-16", "2024-01-16 05:00").errors
-    assert "ctx.model('m'): nothing is fitted where this is asked" in error.message
+    assert "ctx.model('m'): no model was registered when this live run began" in error.message

@@ -10,6 +10,7 @@ from test_models import source, table_of_walk
 
 import bknb
 from bknb.market.fitted_models import forget_fits
+from bknb.testing.clocks import SimulatedClock
 
 SYMBOLS = ["C", "A", "B"]
 FRAME = ("2024-01-16", "2024-01-30")
@@ -120,6 +121,22 @@ def test_what_is_of_one_symbol_is_refused_in_words(case: str) -> None:
     assert all(text in error.message for error in errors), errors[0].message
 
 
+def test_symbols_of_several_exchanges_share_no_model() -> None:
+    """Each leg reads other symbols from its own exchange, where another market may bear that name."""
+    exchanges = several()
+    with pytest.raises(bknb.UsageError, match="asks for the model 'm', which has shared=True and reads from one exch"):
+        said(ranked, exchange=exchanges)
+    with pytest.raises(bknb.UsageError, match=r"such as bknb\.exchanges\.joined"):
+        bknb.Live.portfolio.background(
+            strategies=["asks"], symbols=SYMBOLS, exchange=exchanges, store=bknb.stores.memory(),
+            clock=SimulatedClock(1_705_363_200_000), until="2024-01-17",
+        )  # fmt: skip
+    bknb.model("m", every="mon")(lambda ctx: ctx.price)
+    bknb.model("other", every="mon", shared=True)(ranked)
+    result = bknb.portfolio(strategies=["asks"], symbols=SYMBOLS, frame=FRAME, exchange=exchanges)
+    assert not [error for leg in result.legs.values() for error in leg.errors]
+
+
 def test_an_indicator_of_a_symbol_can_be_read() -> None:
     found, result = said(lambda ctx: ctx.indicator("sma", "4h", 3, symbol="A")[-1], exchange=one_table())
     assert not [error for leg in result.legs.values() for error in leg.errors]
@@ -128,7 +145,7 @@ def test_an_indicator_of_a_symbol_can_be_read() -> None:
 
 @pytest.mark.slow
 def test_a_shared_model_says_the_same_in_workers() -> None:
-    exchanges, sides = several(), {}
+    exchange, sides = one_table(), {}
 
     def get_signal(ctx: Any) -> Any:
         best = ctx.model("m")["drawn"]
@@ -138,7 +155,7 @@ def test_a_shared_model_says_the_same_in_workers() -> None:
     strategy = bknb.add_strategy("asks", interval="4h", get_signal=get_signal)
     for workers in (None, 2):
         result = bknb.portfolio(
-            strategies=[strategy], symbols=SYMBOLS, frame=FRAME, exchange=exchanges, executor=workers
+            strategies=[strategy], symbols=SYMBOLS, frame=FRAME, exchange=exchange, executor=workers
         )
         sides[workers] = [
             [leg.trades.to_csv(), leg.models["fingerprint"].tolist(), set(leg.models["symbol"])]

@@ -160,7 +160,11 @@ def test_a_size_that_cannot_be_is_refused_in_words(size: Any, options: dict[str,
 
 
 def test_numbers_of_numpy_are_saved_and_read() -> None:
-    for size in (bknb.size.Risk(np.float64(0.5)), *SIZES):
+    of_numpy = (
+        *(bknb.size.Risk(np.float64(0.5)), bknb.size.Risk(np.int64(1)), bknb.size.AtrRisk(np.int32(1))),
+        *(bknb.size.Kelly(0.5, np.int32(30)), bknb.size.Units(np.uint8(3))),
+    )
+    for size in (*of_numpy, *SIZES):
         assert size_of_text(size_text(size)) == size
     assert repr(bknb.Signal(position="long", size=bknb.size.Risk(1))).endswith("size=Risk(percent=1))")
 

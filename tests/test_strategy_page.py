@@ -200,7 +200,7 @@ def test_the_page_says_what_each_cell_made(number: int, page: dict[str, Any]) ->
 
 
 @pytest.mark.slow
-def test_no_cell_raises_or_is_told_of_anything_but_its_costs(page: dict[str, Any]) -> None:
+def test_no_cell_raises(page: dict[str, Any]) -> None:
     for number in SECTIONS:
         result = page[name_of(number)]
         legs = getattr(result, "legs", {"": result}).values()

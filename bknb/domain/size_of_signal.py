@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import msgspec
 
@@ -65,8 +66,12 @@ def size_text(value: object) -> str:
     """
     size = _read(value)
     assert isinstance(size, Size)  # it was looked at  # noqa: S101
-    numbers = {name: float(each) for name, each in msgspec.structs.asdict(size).items() if isinstance(each, float)}
-    return msgspec.json.encode(msgspec.structs.replace(size, **numbers)).decode()  # those of numpy, too
+    return msgspec.json.encode(size, enc_hook=_plain_number).decode()
+
+
+def _plain_number(value: Any) -> Any:
+    """A number of numpy as one that JSON has."""
+    return value.item()
 
 
 @lru_cache(maxsize=32)

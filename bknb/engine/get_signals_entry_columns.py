@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from .get_signals_exit_columns import RowExits
 
 PARTS: Final = 3  # of an entry ladder
-LEVELS: Final = ("price_open", "price_stop_loss", "price_take_profit")
+_LEVELS: Final = ("price_open", "price_stop_loss", "price_take_profit")
 _LADDER: Final = tuple((f"open_{k}", f"open_share_{k}") for k in range(1, PARTS + 1))
 _SIDES: Final = {1: "long", -1: "short"}
-_BY_SIDE: Final = {side: tuple(f"{level}_{side}" for level in LEVELS) for side in ("long", "short")}
-ENTRY_COLUMNS: Final = (*_BY_SIDE["long"], *_BY_SIDE["short"], *(column for pair in _LADDER for column in pair))
+_BY_SIDE: Final = {side: tuple(f"{level}_{side}" for level in _LEVELS) for side in _SIDES.values()}
+COLUMNS_OF_SIDES: Final = (*_BY_SIDE["long"], *_BY_SIDE["short"])
+ENTRY_COLUMNS: Final = (*COLUMNS_OF_SIDES, *(column for pair in _LADDER for column in pair))
 """The names of all columns of this module."""
 
 
@@ -47,7 +48,7 @@ class RowEntries:
 
     def levels(self, side: str) -> dict[str, NDArray[np.float64]]:
         """The entry, the stop and the target of a side, as fields of a signal."""
-        return {level: self.by_column[column] for level, column in zip(LEVELS, _BY_SIDE[side], strict=True)}
+        return {level: self.by_column[column] for level, column in zip(_LEVELS, _BY_SIDE[side], strict=True)}
 
     @property
     def ladders(self) -> NDArray[np.bool_]:
@@ -63,7 +64,7 @@ class RowEntries:
     def competing(self, row: int, common: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The two signals of a row, with what they have in common."""
         found = []
-        for side in ("long", "short"):
+        for side in _SIDES.values():
             levels = {level: float(column[row]) for level, column in self.levels(side).items()}
             given = {level: None if math.isnan(value) else value for level, value in levels.items()}
             found.append({**common, "position": side, **given})
@@ -88,7 +89,7 @@ def read_entries(table: Any, present: Sequence[str], count: int, name: str) -> R
     if not given:
         return None
     opens = ("price_open_long", "price_open_short")
-    needs = [(column, other) for column in (*_BY_SIDE["long"], *_BY_SIDE["short"]) for other in opens]
+    needs = [(column, other) for column in COLUMNS_OF_SIDES for other in opens]
     for column, other in (*needs, *_LADDER, *(pair[::-1] for pair in _LADDER)):
         if column in given and other not in given:
             raise UsageError(
@@ -108,7 +109,7 @@ def with_entries(
     """Positions of rows with entries of a long and a short, and the levels of those that have one of them alone."""
     long, short = entries.wanted("long"), entries.wanted("short")
     either = long | short
-    target, stop, opens = (~np.isnan(columns[name]) for name in ("price_take_profit", "price_stop_loss", "price_open"))
+    opens, stop, target = (~np.isnan(columns[name]) for name in _LEVELS)
     if exits is not None:
         target = target | ~np.isnan(exits.targets[0])
     codes = position.copy()
@@ -121,7 +122,7 @@ def with_entries(
     codes[(either & ((position != 0) | opens | entries.ladders)) | (entries.ladders & opens & (position != 0))] = (
         TWO_ENTRIES
     )
-    levels = {name: columns[name].copy() for name in ("price_open", "price_stop_loss", "price_take_profit")}
+    levels = {name: columns[name].copy() for name in _LEVELS}
     for code, side in _SIDES.items():
         alone = either & (codes == code)
         for name, column in entries.levels(side).items():

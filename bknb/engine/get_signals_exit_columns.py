@@ -15,6 +15,7 @@ import numpy as np
 from ..domain.declared_exits import Breakeven, Trailing
 from ..errors import UsageError
 from .column_values import constant, flags, no_flags, numbers
+from .get_signals_entry_columns import COLUMNS_OF_SIDES, PARTS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,8 +30,7 @@ EXIT_COLUMNS: Final = (*_LEAVE, *_NUMBERS, *(column for pair in _LADDER for colu
 """The names of all columns of this module."""
 
 _NEAR: Final = dict.fromkeys((*_LEAVE, *_NUMBERS), 0.8) | {name: 0.9 for pair in _LADDER for name in pair}
-_LEVELS_OF_SIDES: Final = ("price_open", "price_stop_loss", "price_take_profit")
-_OF_SIDES: Final = {f"{level}_{side}": 0.9 for level in _LEVELS_OF_SIDES for side in ("long", "short")}
+_OF_SIDES: Final = dict.fromkeys(COLUMNS_OF_SIDES, 0.9)
 _BY_MANAGE: Final = frozenset(
     ("add", "add_long", "add_short", "add_share", "add_price", "reduce", "reduce_long", "reduce_short", "reduce_share",
      "move", "move_stop", "move_target", "cancel", "reverse", "loosen", "only_better")
@@ -124,8 +124,8 @@ def refused_column(present: tuple[str, ...], known: frozenset[str]) -> str | Non
             )
         if "open_1" in present and re.fullmatch(r"open_(share_)?\d+", column):
             return (
-                f"get_signals returned a column {column!r}; an entry ladder has the parts open_1 to open_{LEVELS}, "
-                f"with open_share_1 to open_share_{LEVELS}\nlonger ones can be returned by get_signal"
+                f"get_signals returned a column {column!r}; an entry ladder has the parts open_1 to open_{PARTS}, "
+                f"with open_share_1 to open_share_{PARTS}\nlonger ones can be returned by get_signal"
             )
         if re.fullmatch(r"(target|share)_\d+", column):
             return (

@@ -70,7 +70,7 @@ class WeightsContext:
         if self._several_exchanges:
             raise UsageError(
                 f"ctx.{name} reads from one exchange, and exchange= gives the symbols of this strategy several\n"
-                "give one exchange that has all of them"
+                "give one exchange that has all of them, such as bknb.exchanges.joined(...)"
             )
 
     @property

@@ -24,9 +24,8 @@ if TYPE_CHECKING:
     from ..market.sessions import Sessions
 
 _INTERVALS: Final = ("1m", "5m", "15m", "30m", "1h", "1d", "1wk")
-_DAY_IS_OVER_MS: Final = (
-    6 * 3_600_000
-)  # after 00:00 UTC: then a day, or a week, has ended at every exchange of the Americas, too
+_DAY_IS_OVER_MS: Final = 6 * 3_600_000
+"""After 00:00 UTC: then a day, or a week, has ended at every exchange of the Americas, too."""
 
 
 def yfinance(

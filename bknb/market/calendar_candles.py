@@ -14,7 +14,7 @@ import numpy as np
 
 from ..domain.calendar_protocol import ALWAYS_OPEN, SessionDay
 from ..domain.formatting import minute_text
-from ..domain.interval import DAY_MS, MINUTE_MS, WEEK, ceil_to, floor_to
+from ..domain.interval import DAY_MS, MINUTE_MS, WEEK, WEEK_MS, ceil_to, floor_to
 from ..domain.ranges import Range, Ranges
 from ..errors import NotEnoughData, UsageError
 from .candles import Candles
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from .shifted_bar_grid import BarGrid
     from .window import Window
 
-LENGTHS_MS: Final = {"1w": 7 * DAY_MS, "1M": 31 * DAY_MS}
-"""The intervals that have no length of their own, with the longest they may have (ms)."""
+LENGTHS_MS: Final = {WEEK: WEEK_MS, "1M": 31 * DAY_MS}
+"""The intervals that are made by the calendar of a market, with the longest they may have (ms)."""
 
 
 class Part(NamedTuple):
@@ -308,7 +308,7 @@ class CalendarCandles:
         sessions = window.sessions_of(symbol)
         bars, step = series.candles, series.step
         end = max(when, series.close_at(-1) if len(bars) else series.since)
-        given = parts(interval, sessions, series.since, end + 2 * LENGTHS_MS.get(interval, 7 * DAY_MS), base_ms=step)
+        given = parts(interval, sessions, series.since, end + 2 * LENGTHS_MS.get(interval, WEEK_MS), base_ms=step)
         grid = series.grid
         whole = [part for part in given if part.begin(step, grid) >= series.since]
         closed = [part for part in whole if part.closed <= end]

@@ -167,7 +167,10 @@ class RunModels:
         if context.mode == "live":
             beside = self._sources.fits_beside
             if beside is None:
-                raise UsageError(f"ctx.model({model.name!r}): nothing is fitted where this is asked")
+                raise UsageError(
+                    f"ctx.model({model.name!r}): no model was registered when this live run began: nothing fits it\n"
+                    "register it before the run: @bknb.model"
+                )
             return beside.made(model, code, moment, context)
         key = (model.name, symbols_of(model, context), moment)
         if key not in self._made:

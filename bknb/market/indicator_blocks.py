@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-_STEPS: Final = {"1w": 7 * DAY_MS, "1M": 28 * DAY_MS}  # a month has 28 days or more
+_SHORTEST_MONTH_MS: Final = 28 * DAY_MS
 
 
 class Blocks:
@@ -52,7 +52,7 @@ class Blocks:
     __slots__ = ("candles", "length", "step")
 
     def __init__(self, interval: str) -> None:
-        self.step = _STEPS.get(interval) or INTERVAL_MS[interval]
+        self.step = INTERVAL_MS.get(interval, _SHORTEST_MONTH_MS)
         self.candles = 1024 if self.step <= INTERVAL_MS["1h"] else 128 if self.step <= DAY_MS else 32
         self.length = self.candles * self.step
 

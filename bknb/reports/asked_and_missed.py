@@ -1,7 +1,8 @@
-"""When the strategy of a result was asked, with which parameters, what it missed and found no place for: its report."""
+"""When the strategy of a result was asked, with which parameters, and what it missed or found no place for."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ..domain.text import shown
@@ -11,8 +12,19 @@ def asked(result: Any) -> tuple[tuple[str, str], ...]:
     """When the strategy was asked, and its parameters, where it has some, as facts of the report."""
     at = result.run_record.plan.strategy.at
     when = ("Interval", str(result.interval)) if at is None else ("Asked at", str(at))
-    given = ", ".join(f"{name}={shown(value, 60)}" for name, value in result.parameters.items())
+    given = parameters_text(result.parameters)
     return (when, ("Parameters", given)) if given else (when,)
+
+
+def parameters_text(parameters: Mapping[str, Any]) -> str:
+    """Parameters in one line, each with at most 60 characters of its value.
+
+    Examples
+    --------
+    >>> parameters_text({"fast": 5, "kind": "ema"})
+    "fast=5, kind='ema'"
+    """
+    return ", ".join(f"{name}={' '.join(shown(value, 60).split())}" for name, value in parameters.items())
 
 
 def missed(result: Any) -> tuple[str, ...]:

@@ -109,15 +109,39 @@ def check_once(plans: Sequence[LegPlan]) -> None:
 
 
 def with_symbols(plans: Sequence[P]) -> list[P]:
-    """The plans of legs, each with the symbols of all legs of its strategy, where it has several."""
+    """The plans of legs, each with the symbols of all legs of its strategy, where it has several.
+
+    Raises
+    ------
+    UsageError
+        A strategy over several exchanges asks for a model that its symbols share.
+    """
     found: dict[str, set[str]] = {}
     for plan in plans:
         found.setdefault(plan.strategy.name, set()).add(plan.symbol)
     symbols = {name: tuple(sorted(each)) for name, each in found.items()}
+    if registry.models.items:
+        for name in symbols:
+            _check_shared_models([plan for plan in plans if plan.strategy.name == name])
     return [
         replace(plan, symbols=symbols[plan.strategy.name]) if len(symbols[plan.strategy.name]) > 1 else plan
         for plan in plans
     ]
+
+
+def _check_shared_models(plans: Sequence[P]) -> None:
+    """Refuse a model that symbols of several exchanges share: a leg would read all of them from its own exchange."""
+    if len({id(plan.exchange.source) for plan in plans}) == 1:
+        return
+    from ..provenance.strategy_hash import models_of  # few portfolios have models
+
+    shared = [name for name, model in models_of(plans[0].strategy).items() if model.shared]
+    if shared:
+        raise UsageError(
+            f"strategy {plans[0].strategy.name!r} asks for the model {shared[0]!r}, which has shared=True and reads "
+            "from one exchange, and exchange= gives its symbols several\n"
+            "give one exchange that has all of them, such as bknb.exchanges.joined(...)"
+        )
 
 
 def is_by_score(priority: object) -> bool:

@@ -95,7 +95,9 @@ def _register(session: Session, call: Call, *, name: str, symbols: Any = None) -
         at = strategy.manages_at
         what += f", manage every {strategy.manages_every}" if at is None else f", manage at {at}"
     if strategy.parameters:
-        what += f", parameters {', '.join(f'{key}={value!r:.40}' for key, value in strategy.parameters.items())}"
+        from ...reports.asked_and_missed import parameters_text  # few strategies have some
+
+        what += f", parameters {parameters_text(strategy.parameters)}"
     told = f"strategy {name!r} {'replaced' if known else 'registered'} ({what})"
     if text := still_live(name):
         told += f"\n{text}"
