@@ -74,7 +74,9 @@ def test_dates_are_no_closes() -> None:
 
 
 def test_bars_of_several_days_have_no_such_stamp() -> None:
-    with pytest.raises(bknb.UsageError, match='stamp="close" is for candles of up to a day or a week, and these are 3 d long'):
+    with pytest.raises(
+        bknb.UsageError, match='stamp="close" is for candles of up to a day or a week, and these are 3 d long'
+    ):
         from_frame(table(pd.date_range("2024-01-01", periods=20, freq="3D")), symbol="X", stamp="close")
 
 
