@@ -105,6 +105,8 @@ def test_weights_ask_a_shared_model_and_no_other() -> None:
 REFUSED = {
     "symbol": (lambda ctx: ctx.symbol, "ctx.symbol is one"),
     "price": (lambda ctx: ctx.price, "ctx.price is that of one"),
+    "get_symbol": (lambda ctx: ctx.get_symbol(), "ctx.symbol is one"),
+    "get_average_price": (lambda ctx: ctx.get_average_price(), "ctx.price is that of one"),
     "candles": (lambda ctx: ctx.candles("4h", 3), "ctx.candles are those of one"),
     "session": (lambda ctx: ctx.session, "ctx.session is that of the market of one"),
     "indicator": (lambda ctx: ctx.indicator("sma", "4h", 3), "say of which the indicator is to be"),

@@ -43,7 +43,6 @@ class Following:
         When the last candle before the close of a session opens (UTC ms).
     kept_of
         How much of its entry a position has, in base currency, where that was cut when it filled.
-
     """
 
     def __init__(

@@ -166,6 +166,14 @@ class SharedFitContext:
         """None: it is of several symbols."""
         self._refuse("ctx.session is that of the market of one", "use ctx.at(schedule)")
 
+    def get_symbol(self) -> str:
+        """None: it is of several."""
+        return self.symbol
+
+    def get_average_price(self, symbol: str | None = None) -> float:
+        """The average price of a symbol at the moment of the fit."""
+        return self.price if symbol is None else self._context.get_average_price(symbol)
+
     def candles(self, *_: Any, **__: Any) -> Any:
         """None: it is of several symbols."""
         text = "use ctx.get_candles(symbol, interval, n), or ctx.panel(ctx.symbols, interval, n)"
