@@ -257,9 +257,15 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("interval", "way_out"), [("1w", "at='mon'"), ("1M", "at='month'")])
-def test_weeks_and_months_are_no_intervals_of_a_strategy(interval: str, way_out: str) -> None:
-    with pytest.raises(bknb.UsageError, match=f"{interval} is an interval of candles.*\n.*{way_out}"):
+OF_CANDLES = [
+    ("1w", "1w is the interval of a strategy over weekly bars alone; .*\n.*at='mon'"),
+    ("1M", "1M is an interval of candles, .*\n.*at='month'"),
+]
+
+
+@pytest.mark.parametrize(("interval", "told"), OF_CANDLES)
+def test_weeks_and_months_are_no_intervals_of_a_strategy(interval: str, told: str) -> None:
+    with pytest.raises(bknb.UsageError, match=told):
         bknb.backtest(
             "BTCUSDT",
             strategy=bknb.add_strategy("wrong", interval=interval, get_signal=lambda: None),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from test_models import source, table_of_walk
 
@@ -22,8 +23,6 @@ def several() -> Any:
 
 
 def one_table() -> Any:
-    import pandas as pd
-
     tables = [table_of_walk(seed).assign(symbol=symbol) for seed, symbol in enumerate(SYMBOLS)]
     return bknb.exchanges.from_frame(pd.concat(tables), name="three")
 
@@ -165,3 +164,41 @@ def test_a_shared_model_says_the_same_in_workers() -> None:
         ]
     assert sides[None] == sides[2]
     assert sides[2][0][2] == {"A, B, C"}
+
+
+def test_a_series_of_symbols_is_asked_for_one_of_them() -> None:
+    """In a fit of several symbols as in ``get_weights``: whose rows they are has to be said."""
+    day = pd.to_datetime(["2024-01-03"] * 3, utc=True)
+    bknb.add_series("scores", pd.DataFrame({"published_at": day, "symbol": ["A", "B", "C"], "score": [1.0, 2.0, 3.0]}))
+    bknb.add_series("of all", pd.DataFrame({"published_at": day[:1], "score": [4.0]}))
+    heard: list[Any] = []
+
+    def asks(ctx: Any) -> dict[str, float]:
+        for ask in (ctx.series, bknb.get_series):
+            heard.append([float(ask("scores", 1, symbol="B").score[0]), float(ask("of all", 1).score[0])])
+            with pytest.raises(
+                bknb.UsageError, match=r"'scores' has rows of symbols, and .* several symbols at once\nsay"
+            ):
+                ask("scores", 1)
+        return {}
+
+    said(asks, exchange=one_table())
+    weights = bknb.weights("best", at="tue", get_weights=asks, symbols=SYMBOLS)
+    result = bknb.portfolio(strategies=[weights], exchange=one_table(), frame=FRAME, capital=10_000)
+    assert not any(leg.errors for leg in result.legs.values())
+    assert heard == [[2.0, 4.0]] * 10  # of three fits, and of two questions
+
+
+def test_who_is_asked_about_several_symbols_has_no_symbol_by_any_name() -> None:
+    heard: list[str] = []
+
+    async def asks() -> dict[str, float]:
+        with pytest.raises(bknb.UsageError, match="asked about several symbols") as told:
+            bknb.get_symbol()
+        heard.append(str(told.value))
+        return {}
+
+    weights = bknb.weights("none", at="tue", get_weights=asks, symbols=SYMBOLS)
+    result = bknb.portfolio(strategies=[weights], exchange=one_table(), frame=FRAME, capital=10_000)
+    assert not any(leg.errors for leg in result.legs.values())
+    assert len(heard) == 2

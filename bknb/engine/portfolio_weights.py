@@ -28,7 +28,7 @@ from ..market.source_hours import bar_grid_of
 from ..market.strategy_context import Context
 from .weight_held_by_leg import Increase, but_the_same, changes_of, held_by
 from .weight_questions import opened
-from .weights_context import WeightsContext
+from .weights_context import WeightsContext, answer_of
 from .weights_moments import WeightsMoments
 from .weights_together import Together
 
@@ -155,7 +155,7 @@ class PortfolioWeights:
         if equity <= 0.0:  # it opens nothing more, and has closed what there was
             self._wanted = {}
             return None
-        answer = self._ask(self._context(ctx, equity))  # type: ignore[arg-type]  # it has what a context has
+        answer = answer_of(self._ask, self._context(ctx, equity))
         if inspect.isawaitable(answer):
 
             async def later() -> object:

@@ -77,11 +77,12 @@ def _of_calendar(name: str, interval: str, what: str) -> UsageError:
             f"give a get_signal with at={day!r}, which looks at ctx.candles({interval!r}, 50), "
             "or rows of days: interval='1d'"
         )
-    over = ", but over bars that are as long" if interval == WEEK else ""
-    return UsageError(
-        f"strategy {name!r}: {interval} is an interval of candles, whose weeks and months begin with a session{over}\n"
-        f"{way_out}"
-    )
+    what_it_is = f"{interval} is an interval of candles, whose weeks and months begin with a session"
+    if interval == WEEK:
+        what_it_is = (
+            "1w is the interval of a strategy over weekly bars alone; over shorter ones weeks begin with a session"
+        )
+    return UsageError(f"strategy {name!r}: {what_it_is}\n{way_out}")
 
 
 def checked_schedules(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import UsageError
-from ..market.strategy_context import Context, RunSources, reads_of
+from ..market.newest_series_rows import rows_of_several_symbols
+from ..market.strategy_context import Context, RunSources, current, reads_of
 
 if TYPE_CHECKING:
     from ..domain.position_seen_by_manage import HeldPosition
+    from ..market.series_rows import SeriesRows
 
 _READS: Final = frozenset({"panel", "get_candles", "get_average_price"})
 
@@ -84,6 +87,11 @@ class WeightsContext:
         asked: Any = self
         return Context.indicator(asked, *given, **more)
 
+    def series(self, name: str, limit: int | None = None, *, symbol: str | None = None, **more: Any) -> SeriesRows:
+        """The newest rows of a series; of one with a column of symbols, of ``symbol=``; see ``bknb.get_series``."""
+        rows = self._context.series(name, limit, symbol=symbol, **more)
+        return rows_of_several_symbols(rows, name, "get_weights is asked about", named=symbol is not None)
+
     def model(self, name: str) -> Any:
         """What a model with ``shared=True`` is now; any other is of one symbol."""
         from .registry import registry  # few have a model
@@ -131,3 +139,23 @@ class WeightsContext:
 
     def __repr__(self) -> str:
         return f"WeightsContext({len(self.symbols)} symbols, {self._context.when_ms})"
+
+
+def answer_of(ask: Callable[[Any], Any], context: WeightsContext) -> Any:
+    """What ``get_weights`` answers; ``bknb.get_series`` and the like know meanwhile that it is asked about several."""
+    token = current.set(context)  # type: ignore[arg-type]  # it has what a context has
+    try:
+        answer = ask(context)
+    finally:
+        current.reset(token)
+    if not inspect.isawaitable(answer):
+        return answer
+
+    async def later() -> object:
+        token = current.set(context)  # type: ignore[arg-type]  # as above
+        try:
+            return await answer
+        finally:
+            current.reset(token)
+
+    return later()

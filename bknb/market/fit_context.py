@@ -13,7 +13,7 @@ import msgspec
 from ..errors import BknbError, DataError, UnknownName, UsageError
 from .candles_since_moment import asked_candles
 from .newest_moment import newest_moment
-from .newest_series_rows import newest_rows
+from .newest_series_rows import newest_rows, rows_of_several_symbols
 from .strategy_context import Context, reads_of
 
 if TYPE_CHECKING:
@@ -178,6 +178,11 @@ class SharedFitContext:
         """None: it is of several symbols."""
         text = "use ctx.get_candles(symbol, interval, n), or ctx.panel(ctx.symbols, interval, n)"
         self._refuse("ctx.candles are those of one", text)
+
+    def series(self, name: str, limit: int | None = None, *, symbol: str | None = None, **more: Any) -> SeriesRows:
+        """The newest rows of a series; of one with a column of symbols, of ``symbol=``; see ``bknb.get_series``."""
+        rows = self._context.series(name, limit, symbol=symbol, **more)
+        return rows_of_several_symbols(rows, name, "a model with shared=True is fitted for", named=symbol is not None)
 
     def at(self, time: str | Schedule) -> datetime:
         """The newest moment by a clock or a schedule, as of :class:`bknb.Context`."""

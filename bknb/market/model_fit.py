@@ -152,8 +152,8 @@ def _seed_of(code: str, asked: FitContext) -> str:
 
 
 def _called(model: Model, asked: FitContext, seed: str) -> Any:
-    given = SharedFitContext(asked) if model.shared else asked
-    token = current.set(asked)
+    given: Any = SharedFitContext(asked) if model.shared else asked
+    token = current.set(given)
     try:
         with _seeded(int(seed, 16)):
             return model.fit(given)

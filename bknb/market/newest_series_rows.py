@@ -37,6 +37,22 @@ def newest_rows(
     return _table(read, name, whose, when, named=symbol is not None).rows(whose, when, limit, begin)
 
 
+def rows_of_several_symbols(rows: SeriesRows, name: str, who: str, *, named: bool) -> SeriesRows:
+    """The rows that ``who``, who stands for several symbols, asked for; ``named``: they say of which they are to be.
+
+    Raises
+    ------
+    UsageError
+        The rows are of symbols, and of which was not said.
+    """
+    if named or "symbol" not in rows.columns:
+        return rows
+    raise UsageError(
+        f"series {name!r} has rows of symbols, and {who} several symbols at once\n"
+        f"say of which: ctx.series({name!r}, 5, symbol=ctx.symbols[0])"
+    )
+
+
 def joined_rows(
     read: ReadSeries | None, name: str, own: str, candles: object, by: CandleCloses, *, symbol: str | None
 ) -> SeriesRows:
