@@ -72,8 +72,8 @@ def test_no_grid_earns() -> None:
 def test_a_place_that_is_fed_candles_from_before_its_answer_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     give, next_change = PlacesLoop._give, PlaceWalk.next_change
 
-    async def too_early(loop: PlacesLoop, name: str, signals: Any, when: int, price: float) -> None:
-        await give(loop, name, signals, when - MINUTE, price)
+    async def too_early(loop: PlacesLoop, places: Any, when: int, price: float) -> None:
+        await give(loop, places, when - MINUTE, price)
 
     def from_its_answer_on(walk: PlaceWalk) -> Any:
         if walk._loop.answered_at != walk._answered_at:
