@@ -150,6 +150,14 @@ BEFORE = dict.fromkeys(HOLIDAYS, -1)
         (every_week().delete([5, 6, 20]), {}, "Mon 2020-01-06", []),
         (every_week()[::-1], {}, "Mon 2020-01-06", []),
         (every_week().append(pd.DatetimeIndex([RUNNING])), {}, "Mon 2020-01-06", [f"left out: the row of {RUNNING}"]),
+        (
+            every_week().append(pd.DatetimeIndex([f"{RUNNING} 15:59:30"])), {}, "Mon 2020-01-06",
+            [f"left out: the row of {RUNNING} 15:59"],
+        ),
+        (
+            every_week(zone=NEW_YORK).append(pd.DatetimeIndex([f"{RUNNING} 15:59:30"]).tz_localize(NEW_YORK)), {},
+            "Mon 2020-01-06", [f"left out: the row of {RUNNING} 20:59"],
+        ),
     ],
 )  # fmt: skip
 def test_each_row_is_the_week_that_its_day_says(index: Any, options: Any, first: str, told: list[str]) -> None:
@@ -187,6 +195,16 @@ def test_symbols_whose_weeks_begin_on_different_days_are_refused() -> None:
     one, other = table(every_week()), table(every_week("2020-01-05"))
     with pytest.raises(bknb.UsageError, match=r"Monday, and .*Sunday\none would be known before it is over"):
         from_frame(pd.concat([one.assign(symbol="A"), other.assign(symbol="B")]), stamp="open")
+
+
+def test_a_symbol_of_one_row_has_the_weeks_of_the_others() -> None:
+    """It was listed on a Wednesday; a Monday in Tokyo is no day of the week before."""
+    wednesday, tokyo = pd.DatetimeIndex(["2020-03-11"]), pd.DatetimeIndex(["2020-03-08 15:00"])
+    parts = {"NEW": table(wednesday), "OLD": table(every_week()), "EAST": table(tokyo)}
+    source = from_frame(pd.concat([part.assign(symbol=name) for name, part in parts.items()]))
+    monday = pd.Timestamp("2020-03-09").value // 10**6
+    assert [source._of(name).timestamp.tolist() for name in ("NEW", "EAST")] == [[monday], [monday]]
+    assert any("NEW: the weekly bar of 2020-03-11 is taken for the week" in note for note in source.warnings)
 
 
 def test_a_week_in_which_a_market_was_closed_is_no_hole_where_its_sessions_are_declared() -> None:
@@ -240,6 +258,26 @@ def test_what_a_strategy_over_weeks_can_ask() -> None:
     ):
         with pytest.raises(bknb.UsageError, match=told):
             first_answer(lambda ctx: None, **asked)
+
+
+@pytest.mark.parametrize(
+    ("fields", "opened", "closed"),
+    [
+        ({"until": "session_end"}, "open", (0, "close")), ({"entry": "close", "bars": 2}, "close", (3, "open")),
+        ({"until": "16:00"}, "open", (1, "open")), ({"until": "fri"}, "open", (1, "open")),
+    ],
+)  # fmt: skip
+def test_what_ends_within_a_week_ends_with_it(fields: Any, opened: str, closed: tuple[int, str]) -> None:
+    """The close of a session is not known, and a moment of a day is within a bar."""
+    bars = weeks(4, 60)
+
+    def get_signal(ctx: Any) -> bknb.Signal | None:
+        return bknb.Signal(position="long", **fields) if ctx.when_ms == bars[40].t else None
+
+    run = bknb.backtest("X", strategy=get_signal, exchange=source_of(bars), frame=(bars[20].t, bars[55].t))
+    trade = run.trades.iloc[0]
+    assert trade["price_open"] == getattr(bars[40], opened)
+    assert trade["price_close"] == getattr(bars[40 + closed[0]], closed[1])
 
 
 def test_a_year_of_weeks_is_a_year_of_its_days() -> None:

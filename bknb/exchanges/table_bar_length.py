@@ -14,7 +14,7 @@ from ..domain.interval import DAY_MS, EPOCH_DAY, INTERVAL_MS, MINUTE, MINUTE_MS,
 from ..errors import DataError, UsageError
 from ..market.candle_rows import in_order
 from ..market.candles import COLUMNS, Candles
-from ..market.measured_bar_length import Spacing, length_name, measured
+from ..market.measured_bar_length import Spacing, are_weekly, length_name, measured
 from ..market.trading_days_of_bars import day_labels, moved_note
 
 if TYPE_CHECKING:
@@ -220,10 +220,16 @@ def _weekly(series: dict[str | None, Candles], where: Mapping[str | None, str], 
     from ..market.weeks_of_bars import weeks_of
 
     begins: dict[int, str] = {}
-    for symbol, part in series.items():
+    for symbol, part in sorted(series.items(), key=lambda each: not are_weekly(each[1].timestamp)):
         if not len(part):
             continue
         opens, _, told = weeks_of(part.timestamp, "open", where[symbol])
+        if begins and not are_weekly(part.timestamp):  # too few rows to show the day that its weeks begin with
+            begin = next(iter(begins))
+            if (off := (opens - begin) % WEEK_MS).any():
+                day = utc_text(int(opens[off > 0][0]))[:10]
+                told = [*told, f"{where[symbol]}: the weekly bar of {day} is taken for the week that day lies in"]
+            opens = opens - off
         notes.add(told, symbol)
         series[symbol] = part if (opens == part.timestamp).all() else _relabelled(part, opens)
         begins.setdefault(int(opens[0]) % WEEK_MS, where[symbol])

@@ -22,6 +22,7 @@ _TUESDAY, _THURSDAY, _SATURDAY = 1, 3, 5  # Monday being 0; 1970-01-01 was a Thu
 _QUARTER_MS: Final = 15 * MINUTE_MS
 _LAST_CLOSE_MS: Final = 22 * 60 * MINUTE_MS  # of forex and futures, in winter
 _SHOWN: Final = 3  # rows in a message
+_FEW: Final = 3  # rows that show at which time of day weeks are stamped before one more is called a last trade
 _MOVED: Final = 0.25  # of rows bear another day of the week than the others, as it was a holiday
 _ALL_DAY: Final = ((0, 24 * 60),)
 
@@ -77,14 +78,7 @@ def weeks_of(times: NDArray[np.int64], stamp: str | None, where: str, clocks: ND
     >>> (weeks_of(mondays + 4 * 86_400_000, "close", "mine").opens // 86_400_000).tolist()  # each ends with a Friday
     [2, 9, 16, 23]
     """
-    is_dated = clocks is not None and not (clocks % DAY_MS).any()
-    labels = clocks if clocks is not None and is_dated else day_labels(times)
-    if labels is None:
-        raise DataError(
-            f"{where}: the times of day of weekly bars must be alike, the first are "
-            f"{', '.join(utc_text(int(each)) for each in np.sort(times)[:_SHOWN])}\n"
-            "give the day with which each week begins, or the zone of its midnight: tz="
-        )
+    labels, is_dated, last_trade = _dates(times, clocks, where)
     shown, usual, counts = _shown(labels)
     if stamp != "close" and usual == _TUESDAY and not is_dated and (labels > times).any():
         labels = times - times % DAY_MS  # the open of a session, as of New York: no weeks begin on Tuesdays
@@ -108,7 +102,7 @@ def weeks_of(times: NDArray[np.int64], stamp: str | None, where: str, clocks: ND
         notes.append(f"{where}: weekly bars stamped {first[11:16]} UTC are taken for those from the next UTC date on")
     if stamp == "close":
         # A midnight or an early hour is the date of the last day; what else is late may be the moment of its close.
-        at_end = not is_dated and bool((labels > times).any()) and _are_closes(times, usual)
+        at_end = not is_dated and bool((labels > times).any()) and _are_closes(np.delete(times, times.argmax()), usual)
         if not usual and not at_end:
             raise UsageError(
                 f'{where}: with stamp="close" weekly bars that bear Mondays may end with that day or when it begins\n'
@@ -122,6 +116,7 @@ def weeks_of(times: NDArray[np.int64], stamp: str | None, where: str, clocks: ND
     else:
         opens = labels - (shown - usual) % 7 * DAY_MS
     twice, running = _twice(opens, times)
+    running |= np.isin(opens, opens[last_trade])
     if twice is not None:
         raise DataError(
             f"{where}: two weekly bars lie in the week of {utc_text(int(opens[twice[0]]))[:10]}: the rows of "
@@ -139,6 +134,27 @@ def weeks_of(times: NDArray[np.int64], stamp: str | None, where: str, clocks: ND
             f"{where}: {what} another day than {_NAMES[usual]} (first {first}), taken for the week that day lies in"
         )
     return Weeks(opens, running, notes)
+
+
+def _dates(
+    times: NDArray[np.int64], clocks: NDArray[np.int64] | None, where: str
+) -> tuple[NDArray[np.int64], bool, list[int]]:
+    """The date each row bears, whether all are midnights on their own clocks, and which row is that of a last trade."""
+    if clocks is not None and not (clocks % DAY_MS).any():
+        return clocks, True, []
+    if (labels := day_labels(times)) is not None:
+        return labels, False, []
+    newest = int(times.argmax())
+    rest = np.delete(times, newest)
+    is_dated = clocks is not None and not (np.delete(clocks, newest) % DAY_MS).any()
+    labels = np.delete(clocks, newest) if clocks is not None and is_dated else day_labels(rest)
+    if labels is None or len(rest) < _FEW:
+        raise DataError(
+            f"{where}: the times of day of weekly bars must be alike, the first are "
+            f"{', '.join(utc_text(int(each)) for each in np.sort(times)[:_SHOWN])}\n"
+            "give the day with which each week begins, or the zone of its midnight: tz="
+        )
+    return np.insert(labels, newest, times[newest] // DAY_MS * DAY_MS), is_dated, [newest]
 
 
 def _weekday(days: NDArray[np.int64]) -> NDArray[np.int64]:
