@@ -281,6 +281,26 @@ def test_what_is_open_is_watched_to_its_end_however_many_places_there_are_now(be
     assert {key[:2] for key in left} == {("rests", "BTCUSDT")}
 
 
+def test_a_set_up_of_before_is_named_as_long_as_one_place_has_something_of_it() -> None:
+    """ "a" ends, and is taken again with the interval of now; "b" is open from before all the time."""
+
+    def strategy(interval: str) -> Any:
+        def get_signal(when: Any) -> Any:
+            minutes = {"a": 9, "b": 60} if when.minute == 1 else {"a": 60} if when.minute == 15 else {}
+            return [
+                bknb.Signal(position="long", place=name, minute_estimated_time=each) for name, each in minutes.items()
+            ]
+
+        return bknb.add_strategy("rests", interval=interval, get_signal=get_signal, places=2)
+
+    store = bknb.stores.memory()
+    spans = [("1m", 0, 5), ("5m", 5, 18), ("5m", 18, 20)]
+    lives = [life(strategy(each), store, start, end) for each, start, end in spans]
+    named = [[error.message.splitlines()[0] for error in each.errors] for each in lives]
+    text = "StateError: what 'rests' has open on BTCUSDT was decided with another set-up: interval was 1m, is 5m"
+    assert named == [[], [text], [text]]
+
+
 def test_what_no_run_watches_of_a_place_is_named() -> None:
     store = bknb.stores.memory()
     life(resting(3, ["b", "a"], name="gone"), store, 0, 5)
@@ -309,6 +329,23 @@ def test_positions_that_are_not_watched_are_named_behind_an_older_entry_that_wai
         "the positions of held-BTCUSDT-20240101T0002@b, held-BTCUSDT-20240101T0002@c and the entry of "
         "held-BTCUSDT-20240101T0001@a are not watched; "
     )
+
+
+def test_what_is_open_in_places_has_its_places_of_the_risk_profile_before_its_run_goes_on() -> None:
+    """Another strategy with the same profile starts alone, while two places hold what a limit of two allows."""
+    bknb.add_risk("two", validations=[lambda request: request.open_position_count < 2])
+    store = bknb.stores.memory()
+
+    def buys() -> Any:
+        levels = {"a": None, "b": 90.0}
+        return [bknb.Signal(position="long", place=name, price_open=level) for name, level in levels.items()]
+
+    bknb.add_strategy("rests", interval="1h", get_signal=buys, places=2, risk="two")
+    life("rests", store, 0, 5)
+    other = bknb.add_strategy("other", interval="1m", get_signal=lambda: bknb.Signal(position="long"), risk="two")
+    result = life(other, store, 5, 8)
+    assert {event.risk for event in result.run_record.records.refused} == {"two"}
+    assert result.run_record.records.events == []
 
 
 # --- a broker ---------------------------------------------------------------------------------------------------------
@@ -505,6 +542,29 @@ def test_what_cannot_be_flattened_yet_in_one_place_keeps_back_no_other() -> None
     ]
     assert left == [("b", 1.0)]
     assert [event.signal.place for event in result.run_record.records.closed] == ["a", "b"]
+
+
+def test_a_place_that_is_closed_by_hand_while_the_strategy_thinks_gets_its_part_of_the_answer() -> None:
+    """At minute 5 "b" is closed by hand, and the answer has a signal for it, alone or beside one for another place."""
+    from threading import Thread
+
+    for names in (["b"], ["a", "b"]):
+
+        def get_signal(when: Any, names: list[str] = names) -> Any:
+            if when.minute == 5:
+                (task,) = [each for each in bknb.Live.list() if not each.done]
+                by_hand = Thread(target=task.close, kwargs={"place": "b"})
+                by_hand.start()
+                by_hand.join(20)
+                return [bknb.Signal(position="short", place=name) for name in names]
+            return bknb.Signal(position="long", place="b") if when.minute == 1 else None
+
+        strategy = bknb.add_strategy("hand", interval="1m", get_signal=get_signal, places=3)
+        result = life(strategy, bknb.stores.memory(), 0, 9)
+        assert not result.errors, result.errors
+        assert [event.signal.position for event in result.run_record.records.events if event.action == "opened"] == [
+            "long", *["short" for _ in names],
+        ]  # fmt: skip
 
 
 def test_a_run_with_one_place_refuses_the_name_of_one() -> None:

@@ -144,6 +144,24 @@ def test_what_was_saved_is_what_is_restored(before: State, state: State) -> None
     assert (found.last_minute, found.last_asked, found.volume_seen) == (2, 2, True)
 
 
+def test_an_order_of_one_place_that_is_postponed_keeps_what_the_strategy_has_noted_since() -> None:
+    """Minute 1 was saved in the place, and the question behind it, of which nothing came, beside it."""
+    with MemoryStore() as store:
+        first = saver(store)
+        first.has_places(2)
+        first.of_place("p").save(leaving(0, 0), (), Progress(last_minute=1, last_asked=1, memo='{"n":1}'))
+        first.save(Flat(), (), Progress(last_minute=1, last_asked=2, memo='{"n":2}'))
+        second = saver(store)
+        second.restore()
+        before = second.newest
+        second.of_place("p").save_postponed(leaving(0, 0))
+        assert second.newest == before
+        third = saver(store)
+        found = third.restore()
+    assert (found.last_minute, found.last_asked, found.memo) == (1, 2, '{"n":2}')
+    assert third.of_place("p").progress == Progress(last_minute=1, last_asked=1, memo='{"n":2}')
+
+
 class Cut(MemoryStore):
     """A store at which the process ends between the two writes of a turn, once ``cut`` is set."""
 

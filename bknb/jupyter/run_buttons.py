@@ -97,7 +97,8 @@ class RunControls:
     def press(self, action: str, *, view: str = "", number: int | None = None, signal: str = "") -> bool:
         """Apply an action; a press not newer than the last one of its view is ignored. Returns whether it is known.
 
-        A decision by hand is about ``signal``, the id in its row of ``state``; it is refused when another is there now.
+        A decision by hand is about ``signal``, the id in its row of ``state``, or the ids of several places; it is
+        refused when others are there now.
         """
         if number is not None:
             if number <= self._pressed.get(view, 0):
@@ -137,9 +138,8 @@ class RunControls:
         return [name for name in getattr(self.task, "decisions", ()) if name in _BY_HAND]
 
     def _signal_id(self) -> str:
-        """The id of what is open or waits; empty where nothing is known of it yet."""
-        position = self.task.position
-        return "" if position is None else str(position.id)
+        """The ids of what is open or waits, of all places; empty where nothing is known of it yet."""
+        return ", ".join(position.id for position in self.task.positions)
 
     def _place(self) -> str:
         """The place of what is open or waits; empty where its strategy has one."""

@@ -128,10 +128,10 @@ class Restart:
         store, owner = self._store, self._owner
         gone = deleted_state(store, owner, ended) if found.last_minute is None else ""
         alone = orders_without_a_broker(store, owner) if self._plan.broker is None else ""
-        changed = changed_setup(owner, found.setup, self._setup)
+        changed = [changed_setup(owner, before, self._setup) for before in self.saver.setups]
         without = [name for name, place in self.saver.of_places.items() if place.progress is None]
         lost = deleted_places(store, owner, without, ended)
-        return [notice for notice in (gone, lost, alone, changed, *self.saver.problems) if notice]
+        return [notice for notice in (gone, lost, alone, *changed, *self.saver.problems) if notice]
 
     async def take_over_orders(self, desk: OrderDesk, found: Restored, loop: LiveLoop, *, now: int) -> None:
         """Compare saved orders with those at the broker; what never left and is late by now (UTC ms) is one of now.

@@ -8,6 +8,7 @@ from ..domain.lifecycle import signals_of
 from ..domain.recovery import SavedPlaces, restore
 from ..domain.risk_request_and_verdict import OpenPosition
 from ..ports import StateStore
+from .saved_of_all_places import places_saved
 from .saved_values import read_state, read_value
 
 
@@ -29,8 +30,16 @@ def saved_places(store: StateStore, risk: str) -> list[OpenPosition]:
 
 
 def _still_there(store: StateStore, place: OpenPosition) -> bool:
-    signal, schedule = read_state(store, (place.strategy, place.symbol))
-    return any(row.id == place.signal_id for row in signals_of(restore(signal, schedule, None).state))
+    leg = place.strategy, place.symbol
+    return _holds(store, leg, place.signal_id) or any(
+        _holds(store, (*leg, name), place.signal_id) for name in places_saved(store, leg)
+    )
+
+
+def _holds(store: StateStore, key: tuple[str, ...], signal_id: str) -> bool:
+    """Whether a signal is open or waits in what is saved of a strategy, or of one of its places."""
+    signal, schedule = read_state(store, key)
+    return any(row.id == signal_id for row in signals_of(restore(signal, schedule, None).state))
 
 
 def save_places(store: StateStore, risk: str, positions: tuple[OpenPosition, ...]) -> None:

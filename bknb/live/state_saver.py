@@ -121,6 +121,12 @@ class StateSaver:
         return [self._saved, *(place.state for place in self.of_places.values())]
 
     @property
+    def setups(self) -> list[SavedSetup]:
+        """What the signals that are open or wait were decided with, each once."""
+        found = [saver._decided_with for saver in (self, *self.of_places.values())]
+        return [setup for at, setup in enumerate(found) if setup is not None and setup not in found[:at]]
+
+    @property
     def newest(self) -> Progress | None:
         """How far the run had come when anything of it was saved last; ``None``: nothing is."""
         return self._common.progress
@@ -266,6 +272,8 @@ class StateSaver:
     def save_postponed(self, state: Holding | Opening) -> dict[Decision, int]:
         """Save the restored state once more, with orders that are carried out later; what was undelivered stays so.
 
+        It is the newest turn of all places then: what the strategy keeps is that of the one before it.
+
         Returns the orders that became late, see :func:`late_orders`.
 
         Raises
@@ -273,8 +281,13 @@ class StateSaver:
         StateError
             When it could not be saved; then the state from before still holds.
         """
-        assert self.progress is not None  # something was restored  # noqa: S101
-        return self._write_state(state, (), self.progress, {})
+        own, newest = self.progress, self.newest
+        assert own is not None  # something was restored  # noqa: S101
+        assert newest is not None  # noqa: S101
+        progress = msgspec.structs.replace(self._own(newest), last_asked=own.last_asked)
+        late = self._write_state(state, (), progress, {})
+        self._common.progress = newest
+        return late
 
     def _write_state(
         self, state: SavedState, kept: tuple[Kept, ...], progress: Progress, filled: Lateness

@@ -141,7 +141,7 @@ class LivePlacesLoop(PlacesLoop, LiveLoop):
         self._plan, self._keeping_of_all = plan, keeping
         self._follows: Callable[..., Any] = options["entries"].account.follow
         self._pending: SavedAnswers | None = None  # an answer of which some places may not know
-        self._answer: dict[str, tuple[Signal, ...]] = {}
+        self._answer: dict[str, tuple[Signal, ...]] = {}  # the parts of it that were not given
         super().__init__(make=self._made, plan=plan, keeping=keeping, **options)
         seen = RunOfPlaces(self, partial(on_loop, asyncio.get_running_loop()))
         self.sources.run = lambda: seen
@@ -162,9 +162,10 @@ class LivePlacesLoop(PlacesLoop, LiveLoop):
         answers = read_answers(saver.store, saver.owner)
         if answers is None or answers.when < max(reached.last_asked or 0, reached.known):  # it went on since
             return
-        if any(self._is_missing(name, answers.when) for name in answers.signals):
-            self._pending, self._answer = answers, answers.answer(negative=self.rules.negative)
-            reached.last_asked = answers.asked_before
+        answer = answers.answer(negative=self.rules.negative)
+        self._answer = {name: part for name, part in answer.items() if self._is_missing(name, answers.when)}
+        if self._answer:
+            self._pending, reached.last_asked = answers, answers.asked_before
 
     @property
     def state(self) -> State:
@@ -268,8 +269,9 @@ class LivePlacesLoop(PlacesLoop, LiveLoop):
     async def _give_pending(self, answers: SavedAnswers) -> None:
         """Give each place that did not get it its part of an answer; orders for a broker are of now."""
         now = self._plan.broker is not None
-        for name, signals in self._answer.items():
-            if self._is_missing(name, answers.when):
-                decided_at = self.decided_at(answers.when, "entry") if now else answers.decided_at
-                await self._give_one(name, signals, answers.when, answers.price, decided_at)
-        self._pending, self._answer = None, {}
+        while self._answer:
+            name, signals = next(iter(self._answer.items()))
+            decided_at = self.decided_at(answers.when, "entry") if now else answers.decided_at
+            await self._give_one(name, signals, answers.when, answers.price, decided_at)
+            del self._answer[name]
+        self._pending = None

@@ -15,6 +15,7 @@ from waiting import until
 
 import bknb
 from bknb.jupyter import run_buttons as controls
+from bknb.jupyter.magics.live import _open
 from bknb.testing.clocks import AcceleratedClock
 
 if TYPE_CHECKING:
@@ -199,3 +200,40 @@ def test_a_click_that_was_for_one_position_does_not_close_the_next() -> None:
     assert "click again" in answers[4]
     assert answers[5].startswith(f"Running · closes short X ({second.signal.id})")
     assert [trade.closed_at for trade in (first, second)] == [at(5), at(11)]
+
+
+def test_a_click_about_places_does_not_close_what_came_into_another_one() -> None:
+    """An entry waits in "a", the oldest, all the time; the position of "b" was closed, and one is open in "c"."""
+    switches: list[controls.RunControls] = []
+    drawn: list[str] = []
+
+    def close_row() -> str:
+        return str(next(row[3] for row in switches[0].state()["by_hand"] if row[0] == "close"))
+
+    def draw(task: Any) -> str:
+        switches.append(controls.RunControls(task))
+        drawn.append(close_row())
+        return _open(task)
+
+    def press(signal: str) -> str:
+        assert switches[0].press("close", signal=signal)
+        until(lambda: "…" not in switches[0].state()["status_text"])
+        return str(switches[0].state()["status_text"])
+
+    result, answers, _ = play(
+        {
+            1.5: lambda task: task.open(bknb.Signal(side="long", price_open=90.0, valid=None, id="i"), place="a"),
+            2.5: lambda task: task.open(bknb.Signal(side="long", price_stop_loss=80.0, id="j"), place="b"),
+            4.5: draw,
+            5.5: lambda task: task.close(place="b"),
+            7.5: lambda task: task.open(bknb.Signal(side="short", id="k"), place="c"),
+            9.5: lambda _: press(drawn[0]),
+            11.5: lambda _: press(close_row()),
+        },
+        until=14, signal={}, strategy={"places": 3},
+    )  # fmt: skip
+    assert answers[2] == "; long 1 open at 100.00, stop 80.00 in 'b'; long waits for 90.00 in 'a'"
+    assert answers[5] == "Running · Close position: it was for i, j, and i, k is there now; click again"
+    assert answers[6].startswith("Running · closes short X (k)")
+    closed = result.run_record.records.closed
+    assert [(trade.signal.id, trade.closed_at) for trade in closed] == [("j", at(6)), ("k", at(12))]

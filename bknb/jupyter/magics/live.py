@@ -40,6 +40,8 @@ _MONEY: Final = tuple(option for option in MONEY if option is not BENCHMARK)
 """Of an account; a live run is set beside nothing."""
 _FAILURES: Final = 3
 """Most failures that are listed of a run, the newest."""
+_PLACES: Final = 5
+"""Most places that are listed of a run, first those in which something is open."""
 
 
 @MAGICS.add(
@@ -187,10 +189,13 @@ def _failures(task: Any) -> list[str]:
 
 def _open(task: Any) -> str:
     """What is open or waits in each place, with a semicolon before it; empty where nothing does."""
-    return "".join(f"; {_held_text(held)}" for held in task.positions)
+    held = sorted(task.positions, key=lambda each: not each.size)
+    more = len(held) - _PLACES
+    return "".join(f"; {_held_text(each)}" for each in held[:_PLACES]) + (f"; and {more} more" if more > 0 else "")
 
 
 def _held_text(held: Any) -> str:
+    """What is open or waits in one place, in words."""
     place = f" in {held.place!r}" if held.place else ""
     if not held.size:
         return f"{held.side} waits for {price_text(held.waiting[0].price_open)}{place}"
