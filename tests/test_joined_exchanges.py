@@ -219,6 +219,8 @@ def test_steps_and_least_amounts_are_those_of_registered_exchanges() -> None:
         assert exchange.limits_of(SPOT) == one.limits_of("BTCUSDT")
         assert exchange.limits_of(PERP).step == 0.0
         assert dict(exchange.tick) == {SPOT: 0.5}  # type: ignore[arg-type]
+    inner = bknb.engine.resolve.resolve_exchange(joined(each=both, third=demo()))  # type: ignore[attr-defined]
+    assert [inner.tick_of(f"each:{symbol}") for symbol in (SPOT, "spot:ETHUSDT", PERP)] == [0.5, None, 0.1]
     own = bknb.add_exchange("own", get_candles=both, tick={PERP: 2.0})
     assert [own.tick_of(each) for each in (SPOT, PERP)] == [None, 2.0]
     assert own.limits_of(SPOT).step == 0.01

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -171,6 +172,84 @@ def test_a_fit_that_lacked_candles_is_not_that_of_a_run_which_has_them(fit: Any)
     after = answers("2024-01-16", "2024-01-17")
     forget_fits()
     assert after == answers("2024-01-16", "2024-01-17") != before
+
+
+def hour_of_zone(ctx: Any) -> tuple[datetime, Any]:
+    return ctx.at("00:00"), ctx.session
+
+
+def forming(ctx: Any) -> float:
+    return float(bknb.indicator("sma", "1d", 2)(ctx, forming=True)[-1])
+
+
+def written(ctx: Any) -> str:
+    return str(ctx.format_price("BTCUSDT", 1.26))
+
+
+def of_one(ctx: Any) -> float:
+    return float(ctx.candles("4h", 1).close[-1])
+
+
+def shared() -> None:
+    bknb.model("m", every="mon 06:00 UTC", shared=True)(of_one)
+
+
+def questions(**options: Any) -> Any:
+    """What a model says at each question, or how it fails."""
+    said: list[Any] = []
+
+    def get_signal(ctx: Any) -> None:
+        try:
+            said.append(ctx.model("m"))
+        except bknb.BknbError as error:
+            said.append(str(error))
+
+    run(bknb.add_strategy("asks", interval="4h", get_signal=get_signal, at=options.pop("at", None)),
+        "2024-01-16", "2024-01-17", interval=None, **options)  # fmt: skip
+    return said
+
+
+def changed_at_dawn() -> Any:
+    table = table_of_walk()
+    dawn = (table.index >= "2024-01-15") & (table.index < "2024-01-15 06:00")
+    table.loc[dawn, ["open", "high", "low", "close"]] *= 1.03
+    return bknb.exchanges.from_frame(table, name="walk 1")
+
+
+OTHER_RUNS: dict[str, tuple[Any, Any, dict[str, Any], dict[str, Any]]] = {
+    "zone": (hour_of_zone, None, {"at": "04:00 Asia/Tokyo"}, {"at": "04:00 America/New_York"}),
+    "hours": (hour_of_zone, None, {}, {"exchange": "hours"}),
+    "forming": (forming, None, {}, {"exchange": "dawn"}),
+    "tick": (written, None, {}, {"exchange": "ticks"}),
+    "shared": (of_one, shared, {}, {}),
+}
+
+
+@pytest.mark.parametrize("case", OTHER_RUNS)
+def test_a_fit_is_that_of_the_clock_and_the_market_of_its_run(case: str) -> None:
+    fit, change, first, second = OTHER_RUNS[case]
+    hours = bknb.exchanges.from_frame(table_of_walk(), name="walk 1", sessions="fx")
+    tenths: Any = {"get_candles": source().get_candles, "format_price": lambda symbol, price: f"{price:.1f}"}
+    bknb.add_exchange("ticks", intervals=("1h",), **tenths)
+    exchanges: dict[str, Any] = {"hours": hours, "dawn": changed_at_dawn(), "ticks": "ticks"}
+    given = second | ({"exchange": exchanges[second["exchange"]]} if "exchange" in second else {})
+    bknb.model("m", every="mon 06:00 UTC")(fit)
+    before = questions(**first)
+    if change:
+        change()
+    after = questions(**given)
+    forget_fits()
+    assert after == questions(**given)
+    assert set(map(str, after)).isdisjoint(map(str, before))
+
+
+def test_a_fit_that_reads_a_file_is_made_anew_by_each_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    bknb.model("m", every="mon")(lambda ctx: Path("weights.txt").read_text())
+    for executor in ("inline", 2):
+        for text in ("old", "new"):
+            Path("weights.txt").write_text(text)
+            assert set(answers("2024-01-16", "2024-01-17", executor=executor).values()) == {text}
 
 
 def worth(ctx: Any) -> float:

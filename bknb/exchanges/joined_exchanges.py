@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec.structs import replace
 
 from ..domain.interval import interval_ms
-from ..engine.registration_checks import as_source
+from ..engine.registration_checks import as_source, limits_of_source
 from ..engine.registry import Exchange, registry
 from ..errors import BadCandle, UsageError
 from ..market.calls_in_threads import candles_from
@@ -67,7 +67,8 @@ def _exchange(name: str, given: object) -> Exchange:
         given = registry.exchanges.get(given)
     if not isinstance(given, Exchange):
         own = str(getattr(given, "name", None) or getattr(given, "__name__", name))
-        return Exchange(own, as_source(own, given))
+        source = as_source(own, given)
+        return Exchange(own, source, **limits_of_source(source))  # joined ones, too, say them by symbol
     if given.callbacks:
         raise UsageError(
             f"exchange {given.name!r} has callbacks, which are told symbols without the name of their exchange\n"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, NoReturn, Typ
 import msgspec
 
 from ..errors import BknbError, DataError, UnknownName, UsageError
-from .candles_since_moment import asked_candles
+from .candles_since_moment import asked_candles, forming_candle
 from .newest_moment import newest_moment
 from .newest_series_rows import newest_rows, rows_of_several_symbols
 from .strategy_context import Context, reads_of
@@ -24,11 +24,12 @@ if TYPE_CHECKING:
     from .candles import Candles
     from .panel import Calendar, Panel
     from .series_rows import SeriesRows
+    from .session_at_moment import TradingSession
 
 _NAMED: Final = 3  # symbols in a text
 _LACKS: Final = "lacks"
 
-Kind: TypeAlias = Literal["newest", "since", "panel", "series"]
+Kind: TypeAlias = Literal["newest", "since", "panel", "series", "forming", "answer"]
 
 
 class Read(NamedTuple):
@@ -38,14 +39,14 @@ class Read(NamedTuple):
     ----------
     symbols : tuple of str
     interval : str
-        Of candles; empty: an average price. Of a series its name.
+        Of candles; empty: an average price. Of a series, and of an answer of the context, its name.
     rows : int
         How many candles.
     when : int
         The moment, UTC ms.
     digest : str
         Where that was not there, or too little of it, how much there was instead.
-    kind : {"newest", "since", "panel", "series"}
+    kind : {"newest", "since", "panel", "series", "forming", "answer"}
     asked
         The other arguments.
     """
@@ -126,6 +127,36 @@ class FitContext(Context, frozen=True, gc=False):
         self._reads.append(read._replace(symbols=(self.symbol,), digest=_rows_digest(rows)))
         return rows
 
+    @property
+    def session(self) -> TradingSession:
+        """The trading session at the moment of the fit, as of :class:`bknb.Context`."""
+        found = super().session
+        self._note_answer("session", found)
+        return found
+
+    def at(self, time: str | Schedule) -> datetime:
+        """The newest moment by a clock or a schedule, as of :class:`bknb.Context`."""
+        found = super().at(time)
+        self._note_answer("at", found, time)
+        return found
+
+    def format_price(self, symbol: str, price: float) -> str:
+        """A price as the exchange writes it, as of :class:`bknb.Context`."""
+        found = super().format_price(symbol, price)
+        self._note_answer("format_price", found, symbol, price)
+        return found
+
+    def format_quantity(self, symbol: str, quantity: float) -> str:
+        """A quantity as the exchange writes it, as of :class:`bknb.Context`."""
+        found = super().format_quantity(symbol, quantity)
+        self._note_answer("format_quantity", found, symbol, quantity)
+        return found
+
+    def _note_answer(self, name: str, found: object, *asked: Any) -> None:
+        """Note what a method or an attribute of the context has said: another run may have another market or clock."""
+        symbol = self.symbols[0]
+        self._reads.append(Read((symbol,), name, 0, self.when_ms, repr(found), "answer", asked))
+
     @contextmanager
     def _lack_noted(
         self, symbols: Sequence[str], interval: str, kind: Kind, asked: tuple[Any, ...], rows: int = 0
@@ -188,7 +219,9 @@ class SharedFitContext:
         """The newest moment by a clock or a schedule, as of :class:`bknb.Context`."""
         *_, run = reads_of(self._context)
         sessions = run.window.sessions_of(self.symbols[0])
-        return newest_moment(time, self._context.when_ms, sessions, zone=run.zone)
+        found = newest_moment(time, self._context.when_ms, sessions, zone=run.zone)
+        self._context._note_answer("at", found, time)
+        return found
 
     def indicator(self, *given: Any, **more: Any) -> Any:
         """The newest values of an indicator of ``symbol=``; see ``Context.indicator``."""
@@ -225,6 +258,11 @@ def fit_context(context: Context, moment: int, symbols: tuple[str, ...]) -> FitC
     newest, average, sources = reads_of(context)
     sources = copy(sources)
     sources.indicators = {}  # of its own, so that the candles they are made of are noted
+
+    def noted_forming(symbol: str, interval: str, bar: Candles) -> None:
+        reads.append(Read((symbol,), interval, 0, moment, _candles_digest(bar), "forming"))
+
+    sources.noted = noted_forming
 
     def noted(symbol: str, interval: str, limit: int, when: int) -> Candles:
         try:
@@ -267,8 +305,14 @@ def digest_of(read: Read, context: Context) -> str:
         if read.kind == "since":
             limit, since, forming = read.asked
             window = sources.window
-            found = asked_candles(window, symbol, interval, when, limit=limit, since=since, forming=forming)
-            return _candles_digest(found)
+            return _candles_digest(
+                asked_candles(window, symbol, interval, when, limit=limit, since=since, forming=forming)
+            )
+        if read.kind == "forming":
+            return _candles_digest(forming_candle(sources.window, symbol, interval, when))
+        if read.kind == "answer":
+            found = getattr(Context(symbol, when, context.mode, newest, average, sources), interval)
+            return repr(found(*read.asked) if read.asked else found)
         return _candles_digest(newest(symbol, interval, read.rows, when)) if interval else repr(average(symbol, when))
     except BknbError as error:  # whoever makes the fit anew is told
         return _lack(error)

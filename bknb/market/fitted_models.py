@@ -43,10 +43,17 @@ def kept_fits_of_process() -> KeptFits:
     return _kept
 
 
-def keep(kept: KeptFits, key: tuple[str, tuple[str, ...], int], fit: Fit) -> None:
-    """Keep a fit, for other runs of this process, too."""
-    kept[key] = fit
-    if kept is not _kept and isinstance(kept, ChainMap):
+def kept_key(model: Model, code: str, symbols: tuple[str, ...], moment: int) -> tuple[str, tuple[str, ...], int]:
+    """By what a fit is kept; one that symbols share is another one, also where there is one symbol."""
+    return code, (*symbols, "") if model.shared else symbols, moment
+
+
+def keep(kept: KeptFits, key: tuple[str, tuple[str, ...], int], fit: Fit, model: Model) -> None:
+    """Keep a fit, for other runs of this process, too, unless its code reads what its digest does not know."""
+    is_for_others = not model.reads_unseen()
+    if kept is not _kept or is_for_others:
+        kept[key] = fit
+    if kept is not _kept and isinstance(kept, ChainMap) and is_for_others:
         _kept[key] = fit
     while len(_kept) > _KEPT:
         _kept.popitem(last=False)
@@ -73,13 +80,14 @@ def kept_or_made(model: Model, code: str, moment: int, context: Context, make: M
         A candle that has closed is not here yet.
     """
     *_, sources = reads_of(context)
-    kept, key = _kept if sources.kept_fits is None else sources.kept_fits, (code, symbols_of(model, context), moment)
+    kept = _kept if sources.kept_fits is None else sources.kept_fits
+    key = kept_key(model, code, symbols_of(model, context), moment)
     same = kept.get(key)
     if same is not None and all(digest_of(each, context) == each.digest for each in same.reads):
         return same._replace(about=same.about._replace(name=model.name))
     made = make(model, code, moment, context)
     if isinstance(made, Fit):
-        keep(kept, key, made)
+        keep(kept, key, made, model)
     return made
 
 

@@ -14,7 +14,7 @@ from .candles import Candles
 from .candles_since_moment import forming_candle
 from .indicator_blocks import Blocks, BlockValues
 from .indicator_proof import Proof
-from .reads_of_context import newest_of
+from .reads_of_context import newest_of, run_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,7 +92,7 @@ class RunValues:
         n = whole_number("n", n, least=1, hint=_HINT)
         if type(forming) is not bool:
             raise UsageError(f"forming must be True or False, got {forming!r:.60}")
-        bar = forming_candle(self._window, self._symbol, self._interval, context.when_ms) if forming else None
+        bar = self._forming(context) if forming else None
         if not self._needs_places and (n > 1 or (self._made is not None and self._made.make is not None)):
             self._needs_places = True
             self._find_by_moment()
@@ -105,6 +105,13 @@ class RunValues:
         if n > 1:
             values = np.concatenate([self._closed(context, n - 1)[0], values], axis=1)
         return self._handed_out(values, make)
+
+    def _forming(self, context: Context) -> Candles:
+        bar = forming_candle(self._window, self._symbol, self._interval, context.when_ms)
+        note = run_of(context).noted
+        if note is not None:
+            note(self._symbol, self._interval, bar)
+        return bar
 
     @staticmethod
     def _handed_out(values: Floats, make: Callable[..., Any] | None) -> Any:

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from ..domain.schedules import Schedule
 
 
+def _nothing() -> bool:
+    return False
+
+
 class Model(msgspec.Struct, frozen=True, kw_only=True):
     """A registered model.
 
@@ -42,6 +46,8 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
         Returns a digest of the source of ``fit`` with what it calls and reads.
     shared
         Whether it is one for all symbols of a run.
+    reads_unseen : callable
+        Returns whether ``fit`` reads what ``code`` does not know, such as files: another run fits it anew.
     """
 
     name: str
@@ -50,6 +56,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     delay_ms: int
     code: Callable[[], str]
     shared: bool = False
+    reads_unseen: Callable[[], bool] = _nothing
 
 
 class FittedModel(NamedTuple):

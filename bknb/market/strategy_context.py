@@ -61,8 +61,8 @@ class RunSources:
         Returns what the strategy sees of its run; ``None``: that is over.
     ask_model, models, fits
         Returns what a model is now, ``None``: there are none; those that were asked for; what was fitted, in order.
-    indicators
-        Values of those that the strategy has asked for.
+    indicators, noted
+        Values of those that the strategy has asked for; is told of each forming candle that one of them was made of.
     kept_fits, fits_beside
         Fits of other runs, which are taken, ``None``: those of this process; what fits beside a live run.
     symbols, model_codes
@@ -70,21 +70,21 @@ class RunSources:
     """
 
     __slots__ = (
-        *("alignment", "ask_model", "fits", "fits_beside", "indicators", "interval_ms", "kept_fits", "memo"),
-        *("model_codes", "models", "published", "run", "stays_flat", "symbols", "weight_limits", "window", "zone"),
+        *("alignment", "ask_model", "fits", "fits_beside", "indicators", "interval_ms", "kept_fits", "memo", "models"),
+        *("model_codes", "noted", "published", "run", "stays_flat", "symbols", "weight_limits", "window", "zone"),
     )
 
     def __init__(self, window: Window, published: ReadSeries | None, interval_ms: int, zone: str | None = None) -> None:
-        self.window, self.published, self.interval_ms, self.zone = window, published, interval_ms, zone
+        self.window, self.published, self.interval_ms, self.zone, self.memo = window, published, interval_ms, zone, ""
         self.alignment: Alignment | None = None
         self.weight_limits: WeightLimits | None = None
         self.stays_flat: StaysFlat | None = None
-        self.memo = ""
         self.run: Callable[[], RunSeen | None] = _over
         self.ask_model: Callable[[Context, str], Any] | None = None
         self.models: RunModels | None = None
         self.fits: list[FittedModel] = []
         self.indicators: dict[object, Any] = {}
+        self.noted: Callable[[str, str, Candles], None] | None = None
         self.kept_fits: KeptFits | None = None
         self.fits_beside: FitsBeside | None = None
         self.symbols: tuple[str, ...] = ()

@@ -81,6 +81,17 @@ def read_code(*starts: AnyFunction | CodeOnly) -> Code:
     )
 
 
+def reads_unseen(*starts: Any) -> bool:
+    """Whether some functions read what :func:`source_hash` does not know: files, the environment, computed names.
+
+    Examples
+    --------
+    >>> reads_unseen(lambda path: open(path).read()), reads_unseen(len)
+    (True, False)
+    """
+    return bool(read_code(*starts).not_compared)
+
+
 def source_hash(*starts: Any) -> str:
     """A digest of all that :func:`read_code` reads and of how it hangs together; the same in every process.
 

@@ -14,7 +14,7 @@ from ..engine.registry import F, registry
 from ..errors import UsageError
 from ..market.model_fit import Model
 from ..market.series_tables import span_ms
-from ..provenance.source_code_and_hash import source_hash
+from ..provenance.source_code_and_hash import reads_unseen, source_hash
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -97,7 +97,10 @@ def model(
         if not callable(fit):
             raise UsageError(f"a model is a function fit(ctx), got {type(fit).__name__}")
         code = partial(source_hash, fit)
-        made = Model(name=name, fit=fit, every=schedule, delay_ms=delay_ms, code=code, shared=shared)
+        unseen = partial(reads_unseen, fit)
+        made = Model(
+            name=name, fit=fit, every=schedule, delay_ms=delay_ms, code=code, shared=shared, reads_unseen=unseen
+        )
         registry.models.add(name, made, strict=strict)
 
     return decorator(register)

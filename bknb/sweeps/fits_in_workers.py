@@ -18,7 +18,15 @@ from ..engine.resolve import RunSeries
 from ..errors import BknbError, DataError, UsageError
 from ..market.answer_notes import ignored
 from ..market.fetch_loop import fetch_now
-from ..market.fitted_models import KeptFits, code_in_run, keep, kept_fits_of_process, moment_of, sessions_of
+from ..market.fitted_models import (
+    KeptFits,
+    code_in_run,
+    keep,
+    kept_fits_of_process,
+    kept_key,
+    moment_of,
+    sessions_of,
+)
 from ..market.model_fit import FailedFit, Fit, Model, make_fit, symbols_of
 from ..market.strategy_context import Context, RunSources
 from ..provenance.strategy_hash import models_of
@@ -112,7 +120,7 @@ def _taken(outcome: object, kept: KeptFits, symbols: tuple[str, ...], unit: _Uni
     for made in outcome:
         if made.content:
             fit: Fit = pickle.loads(made.content)  # noqa: S301 -- from a worker of ours
-            keep(kept, (unit.code, symbols, made.moment), fit)
+            keep(kept, kept_key(unit.model, unit.code, symbols, made.moment), fit, unit.model)
     return list(dict.fromkeys(made.why for made in outcome if made.why))
 
 
@@ -125,8 +133,9 @@ def _units_of(legs: Sequence[BacktestRun], kept: KeptFits) -> tuple[list[_Unit],
         context = _context(leg.plan, open_window(leg.plan, warn=ignored), leg.plan.frame.start, leg.model_codes)
         for model in models_of(leg.plan.strategy).values():
             code, of = code_in_run(model, context), symbols_of(model, context)
-            moments = [each for each in _moments(model, context, leg.plan) if (code, of, each) not in known]
-            known.update((code, of, each) for each in moments)
+            keys = {each: kept_key(model, code, of, each) for each in _moments(model, context, leg.plan)}
+            moments = [each for each, key in keys.items() if key not in known]
+            known.update(keys.values())
             size = max(1, -(-len(moments) // _UNITS))
             for first in range(0, len(moments), size):
                 units.append(_Unit(number, model, code, tuple(moments[first : first + size])))
