@@ -594,15 +594,15 @@ def test_the_list_of_live_runs_and_the_buttons_of_a_panel_name_the_place() -> No
         seen.append(_open(task))
         switch = RunControls(task)
         assert "close" in switch.by_hand
-        assert switch.press("close", signal=task.position.id)
-        until(lambda: "closes" in str(switch.state()["status_text"]))
+        assert switch.press("close", signal=", ".join(each.id for each in task.positions))
+        until(lambda: "…" not in str(switch.state()["status_text"]))
         return str(switch.state()["status_text"])
 
     _, answers = by_hand({10.2: lambda task: task.activate(place="b"), 12.2: press})
     assert seen == [
         (
-            "; long 1 open at 100.00 in 'a', stop 80.00; long waits for 94.00 in 'c'; "
-            "long 1 open at 100.00 in 'b', stop 80.00"
+            "; long 1 open at 100.00 in 'a', stop 80.00; long 1 open at 100.00 in 'b', stop 80.00; "
+            "long waits for 94.00 in 'c'"
         )
     ]
-    assert "closes long BTCUSDT (hand-BTCUSDT-20240101T0001@a)" in answers[1]
+    assert "close needs the place it is for; hand on BTCUSDT has long open in 'a'" in answers[1]

@@ -125,8 +125,6 @@ class RunControls:
             case _ if action in _BY_HAND:
                 self._answer = (f"{_BY_HAND[action][0]} …", math.inf)
                 decide = partial(self.task.reduce, 0.5) if action == "reduce" else getattr(self.task, action)
-                if place := self._place():
-                    decide = partial(decide, place=place)
                 threading.Thread(target=self._decide, args=(decide,), name="bknb-by-hand", daemon=True).start()
             case _:
                 return False
@@ -140,11 +138,6 @@ class RunControls:
     def _signal_id(self) -> str:
         """The ids of what is open or waits, of all places; empty where nothing is known of it yet."""
         return ", ".join(position.id for position in self.task.positions)
-
-    def _place(self) -> str:
-        """The place of what is open or waits; empty where its strategy has one."""
-        position = self.task.position
-        return "" if position is None else str(position.place)
 
     def _say(self, answer: str) -> None:
         self._answer = (answer, self._seconds() + _ANSWER_SECONDS)

@@ -232,7 +232,7 @@ def test_a_click_about_places_does_not_close_what_came_into_another_one() -> Non
         },
         until=14, signal={}, strategy={"places": 3},
     )  # fmt: skip
-    assert answers[2] == "; long 1 open at 100.00, stop 80.00 in 'b'; long waits for 90.00 in 'a'"
+    assert answers[2] == "; long 1 open at 100.00 in 'b', stop 80.00; long waits for 90.00 in 'a'"
     assert answers[5] == "Running · Close position: it was for i, j, and i, k is there now; click again"
     assert answers[6].startswith("Running · closes short X (k)")
     closed = result.run_record.records.closed
