@@ -36,6 +36,26 @@ def leaking(ctx: Any) -> float:
     return float(WALK.loc[ctx.when : ctx.when.replace(hour=23)].close.mean())
 
 
+class Above:
+    """What is compared with a price by a function that a fit has made."""
+
+    def __init__(self, of: Any) -> None:
+        self.of = of
+
+    def __gt__(self, price: float) -> bool:
+        return bool(self.of() > price)
+
+
+def honest_function(ctx: Any) -> Any:
+    mean = honest(ctx)
+    return Above(lambda: mean)
+
+
+def leaking_function(ctx: Any) -> Any:
+    mean = leaking(ctx)
+    return Above(lambda: mean)
+
+
 def unseeded(ctx: Any) -> float:
     return float(ctx.candles("4h", 20).close.mean() * DRAWN.uniform(0.99, 1.01))
 
@@ -50,6 +70,15 @@ def test_an_honest_fit_passes() -> None:
 @pytest.mark.slow
 def test_a_fit_that_knows_the_future_is_named() -> None:
     found = [finding for finding in checked(leaking).findings if finding.kind in ("future", "outside")]
+    assert any(finding.what.startswith("the model m: ") and "WALK" in finding.what for finding in found), found
+
+
+@pytest.mark.slow
+def test_a_function_that_a_fit_has_made_is_compared_by_what_it_holds() -> None:
+    report = checked(honest_function)
+    assert report.ok, report
+    assert not any("cannot be pickled" in text for text in report.unseen), report.unseen
+    found = checked(leaking_function).findings
     assert any(finding.what.startswith("the model m: ") and "WALK" in finding.what for finding in found), found
 
 

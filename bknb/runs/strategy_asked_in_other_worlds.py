@@ -298,7 +298,7 @@ class AskedStrategy:
         if isinstance(value, int | float):
             return (MODEL, float(value))
         try:
-            content = pickle.dumps(value, protocol=5)
+            content = _content_of(value)
         except Exception as error:  # noqa: BLE001 -- whatever an object of the user's raises
             text = f"whether two fits are the same: what fit returned cannot be pickled ({type(error).__name__})"
             self._unseen.append(f"the model {model}: {text}")
@@ -343,3 +343,16 @@ class AskedStrategy:
 
 async def _awaited(answer: Any) -> Any:
     return await answer
+
+
+def _content_of(value: object) -> bytes:
+    """What was fitted as bytes, functions that ``fit`` has made by their code and what they hold."""
+    try:
+        return pickle.dumps(value, protocol=5)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        import cloudpickle
+
+        content: bytes = cloudpickle.dumps(value, protocol=5)
+        if b"_make_skeleton_class" in content:  # of a class that fit has made, another one each time
+            raise error
+        return content
