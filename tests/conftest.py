@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 QUICK, LONG = "not slow", "long"
-for name, examples in (("bknb", 30), (QUICK, 4), (LONG, 100)):
+for name, examples in (("bknb", 20), (QUICK, 4), (LONG, 100)):
     settings.register_profile(
         name,
         derandomize=True,

@@ -38,6 +38,9 @@ LENGTH = 200
 UNTIL = ORIGIN + LENGTH * MINUTE
 
 
+LONG = pytest.mark.long  # one more case of a costly test
+
+
 def at(minute: float) -> int:
     return ORIGIN + round(minute * MINUTE)
 
@@ -97,7 +100,9 @@ def test_live_equals_a_backtest(model: str, seed: int, *, jumping: bool, risk: b
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("model", "seed"), [("pessimistic", 2), ("touch", 0), ("vwap", 1)])
+@pytest.mark.parametrize(
+    ("model", "seed"), [("pessimistic", 2), pytest.param("touch", 0, marks=LONG), pytest.param("vwap", 1, marks=LONG)]
+)
 def test_with_a_broker_on_paper_it_has_the_events_of_a_backtest(model: str, seed: int) -> None:
     asked = list[Any]()
     paper = {"broker": bknb.brokers.paper(), "quantity": 2.0, "late_minutes": 10_000}
@@ -107,7 +112,9 @@ def test_with_a_broker_on_paper_it_has_the_events_of_a_backtest(model: str, seed
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("seed", "score", "money"), [(1, False, ""), (2, True, ""), (3, False, "margin")])
+@pytest.mark.parametrize(
+    ("seed", "score", "money"), [pytest.param(1, False, "", marks=LONG), (2, True, ""), (3, False, "margin")]
+)
 def test_legs_with_places_in_a_live_portfolio_equal_a_portfolio(seed: int, score: bool, money: str) -> None:  # noqa: FBT001
     """Two of three legs have three places, and all share one risk profile, and one account where there is one."""
     options = of_portfolio.legs_of(seed, count=3, model=MODELS[seed % 3], score=score)
@@ -419,7 +426,7 @@ def test_with_a_capital_it_is_its_backtest_to_the_last_bit(kind: str, model: str
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["margin", "series"])
+@pytest.mark.parametrize("kind", ["margin", pytest.param("series", marks=LONG)])
 def test_an_account_goes_on_with_the_positions_of_all_places_after_a_restart(kind: str) -> None:
     asked, exchange, store = list[Any](), source(walk(1)), bknb.stores.memory()
     bknb.add_series("rates", pd.DataFrame(FUNDING, columns=["published_at", "rate"]))
