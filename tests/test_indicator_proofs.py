@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import random
 import re
 import traceback
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from indicator_functions import HONEST, LOOK_AHEAD
+from tblib.pickling_support import pickle_exception
 from test_indicators import HOUR, source, walk
 
 import bknb
@@ -95,8 +97,12 @@ def test_a_leak_at_one_rare_candle_is_refused_in_its_block(event: str) -> None:
     assert "at 1970-04-27 20:00 UTC" in str(error)
 
 
-def test_a_refusal_is_raised_again_at_each_question() -> None:
+@pytest.mark.parametrize("dask", [False, True], ids=["plain", "Dask was imported"])
+def test_a_refusal_is_raised_again_at_each_question(monkeypatch: pytest.MonkeyPatch, *, dask: bool) -> None:
     calls: list[int] = []
+    monkeypatch.delitem(copyreg.dispatch_table, bknb.LookaheadError, raising=False)
+    if dask:  # whose import has every copy of an error keep its traceback
+        monkeypatch.setitem(copyreg.dispatch_table, bknb.LookaheadError, pickle_exception)
 
     def peeks(close: Any) -> Any:
         calls.append(1)

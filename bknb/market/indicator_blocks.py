@@ -123,7 +123,7 @@ class BlockValues:
         try:
             self._proof.look(self, known, made, before, ask)
         except (LookaheadError, LookbackTooShort) as error:
-            self.failed = copy(error)
+            self.failed = copy(error).with_traceback(None)  # where Dask is imported, a copy keeps it
             raise
         if self.values is None:
             self.values = np.full((len(made.values), len(self.candles)), np.nan)
