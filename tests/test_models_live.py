@@ -18,6 +18,7 @@ from bknb.errors import ModelLate
 from bknb.market.fits_beside_live_run import FitsBeside
 from bknb.market.fitted_models import forget_fits
 from bknb.market.model_fit import Model, make_fit
+from bknb.market.strategy_context import Context, reads_of
 from bknb.testing.clocks import SimulatedClock
 
 LOCK = threading.Lock()
@@ -255,6 +256,49 @@ def test_a_fit_that_failed_is_tried_again_after_a_pause() -> None:
     fitted = hasty.made(model, "code", ms("2024-01-15"), context)
     assert (fitted.about.name, len(tries)) == ("m", 3)
     assert hasty.made(model, "code", ms("2024-01-15"), context) is fitted
+
+
+def goes_on(ctx: Any) -> int:
+    try:
+        return len(ctx.candles("4h", 3))
+    except bknb.NotEnoughData:
+        return 0
+
+
+def goes_on_with_a_price(ctx: Any) -> float:
+    try:
+        return float(ctx.price)
+    except bknb.NotEnoughData:
+        return 0.0
+
+
+def goes_on_with_a_panel(ctx: Any) -> int:
+    try:
+        return len(ctx.panel(["BTCUSDT"], "4h", 3).timestamp)
+    except bknb.NotEnoughData as error:
+        raise ValueError("no panel") from error
+
+
+@pytest.mark.parametrize("fit", [goes_on, goes_on_with_a_price, goes_on_with_a_panel])
+def test_a_fit_does_not_go_on_without_a_candle_that_is_late(monkeypatch: pytest.MonkeyPatch, fit: Any) -> None:
+    (context,), waits = asked_with(), [True]
+    newest, average, sources = reads_of(context)
+
+    def when_here(function: Any) -> Any:
+        def asked(*given: Any) -> Any:
+            if waits:
+                raise bknb.NotEnoughData("it comes within a second", late=True)
+            return function(*given)
+
+        return asked
+
+    monkeypatch.setattr(sources.window, "panel", when_here(sources.window.panel))
+    asks = Context("BTCUSDT", context.when_ms, context.mode, when_here(newest), when_here(average), sources)
+    model = Model(name="m", fit=fit, every=bknb.at.month(), delay_ms=0, code=lambda: "code")
+    with pytest.raises(bknb.NotEnoughData, match="within a second"):
+        make_fit(model, "code", ms("2024-01-15"), asks)
+    waits.clear()
+    assert make_fit(model, "code", ms("2024-01-15"), asks).value > 0
 
 
 def asked_with() -> list[Any]:

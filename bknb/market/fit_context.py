@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, NoReturn, Typ
 
 import msgspec
 
-from ..errors import BknbError, DataError, UnknownName, UsageError
+from ..errors import BknbError, DataError, NotEnoughData, UnknownName, UsageError
 from .candles_since_moment import asked_candles, forming_candle
 from .newest_moment import newest_moment
 from .newest_series_rows import newest_rows, rows_of_several_symbols
@@ -70,6 +70,7 @@ class FitContext(Context, frozen=True, gc=False):
 
     symbols: tuple[str, ...] = ()
     _reads: list[Read] = msgspec.field(default_factory=list)
+    _late: list[NotEnoughData] = msgspec.field(default_factory=list)
 
     @property
     def memo(self) -> dict[str, Any]:
@@ -166,6 +167,7 @@ class FitContext(Context, frozen=True, gc=False):
             yield Read((), interval, rows, self.when_ms, "", kind, asked)
         except (DataError, UnknownName) as error:
             self._reads.append(Read(tuple(symbols), interval, rows, self.when_ms, _lack(error), kind, asked))
+            _note_late(self._late, error)
             raise
 
 
@@ -255,6 +257,7 @@ def symbols_text(symbols: Sequence[str]) -> str:
 def fit_context(context: Context, moment: int, symbols: tuple[str, ...]) -> FitContext:
     """A context at the moment of a fit (UTC ms) of some symbols, which notes the candles that are read."""
     reads: list[Read] = []
+    late: list[NotEnoughData] = []
     newest, average, sources = reads_of(context)
     sources = copy(sources)
     sources.indicators = {}  # of its own, so that the candles they are made of are noted
@@ -269,6 +272,7 @@ def fit_context(context: Context, moment: int, symbols: tuple[str, ...]) -> FitC
             candles = newest(symbol, interval, limit, when)
         except DataError as error:
             reads.append(Read((symbol,), interval, limit, when, _lack(error)))
+            _note_late(late, error)
             raise
         reads.append(Read((symbol,), interval, limit, when, _candles_digest(candles)))
         return candles
@@ -278,17 +282,28 @@ def fit_context(context: Context, moment: int, symbols: tuple[str, ...]) -> FitC
             price = average(symbol, when)
         except DataError as error:
             reads.append(Read((symbol,), "", 0, when, _lack(error)))
+            _note_late(late, error)
             raise
         reads.append(Read((symbol,), "", 0, when, repr(price)))
         return price
 
     text = symbols_text(symbols)
-    return FitContext(text, moment, context.mode, noted, noted_price, sources, None, symbols, reads)
+    return FitContext(text, moment, context.mode, noted, noted_price, sources, None, symbols, reads, late)
 
 
 def read_by(context: FitContext) -> tuple[Read, ...]:
     """What was read with a context."""
     return tuple(context._reads)
+
+
+def late_of(context: FitContext) -> NotEnoughData | None:
+    """What a fit was told when it asked for a candle that has closed and is not here yet; ``None``: nothing of it."""
+    return context._late[0] if context._late else None
+
+
+def _note_late(late: list[NotEnoughData], error: BknbError) -> None:
+    if isinstance(error, NotEnoughData) and error.late:
+        late.append(error)
 
 
 def digest_of(read: Read, context: Context) -> str:

@@ -18,7 +18,7 @@ from ..domain.formatting import utc_text
 from ..domain.text import error_text
 from ..errors import NotEnoughData, StrategyError, UsageError
 from ..process import after_fork
-from .fit_context import FitContext, Read, SharedFitContext, fit_context, read_by
+from .fit_context import FitContext, Read, SharedFitContext, fit_context, late_of, read_by
 from .strategy_context import Context, current, reads_of
 from .system_clock import stopwatch
 
@@ -106,16 +106,21 @@ def make_fit(model: Model, code: str, moment: int, context: Context) -> Fit | Fa
     Raises
     ------
     NotEnoughData
-        A candle that has closed is not here yet.
+        A candle that has closed is not here yet, whatever the fit made of that.
     """
     asked = fit_context(context, moment, symbols_of(model, context))
-    seed = _seed_of(code, asked)
+    made = _made(model, asked, _seed_of(code, asked))
+    late = late_of(asked)
+    if late is not None:
+        raise late
+    return made
+
+
+def _made(model: Model, asked: FitContext, seed: str) -> Fit | FailedFit:
     began = stopwatch()
     try:
         value = _called(model, asked, seed)
     except NotEnoughData as error:
-        if error.late:
-            raise
         return FailedFit(NotEnoughData, f"{_named(model, asked)} needs more: {error}", error)
     except Exception as error:  # noqa: BLE001 -- whatever a fit raises is told, at each question that needs it
         raised = f"{type(error).__name__}: {error_text(error) or 'without a text'}"
@@ -128,7 +133,7 @@ def make_fit(model: Model, code: str, moment: int, context: Context) -> Fit | Fa
     reads = read_by(asked)
     rows = sum(min(each.rows, 10**9) for each in reads if not each.is_lack)
     fingerprint = hash_of(seed, *(each.digest for each in reads))[:16]
-    about = FittedModel(model.name, asked.symbol, moment, rows, stopwatch() - began, fingerprint)
+    about = FittedModel(model.name, asked.symbol, asked.when_ms, rows, stopwatch() - began, fingerprint)
     return Fit(value, reads, about)
 
 
