@@ -406,6 +406,17 @@ def test_what_cannot_be_joined_is_refused_in_words() -> None:
         bknb.download(SPOT, exchange=both, start="2024-01-01", end="2024-01-02")
 
 
+def test_sources_of_one_name_are_not_kept_in_one_candle_store(tmp_path: Path) -> None:
+    a, b = (source(walk(seed)) for seed in (1, 2))
+    stored = bknb.exchanges.stored
+    with pytest.raises(
+        UsageError, match=r"spot and perp are both stored as '\w+' in .*\ngive perp a folder"
+    ):
+        joined(spot=stored(a, folder=tmp_path), perp=stored(b, folder=str(tmp_path)))
+    joined(spot=stored(a, folder=tmp_path), perp=stored(a, folder=tmp_path))
+    joined(spot=stored(a, folder=tmp_path), perp=stored(b, folder=tmp_path / "perp"), other=b)
+
+
 def test_brokers_and_exchanges_that_do_not_fit_are_refused_in_words() -> None:
     both, single = joined(spot=demo(), perp=demo()), demo()
     rows: list[tuple[Any, Any, str]] = [

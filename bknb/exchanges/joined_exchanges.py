@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
@@ -11,6 +12,7 @@ from ..domain.interval import interval_ms
 from ..engine.registration_checks import as_source, limits_of_source
 from ..engine.registry import Exchange, registry
 from ..errors import BadCandle, UsageError
+from ..history.cached_source import StoredSource
 from ..market.calls_in_threads import candles_from
 from ..market.measured_bar_length import base_of
 from ..market.prices_at_or_below_zero_refused import ABOVE_ZERO, at_or_below_zero
@@ -42,7 +44,8 @@ def joined(**exchanges: str | Exchange | CandleSource | Callable[..., Any]) -> J
     Raises
     ------
     UsageError
-        They have no interval in common, or one of them is no exchange.
+        They have no interval in common, one of them is no exchange, or two of the same name are kept in one candle
+        store, where the candles of a symbol of both would be one series.
 
     Examples
     --------
@@ -57,7 +60,25 @@ def joined(**exchanges: str | Exchange | CandleSource | Callable[..., Any]) -> J
     """
     if not exchanges:
         raise UsageError("joined needs exchanges by name, such as joined(spot=bknb.exchanges.ccxt('binance'), perp=…)")
-    return JoinedSource({name: _exchange(name, given) for name, given in exchanges.items()})
+    known = {name: _exchange(name, given) for name, given in exchanges.items()}
+    _check_stores({name: each.source for name, each in known.items()})
+    return JoinedSource(known)
+
+
+def _check_stores(parts: Mapping[str, CandleSource]) -> None:
+    """Refuse two sources of one name in one candle store: what both call BTCUSDT would be stored as one series."""
+    kept: dict[tuple[Path, str], tuple[str, CandleSource]] = {}
+    for prefix, part in parts.items():
+        if not isinstance(part, StoredSource):
+            continue
+        root = part.store.root
+        other, source = kept.setdefault((root, part.name), (prefix, part.source))
+        if source is not part.source:
+            raise UsageError(
+                f"{other} and {prefix} are both stored as {part.name!r} in {root}, where the candles of a symbol that "
+                f"both have would be one series\ngive {prefix} a folder of its own: stored(..., folder='{prefix}'), or "
+                f"ccxt(..., cache='{prefix}')"
+            )
 
 
 def _exchange(name: str, given: object) -> Exchange:
