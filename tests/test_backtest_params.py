@@ -60,17 +60,19 @@ def manage(position: Any, wait: int = 0, fast: int = 7) -> Any:
 
 def test_parameters_are_what_was_given_over_the_defaults_of_all_functions() -> None:
     strategy = bknb.add_strategy("p", interval="1m", get_signal=get_signal, manage=manage, params={"slow": 30})
-    assert strategy.parameters == {"fast": 5, "slow": 30, "wait": 0}
-    assert [*strategy.parameters] == ["fast", "slow", "wait"]
+    assert strategy.parameters == {"fast": 5, "slow": 30, "wait": 0, "fast of manage": 7}
+    assert [*strategy.parameters] == ["fast", "slow", "wait", "fast of manage"]
     result = bknb.backtest("BTCUSDT", strategy="p", params={"wait": 2}, **RUN)
-    assert result.parameters == {"fast": 5, "slow": 30, "wait": 2}
-    assert "| Parameters | fast=5, slow=30, wait=2 |" in result.report()
+    assert result.parameters == {"fast": 5, "slow": 30, "wait": 2, "fast of manage": 7}
+    assert "| Parameters | fast=5, slow=30, wait=2, fast of manage=7 |" in result.report()
     assert "Parameters" not in bknb.backtest("BTCUSDT", strategy=lambda ctx: None, **RUN).report()
+    same_name = {"get_signal": lambda ctx, fast=5: None, "manage": lambda position, fast=8: None}
     given: list[tuple[Any, dict[str, Any]]] = [
         ({"get_signals": lambda candles, length=9, *more: None}, {"length": 9}),
         ({"get_weight": lambda ctx, part=0.5: part}, {"part": 0.5}),
         ({"get_signal": lambda ctx, one=1, **others: None, "params": {"two": 2}}, {"one": 1, "two": 2}),
         ({"get_signal": lambda symbol, when, price: None}, {}),
+        (same_name | {"params": {"fast": 7}}, {"fast": 7}),
     ]
     for options, parameters in given:
         assert bknb.add_strategy("q", interval="1m", **options).parameters == parameters

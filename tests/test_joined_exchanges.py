@@ -409,9 +409,7 @@ def test_what_cannot_be_joined_is_refused_in_words() -> None:
 def test_sources_of_one_name_are_not_kept_in_one_candle_store(tmp_path: Path) -> None:
     a, b = (source(walk(seed)) for seed in (1, 2))
     stored = bknb.exchanges.stored
-    with pytest.raises(
-        UsageError, match=r"spot and perp are both stored as '\w+' in .*\ngive perp a folder"
-    ):
+    with pytest.raises(UsageError, match=r"spot and perp are both stored as '\w+' in .*\ngive perp a folder"):
         joined(spot=stored(a, folder=tmp_path), perp=stored(b, folder=str(tmp_path)))
     joined(spot=stored(a, folder=tmp_path), perp=stored(a, folder=tmp_path))
     joined(spot=stored(a, folder=tmp_path), perp=stored(b, folder=tmp_path / "perp"), other=b)

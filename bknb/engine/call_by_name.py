@@ -104,18 +104,27 @@ def parameters_of(
 ) -> dict[str, Any]:
     """The parameters of a function by name, those of ``manage`` behind its own: the given ones over the defaults.
 
+    Where nothing is given for one of both and the defaults differ, that of ``manage`` is added as ``fast of manage``.
+
     Examples
     --------
     >>> parameters_of(lambda ctx, fast=5, slow=20: None, None, {"slow": 30})
     {'fast': 5, 'slow': 30}
+    >>> parameters_of(lambda ctx, fast=5: None, lambda ctx, position, fast=8: None, {})
+    {'fast': 5, 'fast of manage': 8}
     """
     own, _ = own_parameters(function, manage)
     defaults = {name: each.default for name, each in own.items() if each.default is not each.empty}
-    return {name: params.get(name, default) for name, default in defaults.items()} | dict(params)
+    found = {name: params.get(name, default) for name, default in defaults.items()} | dict(params)
+    of_manage, _ = own_parameters(None, manage)
+    for name, each in of_manage.items():
+        if name not in params and each.default is not own[name].default:
+            found[f"{name} of manage"] = each.default
+    return found
 
 
 def own_parameters(
-    function: Callable[..., Any], manage: Callable[..., Any] | None
+    function: Callable[..., Any] | None, manage: Callable[..., Any] | None
 ) -> tuple[dict[str, inspect.Parameter], bool]:
     """What a function and ``manage`` ask for besides what bknb hands in; whether one of them takes anything else."""
     own, takes_any = dict[str, inspect.Parameter](), False
