@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import venv
+import zipfile
 from importlib.metadata import version
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from bknb.sharing.fresh_environment import NoFreshEnvironment, make_environment,
 from bknb.sharing.pins import imports_of, make_pins
 from bknb.sharing.secrets import Guard
 from bknb.sharing.shared_folder import SharedFolder
+from bknb.sharing.uv_instead_of_pip import UvOptions, uv_command, uv_options
 
 nbformat = pytest.importorskip("nbformat")
 
@@ -179,6 +181,73 @@ UNREACHABLE = {
 @pytest.mark.parametrize(("output", "unreachable"), UNREACHABLE.values(), ids=UNREACHABLE)
 def test_a_registry_out_of_reach_is_told_from_pins_that_do_not_exist(output: str, *, unreachable: bool) -> None:
     assert registry_unreachable(output) == unreachable
+
+
+OF_PIP = {
+    "nothing": ("", []),
+    "an index": ("global.index-url='https://a/simple'", ["--default-index", "https://a/simple"]),
+    "more indexes": (
+        "global.extra-index-url='https://a/simple\\nfile:///b'",
+        ["--index", "https://a/simple", "--index", "file:///b"],
+    ),
+    "of the installation before of all": (
+        "install.find-links='/i'\nglobal.find-links='/g'\ndownload.find-links='/d'",
+        ["--find-links", "/i"],
+    ),
+    "a variable before a file": (":env:.find-links=''\nglobal.find-links='/g'", []),
+    "versions": ("global.constraint='/etc/c.txt'", ["--constraints", "/etc/c.txt"]),
+    "no index": (":env:.no-index='1'", ["--no-index"]),
+    "an index after all": (":env:.no-index='false'", []),
+    "a host without a certificate": ("global.trusted-host='a'", ["--allow-insecure-host", "a"]),
+    "what does not matter": ("global.no-compile='0'\nglobal.retries='3'\n:env:.progress-bar='off'", []),
+    "hashes": ("install.require-hashes='1'", None),
+    "no wheels": ("global.no-binary=':all:'", None),
+    "a proxy": ("global.proxy='http://proxy:3128'", None),
+    "a setting of a later pip": ("global.new-setting='1'", None),
+}
+
+
+@pytest.mark.parametrize(("configuration", "options"), OF_PIP.values(), ids=OF_PIP)
+def test_uv_installs_as_pip_is_set_up_to_or_not_at_all(configuration: str, options: list[str] | None) -> None:
+    read = uv_options(configuration)
+    expected = None if options is None else ["--index-strategy", "unsafe-best-match", *options]
+    assert (read and read.options) == expected
+
+
+def test_uv_takes_the_certificates_of_pip() -> None:
+    assert uv_options("global.cert='/a.crt'\n:env:.cert='/b.crt'") == UvOptions(
+        ["--index-strategy", "unsafe-best-match"], {"SSL_CERT_FILE": "/b.crt"}
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("installer", "settings"), [("uv", {}), ("pip", {"PIP_ONLY_BINARY": ":all:"})], ids=["uv", "pip"]
+)
+def test_uv_installs_the_pins_and_pip_where_it_is_set_up_otherwise(
+    installer: str, settings: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not uv_command():
+        pytest.skip("uv is not installed")
+    info = "levels-1.0.dist-info"
+    files = {
+        "levels.py": "HIGH = 7",
+        f"{info}/METADATA": "Metadata-Version: 2.1\nName: levels\nVersion: 1.0\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/RECORD": "",
+    }
+    with zipfile.ZipFile(tmp_path / "levels-1.0-py3-none-any.whl", "w") as wheel:
+        for name, text in files.items():
+            wheel.writestr(name, text)
+    pins = tmp_path / fresh_environment.REQUIREMENTS
+    pins.parent.mkdir()
+    pins.write_text("levels==1.0\n")
+    for name, value in {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path), **settings}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    python = make_environment(tmp_path, tmp_path / "environment")
+    (used,) = python.parent.parent.glob(f"lib/python3*/site-packages/{info}/INSTALLER")
+    assert used.read_text().strip() == installer
 
 
 def test_an_environment_that_takes_too_long_is_given_up(tmp_path: Path) -> None:

@@ -7,14 +7,17 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from ..errors import UsageError
+from .uv_instead_of_pip import UvOptions, uv_command, uv_options
 
 REQUIREMENTS: Final = "binder/requirements.txt"
 _LONGEST_SECONDS: Final = 1800.0
@@ -39,6 +42,8 @@ class NoFreshEnvironment(Exception):  # noqa: N818 -- no fault of the notebook: 
 def make_environment(folder: Path, place: Path, *, timeout_seconds: float = _LONGEST_SECONDS) -> Path:
     """Make a virtual environment with the pins of a shared folder in ``place``; returns its Python.
 
+    uv installs them where it is installed and pip's settings mean the same to it; otherwise, or where it cannot, pip.
+
     Parameters
     ----------
     folder
@@ -62,6 +67,8 @@ def make_environment(folder: Path, place: Path, *, timeout_seconds: float = _LON
     made = _run(make, folder, timeout_seconds)
     if made.returncode:
         raise NoFreshEnvironment(f"this Python cannot make a virtual environment ({_last_line(made)})")
+    if _installed_by_uv(python, folder, timeout_seconds):
+        return python
     install = [
         *pip,
         "--disable-pip-version-check",
@@ -86,10 +93,33 @@ def make_environment(folder: Path, place: Path, *, timeout_seconds: float = _LON
 
 def _pip_that_installs_elsewhere() -> bool:
     """Whether the pip of this Python, if it has one, takes ``--python``."""
+    pip = _pip_version()
+    return pip is not None and pip >= _PIP_WITH_PYTHON
+
+
+def _pip_version() -> Version | None:
     try:
-        return Version(metadata.version("pip")) >= _PIP_WITH_PYTHON
+        return Version(metadata.version("pip"))
     except (metadata.PackageNotFoundError, InvalidVersion):
+        return None
+
+
+def _installed_by_uv(python: Path, folder: Path, timeout_seconds: float) -> bool:
+    """Whether uv installed the pins; where it did not, pip says why it cannot."""
+    uv = uv_command()
+    given = _options_for_uv(folder, timeout_seconds) if uv else None
+    if given is None:
         return False
+    install = [*uv, "pip", "install", "--python", str(python), *given.options, "-r", REQUIREMENTS]
+    variables = {"UV_HTTP_RETRIES": "1", **given.variables}  # pip tries again
+    return not _run(install, folder, timeout_seconds, variables).returncode
+
+
+def _options_for_uv(folder: Path, timeout_seconds: float) -> UvOptions | None:
+    if _pip_version() is None:
+        return UvOptions()
+    listed = _run([sys.executable, "-m", "pip", "config", "list"], folder, timeout_seconds)
+    return None if listed.returncode else uv_options(listed.stdout)
 
 
 def registry_unreachable(output: str) -> bool:
@@ -119,20 +149,23 @@ def clean_environment() -> dict[str, str]:
     return {**others, "PYTHONNOUSERSITE": "1"}
 
 
-def _run(command: list[str], folder: Path, timeout_seconds: float) -> subprocess.CompletedProcess[str]:
+def _run(
+    command: list[str], folder: Path, timeout_seconds: float, variables: Mapping[str, str] = MappingProxyType({})
+) -> subprocess.CompletedProcess[str]:
     with tempfile.TemporaryFile() as output:  # no pipe: what a stopped pip had started may hold it open
         try:
             ended = subprocess.run(  # noqa: S603 -- Python and pip, with a file that was just written
                 command,
                 cwd=folder,
-                env=clean_environment(),
+                env={**clean_environment(), **variables},
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 timeout=timeout_seconds,
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            raise NoFreshEnvironment(f"{command[2]} took longer than {timeout_seconds:g} seconds") from None
+            name = command[2] if command[1] == "-m" else "uv"
+            raise NoFreshEnvironment(f"{name} took longer than {timeout_seconds:g} seconds") from None
         output.seek(0)
         return subprocess.CompletedProcess(command, ended.returncode, output.read().decode(errors="replace"))
 

@@ -94,9 +94,9 @@ def share(
         Fingerprints of findings that are no secrets after all, eight hexadecimal digits each.
     check
         Whether to execute the copy and compare. ``True``: in a new virtual environment made from the pins, which takes
-        about a minute; when no package registry can be reached it is executed in this environment only, and ``.notes``
-        and ``.checked`` say so. ``"fresh"``: in a new environment, or it is not shared. ``"here"``: in this
-        environment. ``False``: not at all.
+        about a minute, or half of it where uv is installed; when no package registry can be reached it is executed in
+        this environment only, and ``.notes`` and ``.checked`` say so. ``"fresh"``: in a new environment, or it is not
+        shared. ``"here"``: in this environment. ``False``: not at all.
     timeout_seconds
         Longest time for one cell, a whole number of seconds above 0; ``None``: no limit.
     on_summary
