@@ -28,7 +28,8 @@ from bknb.runs.portfolio_workers import units_of
 from bknb.runs.tries import keep_in
 from bknb.runs.walker import _plan as walker_plan
 from bknb.sweeps import worker_pool
-from bknb.sweeps.batches import Call, pickled
+from bknb.sweeps.packed_plans import pickled
+from bknb.sweeps.units import Call
 
 FRAME = ("2024-01-01", "2024-01-06")
 SYMBOLS = ["BTCUSDT", "ETHUSDT", "SOLUSDT"]

@@ -23,9 +23,10 @@ from bknb.engine.registration_checks import make_strategy
 from bknb.provenance.strategy_hash import fingerprint
 from bknb.runs.sweep import SweepOptions, SweepTask, open_ledger, plan_sweep
 from bknb.sweeps import worker_pool
-from bknb.sweeps.batches import Batch, Call, WorkDir, try_batch
+from bknb.sweeps.batches import Batch, WorkDir, try_batch
 from bknb.sweeps.parameter_search import Space, make_search
 from bknb.sweeps.trial_ledger import TrialFile
+from bknb.sweeps.units import Call
 
 need_packages("numba", "cloudpickle")
 

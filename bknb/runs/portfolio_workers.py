@@ -18,8 +18,8 @@ from ..engine.runs_in_workers import (
     wanted_of,
 )
 from ..market.system_clock import stopwatch
-from ..sweeps.batches import PackedPlan, packed_plan, pickled, unpacked_plan
 from ..sweeps.executors import starting_workers
+from ..sweeps.packed_plans import PackedPlan, packed_plan, pickled, unpacked_plan
 from ..sweeps.run_units import RunsElsewhere
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from ..engine.plan import Plan, open_window
 from ..engine.registry import Exchange
 from ..engine.runs_in_workers import Candles, DoneElsewhere, candles_of, done_elsewhere, prepared_candles
 from ..market.sources import WindowSource
-from ..sweeps.batches import PackedPlan, packed_plan, pickled, unpacked_plan
 from ..sweeps.executors import starting_workers
+from ..sweeps.packed_plans import PackedPlan, packed_plan, pickled, unpacked_plan
 from ..sweeps.run_units import RunsElsewhere
 from .walk_forward_fold import Choice, FoldRun
 

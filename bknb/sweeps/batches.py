@@ -1,49 +1,29 @@
-"""Batches, the shared work dir, and pickled plans; :func:`try_batch` evaluates a batch of a sweep in a worker."""
+"""Batches of a sweep, and the work dir that its workers read; :func:`try_batch` evaluates a batch in a worker."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
-from ..engine.registration_checks import definition, make_strategy
-from ..engine.registry import Exchange, registry
-from ..errors import MissingDependency, UsageError
-from ..provenance.source_code_and_hash import own_modules
-from ..provenance.strategy_hash import functions_of, models_of
 from .evaluate_combination import Evaluator, Outcome, needs_source
-from .pickled_code import from_bytes, to_bytes
+from .packed_plans import packed_plan, pickled, unpacked_plan
+from .pickled_code import from_bytes
 from .prepared_candles import Prepared
 from .sweep_series import tables
+from .units import Call, Scatter, Unit
 
 if TYPE_CHECKING:
     from ..engine.plan import Plan
-    from ..engine.registry import Strategy
 
 
-TRIES: Final = 3  # how often a task is given to a worker before it fails
 _MOST_MAPPED: Final = 2  # symbols a worker has mapped at a time
-
-
-class Unit:
-    """Work that a worker does in one go; it is given to one again where the worker dies."""
-
-    __slots__ = ("tries",)
-
-    def __init__(self) -> None:
-        self.tries = 0
-
-    def fail(self) -> bool:
-        """Count one failed try; returns whether another is allowed."""
-        self.tries += 1
-        return self.tries < TRIES
 
 
 class Batch(Unit):
@@ -56,31 +36,6 @@ class Batch(Unit):
         self.symbol = symbol
         self.numbers = list(numbers)
         self.params = [dict(one) for one in params]
-
-
-Call: TypeAlias = tuple[Callable[..., Any], tuple[Any, ...]]
-"""A function and its arguments."""
-Scatter: TypeAlias = Callable[[Hashable, Callable[[], Any]], Any]
-"""Sends what the function returns to all workers of a cluster, once for each key; returns what stands for it there."""
-U = TypeVar("U", bound=Unit)
-U_contra = TypeVar("U_contra", bound=Unit, contravariant=True)
-
-
-class Depot(Protocol[U_contra]):
-    """What workers need for units of work beside them, in a folder or scattered to a cluster."""
-
-    @property
-    def folder(self) -> Path:
-        """The folder that workers read."""
-        ...
-
-    def call(self, unit: U_contra) -> Call:
-        """What a worker calls that can read the folder."""
-        ...
-
-    def scattered(self, unit: U_contra, scatter: Scatter) -> Call:
-        """What a worker of a cluster calls."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,19 +70,11 @@ class WorkDir:
         prepared = scatter(unit.symbol, lambda: Prepared.load(self.folder / str(unit.symbol)))
         return try_scattered, (scatter("plan", self.plan), prepared, unit.params)
 
-
-class Executor(Protocol[U]):
-    """Has units done; the answers come back in any order, ``None`` for a unit whose worker died every time."""
-
-    workers: int
-
-    def run(self, units: Sequence[U], stopping: Callable[[], bool]) -> Iterator[tuple[U, Any]]:
-        """Yield each unit with its answer, until ``stopping()`` is true."""
-        ...
-
-    def close(self) -> None:
-        """Release what was taken for it."""
-        ...
+    def forget(self) -> None:
+        """Release the candles of a sweep that is over, where this process evaluated batches itself."""
+        for key in [key for key in _evaluators if key[0] == str(self.folder)]:
+            del _evaluators[key]
+        _plan_in.cache_clear()
 
 
 def packed(plan: Plan, *, keep_ends: bool, with_source: bool) -> bytes:
@@ -144,93 +91,6 @@ def packed(plan: Plan, *, keep_ends: bool, with_source: bool) -> bytes:
     """
     content = (packed_plan(replace(plan, series=tables()), with_source=with_source), keep_ends)
     return pickled(content, [plan.strategy], purpose="a sweep")
-
-
-PackedPlan: TypeAlias = tuple[str, dict[str, Any], Any, Any, dict[str, Any], dict[str, Any]]
-"""A plan without what cannot be pickled: name and definition of its strategy, the rest, its risk profile, models, and
-the settings that these may read."""
-
-
-def packed_plan(plan: Plan, *, with_source: bool) -> PackedPlan:
-    """Return a plan as values that can be pickled; callbacks are left out: they are for one run, in one process."""
-    strategy = plan.strategy
-    source = plan.exchange.source if with_source else None
-    risk = None if strategy.risk is None else registry.risks.get(strategy.risk)
-    series = dict(registry.series.items) or None if plan.series is None else plan.series
-    bare = replace(plan, series=series, strategy=None, exchange=Exchange(plan.exchange.name, source))  # type: ignore[arg-type]  # put back by unpacked_plan
-    models = models_of(strategy)
-    settings = settings_of_fits() if models else {}
-    return strategy.name, {**definition(strategy), "callbacks": None}, bare, risk, models, settings
-
-
-def unpacked_plan(content: PackedPlan) -> Plan:
-    """Return the plan that ``packed_plan`` packed; its risk profile is registered where there is none of its name."""
-    name, made, bare, risk, models, settings = content
-    plan: Plan = bare
-    if models:
-        registry.models.items.update(models)
-        have_settings_of_fits(settings)
-    if risk is not None:
-        registry.risks.items.setdefault(risk.name, risk)
-    return replace(plan, strategy=make_strategy(name, **made))
-
-
-def settings_of_fits() -> dict[str, Any]:
-    """The settings that models may read and that are not the default."""
-    from ..market.model_fit import settings_apart  # few strategies have models
-
-    return settings_apart()
-
-
-def have_settings_of_fits(apart: dict[str, Any]) -> None:
-    """Have the settings of the process that fits are made for."""
-    from ..market.model_fit import have_settings  # few strategies have models
-
-    have_settings(apart)
-
-
-def pickled(content: object, strategies: Sequence[Strategy], *, purpose: str) -> bytes:
-    """Return content as bytes that another process can unpickle, functions of notebook cells included.
-
-    Parameters
-    ----------
-    content
-        Anything.
-    strategies
-        Those in it: modules of their functions are pickled by value, as they are here.
-    purpose
-        What needs it, for the text of an error.
-
-    Raises
-    ------
-    MissingDependency
-        Without cloudpickle.
-    UsageError
-        When it holds something that cannot be sent.
-    """
-    if find_spec("cloudpickle") is None:
-        raise MissingDependency("cloudpickle", purpose=purpose, extra="sweep")
-    # As they are here: a worker would load the files of helper modules again, whatever was changed since.
-    helpers = own_modules(*(function for each in strategies for function in functions_of(each).values()))
-    names = {_module_of(each.get_signals or each.get_signal) for each in strategies}
-    own = [module for module in helpers if module.__name__ in names]
-    try:
-        try:
-            return to_bytes(content, helpers)
-        except Exception:  # noqa: BLE001 -- a helper module that holds what cannot be copied is loaded again after all
-            return to_bytes(content, own)
-    except Exception as error:
-        which = " or ".join(repr(each.name) for each in strategies[:3])
-        raise UsageError(
-            f"strategy {which} cannot be sent to a worker: {type(error).__name__}: {error}\n"
-            "let its function create what cannot be copied (locks, files, connections), or use executor='inline'"
-        ) from error
-
-
-def _module_of(function: Any) -> str:
-    while hasattr(function, "func"):
-        function = function.func
-    return str(getattr(function, "__module__", None))
 
 
 def unpacked(content: bytes) -> tuple[Plan, bool]:
@@ -259,13 +119,6 @@ def try_batch(folder: str, symbol: int, params: Sequence[Mapping[str, Any]]) -> 
         while len(_evaluators) > _MOST_MAPPED:
             _evaluators.popitem(last=False)
     return [evaluator.evaluate(one) for one in params]
-
-
-def forget(folder: str) -> None:
-    """Release the candles of a sweep that is over."""
-    for key in [key for key in _evaluators if key[0] == folder]:
-        del _evaluators[key]
-    _plan_in.cache_clear()
 
 
 def try_scattered(plan: bytes, prepared: Prepared, params: Sequence[Mapping[str, Any]]) -> list[Outcome]:

@@ -8,7 +8,7 @@ from concurrent.futures import CancelledError
 from importlib import import_module
 from typing import Any, Final, Generic
 
-from .batches import TRIES, Depot, U
+from .units import TRIES, Depot, U
 
 _AHEAD: Final = 4  # submitted tasks per thread of the cluster
 _LOOK_SECONDS: Final = 0.01

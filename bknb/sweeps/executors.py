@@ -1,7 +1,6 @@
-"""Executors: this process, worker processes, a Dask cluster, or the user's own pool.
+"""Executors beside this process: worker processes, a Dask cluster, or the user's own pool.
 
 Candles and the strategy are written to a folder once; workers map them into memory, a cluster gets them scattered once.
-This process keeps those of a single symbol as they are.
 A unit of work is a batch of parameters of a sweep, or a run of its own. Its outcome depends on nothing else, so the
 executor changes only the time it takes.
 """
@@ -15,54 +14,13 @@ from contextlib import contextmanager
 from os import cpu_count
 from typing import TYPE_CHECKING, Any, Final, Generic
 
-from msgspec.structs import replace
-
-from .batches import Batch, Call, Depot, Executor, U, WorkDir, forget
-from .evaluate_combination import Evaluator
-from .executor_options import checked_executor, is_inline
-from .prepared_candles import Prepared
+from .executor_options import checked_executor
+from .units import Depot, Executor, U, called
 
 if TYPE_CHECKING:
-    from ..engine.plan import Plan
     from .worker_pool import Worker
 
-
 _LOOK_SECONDS: Final = 0.01
-
-
-class Inline:
-    """Evaluates one combination after the other in this process.
-
-    ``only``: the candles, where there is one symbol; those of several are in the work dir, one of them at a time here.
-    """
-
-    workers = 1
-
-    def __init__(self, work_dir: WorkDir, plan: Plan, *, keep_ends: bool, only: Prepared | None = None) -> None:
-        self._folder = work_dir.folder
-        self._only = only
-        self._plan = plan
-        self._keep_ends = keep_ends
-        self._evaluator: tuple[int, Evaluator] | None = None
-
-    def _at(self, symbol: int) -> Evaluator:
-        if self._evaluator is None or self._evaluator[0] != symbol:
-            prepared = Prepared.load(self._folder / str(symbol)) if self._only is None else self._only
-            evaluator = Evaluator(replace(self._plan, symbol=prepared.symbol), prepared, keep_ends=self._keep_ends)
-            self._evaluator = symbol, evaluator
-        return self._evaluator[1]
-
-    def run(self, batches: Sequence[Batch], stopping: Callable[[], bool]) -> Iterator[tuple[Batch, Any]]:
-        """Yield each batch with its outcomes, until ``stopping()`` is true."""
-        for batch in batches:
-            if stopping():
-                return
-            evaluator = self._at(batch.symbol)
-            yield batch, [evaluator.evaluate(params) for params in batch.params]
-
-    def close(self) -> None:
-        """Release the candles."""
-        self._evaluator = self._only = None
 
 
 class Pool(Generic[U]):
@@ -125,7 +83,7 @@ class Pool(Generic[U]):
 
     def close(self) -> None:
         """Release what this process cached; the pool belongs to the user and stays open."""
-        forget(str(self._depot.folder))
+        self._depot.forget()
 
 
 def _awaited(future: Any, stopping: Callable[[], bool]) -> bool:
@@ -138,31 +96,6 @@ def _awaited(future: Any, stopping: Callable[[], bool]) -> bool:
             return False
         look.wait(_LOOK_SECONDS)
     return True
-
-
-def called(call: Call) -> Any:
-    """Return what a call returns; runs in a worker."""
-    function, given = call
-    return function(*given)
-
-
-def make_executor(
-    executor: object, work_dir: WorkDir, plan: Plan, *, keep_ends: bool, with_source: bool,
-    warn: Callable[[str], object], only: Prepared | None = None,
-) -> Executor[Batch]:  # fmt: skip
-    """Return the executor of a sweep for an ``executor=`` option; one elsewhere gets the plan in the work dir.
-
-    ``with_source`` is as in ``WorkDir.write``, ``only`` as in ``Inline``.
-
-    Raises
-    ------
-    UsageError
-        When the option names no executor.
-    """
-    if is_inline(executor):
-        return Inline(work_dir, plan, keep_ends=keep_ends, only=only)
-    work_dir.write(plan, keep_ends=keep_ends, with_source=with_source)
-    return executor_elsewhere(executor, work_dir, warn)
 
 
 @contextmanager

@@ -30,7 +30,7 @@ from ..market.fitted_models import (
 from ..market.model_fit import FailedFit, Fit, Model, make_fit, symbols_of
 from ..market.strategy_context import Context, RunSources
 from ..provenance.strategy_hash import models_of
-from .batches import PackedPlan, packed_plan, pickled, unpacked_plan
+from .packed_plans import PackedPlan, packed_plan, pickled, unpacked_plan
 from .run_units import RunsElsewhere
 
 if TYPE_CHECKING:

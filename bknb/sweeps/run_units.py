@@ -28,9 +28,9 @@ from ..domain.text import error_text
 from ..engine.runs_in_workers import FailedElsewhere, keep_place
 from ..errors import BknbError
 from ..market.candles_in_mapped_files import most_mapped, write_in_pieces
-from .batches import Call, Scatter, Unit
 from .executors import executor_elsewhere
 from .pickled_code import from_bytes
+from .units import Call, Scatter, Unit
 
 if TYPE_CHECKING:
     from .worker_pool import Worker
@@ -76,6 +76,11 @@ class RunFolder:
         self._hold()
         kept = () if self._kept is None else (None, scatter("kept", lambda: self._kept))
         return work_on, (scatter("runs", self._content), unit.number, *kept)
+
+    def forget(self) -> None:
+        """Release what units need, where this process did some itself."""
+        _content_in.cache_clear()
+        _kept_in.cache_clear()
 
 
 Answer: TypeAlias = tuple[bool, bytes, tuple[str, tuple[int, ...]] | None]

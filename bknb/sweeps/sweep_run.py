@@ -22,10 +22,10 @@ from ..market.system_clock import stopwatch
 from ..metrics.trade_definitions import OF_ACCOUNT, OF_RESULTS
 from ..provenance.candle_fingerprint import hash_in
 from ..provenance.strategy_hash import fingerprint, not_compared
-from .batches import Batch, Executor, WorkDir
+from .batches import Batch, WorkDir
 from .evaluate_combination import Evaluator, Outcome, compile_loops, needs_source
+from .executor_of_sweep import make_executor
 from .executor_options import is_inline
-from .executors import make_executor
 from .packed_days import frame_days, pack_days, unpack_days
 from .parameter_search import Params, Space, make_search
 from .prepared_candles import Prepared, goes_compiled, prepare
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from ..engine.plan import Plan
     from ..kernels.simulate import Market
     from ..ports import TrialLedger
+    from .units import Executor
 
 _SHARPE: Final = FIGURES.index("sharpe_ratio")
 _BATCH: Final = 32  # combinations in a task, at most

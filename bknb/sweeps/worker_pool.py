@@ -21,7 +21,7 @@ from contextlib import suppress
 from importlib import import_module
 from typing import IO, Any, Final, Generic
 
-from .batches import Call, Depot, U
+from .units import Call, Depot, U
 
 _LENGTH: Final = struct.Struct("<Q")
 _LOOK_SECONDS: Final = 0.05
