@@ -8,7 +8,10 @@ from __future__ import annotations
 import asyncio
 import linecache
 import os
+import select
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -331,10 +334,10 @@ def made_in_a_cell() -> Any:
 def test_a_killed_worker_costs_its_leg_another_try(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A real process is really killed while it has a leg; what it runs is not in a file that another could import."""
     killed: list[int] = []
-    ask = worker_pool.Worker.ask
+    ask, once = worker_pool.Worker.ask, threading.Lock()
 
     def ask_and_shoot(self: worker_pool.Worker, call: Call) -> Any:
-        if not killed:
+        if once.acquire(blocking=False):
             killed.append(self.pid)
             os.kill(self.pid, signal.SIGKILL)
         return ask(self, call)
@@ -507,3 +510,64 @@ def test_workers_end_where_what_they_need_cannot_be_had() -> None:
             os.kill(process, 0)
     with starting_workers(None, 5) as started:
         assert started == []
+
+
+# --- workers that are forks of one process ---------------------------------------------------------------------------
+
+
+def who_works() -> tuple[int, int, float]:
+    """The process, the one that started it, and a number from the generator that nobody seeded."""
+    return os.getpid(), os.getppid(), float(np.random.random())  # noqa: NPY002 -- the one that a fork could share
+
+
+def never_ends() -> None:
+    threading.Event().wait()
+
+
+needs_forks = pytest.mark.skipif(sys.platform != "linux", reason="each worker is an interpreter of its own here")
+
+
+@needs_forks
+@pytest.mark.slow
+def test_workers_are_forks_that_share_no_randomness_and_end_while_they_work() -> None:
+    from bknb.sweeps.executors import starting_workers
+
+    with starting_workers(2, 5, __name__) as started:
+        pass
+    (one, parent, drawn), (other, same_parent, drawn_there) = (each.ask((who_works, ())) for each in started)
+    assert parent == same_parent != os.getpid()
+    assert one != other
+    assert drawn != drawn_there
+    with ThreadPoolExecutor(1) as pool:
+        busy = pool.submit(started[0].ask, (never_ends, ()))
+        started[1].end()
+        started[0].end()
+        assert busy.result(timeout=10) is None
+    assert started[1].ask((who_works, ())) is None
+    for process in (one, other, parent):
+        with pytest.raises(ProcessLookupError):
+            os.kill(process, 0)
+
+
+@needs_forks
+@pytest.mark.slow
+def test_workers_end_with_the_process_that_started_them() -> None:
+    code = f"""
+import sys, threading
+sys.path[:0] = {[str(Path(__file__).parent)]!r}
+from bknb.sweeps.executors import starting_workers
+from {__name__} import never_ends
+
+with starting_workers(2, 2) as started:
+    threading.Thread(target=started[0].ask, args=((never_ends, ()),), daemon=True).start()
+    print(*(worker.pid for worker in started), flush=True)
+    threading.Event().wait()
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as starter:
+        assert starter.stdout is not None
+        watched = [os.pidfd_open(int(pid)) for pid in starter.stdout.readline().split()]
+        starter.kill()
+    ended = [bool(select.select([each], [], [], 10)[0]) for each in watched]
+    for each in watched:
+        os.close(each)
+    assert ended == [True, True]

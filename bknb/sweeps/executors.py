@@ -104,11 +104,10 @@ def starting_workers(executor: object, units: int, *modules: str) -> Iterator[li
 
     There are none where it is no number of worker processes. What is raised in the block ends them.
     """
-    from .worker_pool import Worker
+    from .fork_server import workers_of
 
     checked_executor(executor)
-    wanted = _processes(executor) or 0
-    workers = [Worker(*modules) for _ in range(min(wanted, units))]
+    workers = workers_of(min(_processes(executor) or 0, units), *modules)
     try:
         yield workers
     except BaseException:

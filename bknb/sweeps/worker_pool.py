@@ -1,8 +1,8 @@
 """Worker processes on this machine, for ``executor="processes"``.
 
-Each is a fresh interpreter that reads tasks from one pipe and writes outcomes to another: it never imports the user's
-main script, works from notebooks, scripts and ``python -c`` alike, and ends with the process that started it. When a
-worker dies, its task is tried again in a new one.
+Each is a fresh interpreter, or a fork of one (:mod:`bknb.sweeps.fork_server`), that reads tasks from one pipe and
+writes outcomes to another: it never imports the user's main script, works from notebooks, scripts and ``python -c``
+alike, and ends with the process that started it. When a worker dies, its task is tried again in a new one.
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ _LENGTH: Final = struct.Struct("<Q")
 _LOOK_SECONDS: Final = 0.05
 
 
-def _send(pipe: IO[bytes], content: bytes) -> None:
+def send(pipe: IO[bytes], content: bytes) -> None:
+    """Write a message to a pipe."""
     pipe.write(_LENGTH.pack(len(content)))
     pipe.write(content)
     pipe.flush()
 
 
-def _receive(pipe: IO[bytes]) -> bytes | None:
-    """Return the next message, or None at the end of the pipe."""
+def receive(pipe: IO[bytes]) -> bytes | None:
+    """Return the next message of a pipe, or None at its end."""
     head = pipe.read(_LENGTH.size)
     if len(head) < _LENGTH.size:
         return None
@@ -44,38 +45,48 @@ def _receive(pipe: IO[bytes]) -> bytes | None:
 
 
 def serve() -> None:
-    """Evaluate tasks from standard input until it ends; started by ``Worker`` only.
-
-    The first message has the names of modules that are imported before there is a task.
-    """
+    """Import the modules that the first message names, then answer tasks; started by ``Worker`` only."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a key that interrupts is for the process that started this one
+    for module in pickle.loads(receive(sys.stdin.buffer) or pickle.dumps(())):  # noqa: S301 -- from the process that started this one
+        import_module(module)
+    answer_tasks(sys.stdin.buffer)
+
+
+def answer_tasks(tasks: IO[bytes]) -> None:
+    """Evaluate tasks from a pipe until it ends, and write the answers to standard output."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a strategy prints must not end up among the answers
-    for module in pickle.loads(_receive(sys.stdin.buffer) or pickle.dumps(())):  # noqa: S301 -- from the process that started this one
-        import_module(module)
-    while (content := _receive(sys.stdin.buffer)) is not None:
+    while (content := receive(tasks)) is not None:
         function, given = pickle.loads(content)  # noqa: S301 -- from the process that started this one
         try:
             answer: object = function(*given)
         except Exception as error:  # noqa: BLE001 -- sent back to the pool, which decides
             answer = f"{type(error).__name__}: {error}"
-        _send(answers, pickle.dumps(answer, protocol=5))
+        send(answers, pickle.dumps(answer, protocol=5))
+
+
+def interpreter(serve: str, **options: Any) -> subprocess.Popen[bytes]:
+    """Start an interpreter that finds the modules this one finds, with pipes, and calls ``serve`` of this package."""
+    here = os.pathsep.join(path for path in sys.path if path)
+    return subprocess.Popen(  # noqa: S603 -- our own code
+        [sys.executable, "-c", f"from bknb.sweeps.{serve} import serve; serve()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": here},
+        **options,
+    )
 
 
 class Worker:
     """One worker process; ``modules`` are those that it imports before its first task."""
 
     def __init__(self, *modules: str) -> None:
-        here = os.pathsep.join(path for path in sys.path if path)
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", "from bknb.sweeps.worker_pool import serve; serve()"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": here},
-        )
-        assert self._process.stdin is not None  # it is a pipe  # noqa: S101
+        self._process = process = interpreter("worker_pool")
+        assert process.stdin is not None and process.stdout is not None  # both are pipes  # noqa: S101, PT018
+        self._to: IO[bytes] = process.stdin
+        self._back: IO[bytes] = process.stdout
         with suppress(OSError):  # it has ended: whoever asks it finds that
-            _send(self._process.stdin, pickle.dumps(modules))
+            send(self._to, pickle.dumps(modules))
 
     @property
     def pid(self) -> int:
@@ -84,11 +95,9 @@ class Worker:
 
     def ask(self, call: Call) -> Any:
         """Return the answer, the text of an error, or None when the worker died."""
-        to, back = self._process.stdin, self._process.stdout
-        assert to is not None and back is not None  # both are pipes  # noqa: S101, PT018
         try:
-            _send(to, pickle.dumps(call, protocol=5))
-            content = _receive(back)
+            send(self._to, pickle.dumps(call, protocol=5))
+            content = receive(self._back)
         except (OSError, ValueError):  # a pipe that broke, or was closed by ``end``
             return None
         return None if content is None else pickle.loads(content)  # noqa: S301 -- from a process of ours
@@ -97,12 +106,12 @@ class Worker:
         """End it now."""
         self._process.kill()
         self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                try:
-                    pipe.close()
-                except OSError:  # bytes that could no longer be sent
-                    continue
+        self._close_pipes()
+
+    def _close_pipes(self) -> None:
+        for pipe in (self._to, self._back):
+            with suppress(OSError):  # bytes that could no longer be sent
+                pipe.close()
 
 
 class WorkerPool(Generic[U]):
