@@ -1025,7 +1025,7 @@ LOADED_ONCE = (
     ),
     *(
         "bknb.runs.stop_table",
-        "bknb.runs.position_at_moment",
+        "bknb.runs.played_again",
         "bknb.engine.add_get_and_list_exchanges_frames_and_risks",
         "bknb.engine.add_get_and_list_strategies",
         "bknb.exchanges.from_csv_frame_and_parquet",

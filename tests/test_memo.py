@@ -13,7 +13,7 @@ from worlds import walk
 
 import bknb
 from bknb.domain.exit_validation import memo_text
-from bknb.market.kept_memo import kept_memo, memo_before, read_memo
+from bknb.market.kept_memo import ENTRY, kept_memo, memo_before, read_memo
 from bknb.testing.clocks import SimulatedClock
 
 END = ORIGIN + 30 * MINUTE
@@ -175,7 +175,7 @@ def test_texts_of_memos() -> None:
     assert (kept_memo({}), kept_memo({"a": (1, None)})) == ("", '{"a":[1,null]}')
     assert read_memo(kept_memo({"a": [1.5, True, "b"]})) == {"a": [1.5, True, "b"]}
     assert memo_text({"a": "x" * (16_384 - 8)}) == '{"a":"' + "x" * (16_384 - 8) + '"}'
-    memos = [(1, 1, "a"), (3, 0, "b"), (3, 1, "c")]
-    assert [memo_before(memos, when, turn) for when, turn in ((1, 1), (2, 0), (3, 0), (3, 1), (4, 0))] == [
-        "", "a", "a", "b", "c",
-    ]  # fmt: skip
+    first, other = (0, 5, "p1"), (0, 7, "p0")
+    memos = [(1, ENTRY, "a"), (3, first, "b"), (3, ENTRY, "c")]
+    asked = ((1, ENTRY), (2, first), (3, first), (3, other), (3, ENTRY), (4, first))
+    assert [memo_before(memos, when, turn) for when, turn in asked] == ["", "a", "a", "b", "b", "c"]

@@ -370,9 +370,6 @@ def test_what_has_no_places_says_so() -> None:
     given_frame = {"exchange": rows, "frame": (ORIGIN, ORIGIN + 9 * MINUTE), "settings": FREE}
     with pytest.raises(UsageError, match="luck enters the same positions at other moments, one after the other"):
         bknb.luck(bknb.backtest("BTCUSDT", strategy="grid", **given_frame))
-    result = bknb.backtest("BTCUSDT", strategy="grid", **given_frame)
-    with pytest.raises(UsageError, match=r"has 2 places, and result.at looks at the one signal of a moment"):
-        result.at(ORIGIN + MINUTE)
 
 
 def test_a_sweep_goes_through_the_event_engine_and_says_why_it_has_no_account() -> None:

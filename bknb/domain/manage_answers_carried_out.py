@@ -85,7 +85,16 @@ def rejected_answers(given: Managed, reasons: list[Reason], rules: Rules) -> tup
     if not reasons:
         return ()
     text = given.text or ", ".join(shown(answer, 400) for answer in given.answers)[:400]
-    return (Rejected(**labels(rules), when=given.when, price=given.price, reasons=tuple(reasons), signal=text),)
+    return (
+        Rejected(
+            **labels(rules),
+            when=given.when,
+            price=given.price,
+            reasons=tuple(reasons),
+            signal=text,
+            place=rules.place,
+        ),
+    )
 
 
 def _carried_out(state: Holding, judged: Judged, given: Managed, rules: Rules, events: tuple[Event, ...]) -> Step:

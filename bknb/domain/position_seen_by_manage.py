@@ -120,6 +120,13 @@ def position_view(state: Holding | Opening | Waiting, when: int, price: float, r
     return _open(state, when, price, rules) if isinstance(state, Holding) else _waiting(state, price)
 
 
+def began_at(position: HeldPosition) -> int:
+    """When a position was opened, or ordered where it waits, UTC ms."""
+    if position.opened_at is not None:
+        return round(position.opened_at.timestamp() * 1000)
+    return next((order.scheduled_at for order in position.waiting if isinstance(order, ScheduledSignal)), 0)
+
+
 @lru_cache(maxsize=256)  # of one position they stay the same
 def _moment(ms: int | None) -> datetime | None:
     return None if ms is None or ms >= _CALENDAR_END_MS else datetime.fromtimestamp(ms / 1000, UTC)

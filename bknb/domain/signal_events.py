@@ -205,17 +205,20 @@ TickResult: TypeAlias = Idle | Scheduled | Opened | Active | Closed | Cancelled
 """The six possible results of a minute, distinguished by ``action``."""
 
 
-class Rejected(RunEvent, frozen=True, kw_only=True):
+class Rejected(RunEvent, frozen=True, kw_only=True, omit_defaults=True):
     """A strategy's answer broke rules; ``signal`` is the answer as text.
+
+    ``place`` is the place of its strategy that the answer was for; empty where that has one, or it was for none.
 
     Examples
     --------
-    >>> Rejected.__struct_fields__[-2:]
-    ('reasons', 'signal')
+    >>> Rejected.__struct_fields__[-3:]
+    ('reasons', 'signal', 'place')
     """
 
     reasons: tuple[Reason, ...]
     signal: str
+    place: str = ""
 
 
 class RiskRefused(RunEvent, frozen=True, kw_only=True):

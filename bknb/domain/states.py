@@ -273,7 +273,8 @@ def labels(rules: Rules) -> dict[str, Any]:
 
 def rejection(rules: Rules, when: int, price: float, reasons: tuple[Reason, ...], signal: object) -> Rejected:
     """The event for an answer that was no valid signal, with the reasons."""
-    return Rejected(**labels(rules), when=when, price=price, reasons=reasons, signal=shown(signal, 400))
+    text = shown(signal, 400)
+    return Rejected(**labels(rules), when=when, price=price, reasons=reasons, signal=text, place=rules.place)
 
 
 def after_frame(t: int, rules: Rules) -> bool:

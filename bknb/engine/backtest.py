@@ -118,6 +118,11 @@ class BacktestRun:
         """The state of the signal while the run goes on."""
         return Flat() if self._loop is None else self._loop.state
 
+    def state_of(self, place: str) -> State:
+        """The state of one place of the strategy while the run goes on; empty: of a strategy with one."""
+        loop = self._loop if not place else getattr(self._loop, "places_by_name", {}).get(place)
+        return Flat() if loop is None else loop.state
+
     @property
     def manages(self) -> bool:
         """Whether the strategy is asked about what is open, by ``manage`` or by columns that say where to leave."""

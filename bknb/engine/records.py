@@ -32,6 +32,7 @@ from ..domain.signal_events import (
 from ..domain.text import error_text, readable
 
 if TYPE_CHECKING:
+    from ..market.kept_memo import Turn
     from ..market.model_fit import FittedModel
 
 N = TypeVar("N")
@@ -116,7 +117,7 @@ class Records(Struct):
     holes: list[tuple[int, int]] = field(default_factory=list)  # [first, end) of minutes a live run went on without, ms
     places_taken: int = 0  # signals that were left out as their place was taken, or none was free
     missed: int = 0  # moments of the strategy's schedule at which it could not be asked
-    memos: list[tuple[int, int, str]] = field(default_factory=list)  # of a backtest; see ``market.kept_memo``
+    memos: list[tuple[int, Turn, str]] = field(default_factory=list)  # of a backtest; see ``market.kept_memo``
     models: list[FittedModel] = field(default_factory=list)  # fits of models that the strategy used, in order
     held: tuple[tuple[Fill, OpenSignal], ...] = ()  # fills of what was open when a live run was started again
     _failures: dict[tuple[str, str, str], Failure] = field(default_factory=dict)

@@ -185,7 +185,7 @@ class StrategyLoop:
                     return
             if given is not None:
                 price = self._average(self.rules.symbol, when) if about is None else about.price
-            keep_memo(self, context, managing=about is not None)
+            keep_memo(self, context, None if about is None else about.position)
             if given is None:
                 return
         except asyncio.CancelledError as error:

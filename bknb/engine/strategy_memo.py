@@ -13,6 +13,7 @@ from weakref import ref
 from ..market.strategy_context import memo_of
 
 if TYPE_CHECKING:
+    from ..domain.position_seen_by_manage import HeldPosition
     from ..market.run_seen_by_strategy import RunSeen
     from ..market.strategy_context import Context
     from .strategy_loop import StrategyLoop
@@ -30,8 +31,10 @@ def run_of(loop: StrategyLoop) -> Callable[[], RunSeen | None]:
     return seen
 
 
-def keep_memo(loop: StrategyLoop, context: Context, *, managing: bool = False) -> None:
+def keep_memo(loop: StrategyLoop, context: Context, about: HeldPosition | None = None) -> None:
     """Keep what the strategy of a loop has made of its memo in a question that it has answered.
+
+    ``about`` is the position that ``manage`` was asked about; ``None``: it was a question for entries.
 
     Raises
     ------
@@ -41,11 +44,12 @@ def keep_memo(loop: StrategyLoop, context: Context, *, managing: bool = False) -
     memo = memo_of(context)
     if memo is None:
         return
-    from ..market.kept_memo import kept_memo  # few strategies have one
+    from ..market.kept_memo import ENTRY, kept_memo, turn_of  # few strategies have one
 
     before, loop.sources.memo = loop.sources.memo, kept_memo(memo)
     if loop.rules.mode == "backtest" and loop.sources.memo != before:
-        loop.records.memos.append((context.when_ms, 0 if managing else 1, loop.sources.memo))
+        turn = ENTRY if about is None else turn_of(about)
+        loop.records.memos.append((context.when_ms, turn, loop.sources.memo))
 
 
 @contextmanager

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
 from ..domain.exit_validation import memo_text
+from ..domain.position_seen_by_manage import began_at
 from ..domain.signal_events import Reason
 from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from ..domain.position_seen_by_manage import HeldPosition
+
+Turn: TypeAlias = tuple[int, int, str]
+"""When in a moment a question comes: those of ``manage`` place by place, the oldest first, then that of entries."""
+ENTRY: Final[Turn] = (1, 0, "")
 
 
 def read_memo(text: str) -> dict[str, Any]:
@@ -36,14 +44,27 @@ def kept_memo(memo: dict[str, Any]) -> str:
     return "" if text == "{}" else text
 
 
-def memo_before(memos: list[tuple[int, int, str]], when: int, turn: int) -> str:
-    """The text that was kept before a question at a moment (UTC ms); ``turn``: 0 that of ``manage``, 1 the other.
+def turn_of(position: HeldPosition) -> Turn:
+    """When in a moment ``manage`` is asked about a position.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> turn_of(SimpleNamespace(place="")) < ENTRY
+    True
+    """
+    return (0, began_at(position), position.place) if position.place else (0, 0, "")
+
+
+def memo_before(memos: list[tuple[int, Turn, str]], when: int, turn: Turn) -> str:
+    """The text that was kept before a question at a moment (UTC ms), which has its ``turn`` in it.
 
     ``memos`` are moments, turns and what was kept from them on, in order.
 
     Examples
     --------
-    >>> memo_before([(5, 0, "a"), (5, 1, "b")], 5, 1), memo_before([(5, 0, "a")], 5, 0)
+    >>> manage = 0, 0, ""
+    >>> memo_before([(5, manage, "a"), (5, ENTRY, "b")], 5, ENTRY), memo_before([(5, manage, "a")], 5, manage)
     ('a', '')
     """
     return next((text for at, by, text in reversed(memos) if (at, by) < (when, turn)), "")

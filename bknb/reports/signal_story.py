@@ -68,14 +68,17 @@ def story_of(records: Any, key: SignalKey, *, before: int | None = None) -> list
 def with_rejected(events: list[Any], rejected: Iterable[Rejected]) -> list[Any]:
     """The events of one signal, and between them the answers of ``manage`` that were rejected while it was there.
 
-    Nothing else is asked meanwhile. At the moment of its end there may be: that is left out. A signal of which
-    only a refusal is known was not there.
+    Nothing else is asked about its place meanwhile. At the moment of its end there may be: that is left out. A signal
+    of which only a refusal is known was not there.
     """
     if all(isinstance(event, RiskRefused) for event in events):
         return events
     first, last = events[0], events[-1]
     until = last.when if isinstance(last, Closed | Cancelled) else None
-    between = [one for one in rejected if first.when < one.when and (until is None or one.when < until)]
+    place = first.signal.place
+    between = [
+        one for one in rejected if one.place == place and first.when < one.when and (until is None or one.when < until)
+    ]
     return sorted([*events, *between], key=lambda event: (event.when, RANK[type(event)])) if between else events
 
 

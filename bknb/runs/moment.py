@@ -11,55 +11,38 @@ from collections.abc import Callable, Container
 from contextvars import Token
 from datetime import datetime
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 from weakref import ref
 
-import msgspec
 from msgspec.structs import replace
 
 from ..domain.formatting import utc_text
 from ..domain.html import Html
 from ..domain.interval import interval_ms
-from ..domain.lifecycle import (
-    Holding,
-    Step,
-    due,
-    step,
-)
-from ..domain.lifecycle_entries import opened_holding
+from ..domain.lifecycle import Step, step
 from ..domain.lifecycle_inputs import Managed
 from ..domain.manage_answers import read_answers
-from ..domain.position_book import new_book
 from ..domain.position_seen_by_manage import HeldPosition
-from ..domain.signal import OpenSignal, ScheduledSignal, key_of
-from ..domain.signal_events import (
-    Cancelled,
-    Closed,
-    Moved,
-    Opened,
-    PositionEvent,
-    Rejected,
-    Scheduled,
-)
+from ..domain.signal import OpenSignal, ScheduledSignal, SignalKey, key_of
+from ..domain.signal_events import Opened, RiskRefused, Scheduled
 from ..domain.states import AskingAdds
 from ..engine.call_by_name import calling_by_name, managing_by_name
 from ..engine.registry import Strategy, ask_model
 from ..engine.resolve import resolve_strategy
 from ..errors import UsageError
 from ..market.strategy_context import Context, RunSources, current
-from ..reports.signal_story import story_of
 from .answer_at_moment import Asked, Decision, RulesAtMoment
 from .moment_text import MomentText
 from .nested_loop import run_here
-from .position_at_moment import Held, ManageAsked, held_at, reasons_of
+from .places_at_moment import State, places_at
+from .played_again import PlayedAgain, played_again
+from .position_at_moment import Held, ManageAsked, reasons_of
 from .run_seen_at_moment import have_past
 
 if TYPE_CHECKING:
     from ..market.candles import Candles
     from ..market.window import Window
     from .run_record import RunRecord
-
-State: TypeAlias = Literal["flat", "scheduled", "open", "leaving"]
 
 
 class Moment:
@@ -74,13 +57,19 @@ class Moment:
         What ``get_signal`` gets as ``ctx``.
     state : {"flat", "scheduled", "open", "leaving"}
         What was known of the run's own signal before the strategy was asked at this minute; ``"leaving"``: its deadline
-        had passed, and it closes at the next candle.
+        had passed, and it closes at the next candle. Of several places that of the oldest one.
     signal : OpenSignal or ScheduledSignal or None
-        The signal that was open or scheduled.
+        The signal that was open or scheduled; of several places that of the oldest one.
+    places : tuple of PlaceAtMoment
+        The places in which something was open or waited, the oldest first: name, state, signal and events of each.
     position : HeldPosition or None
-        The same as ``manage`` sees it, worked out when it is asked for.
+        What was open or waited as ``manage`` sees it, worked out when it is asked for.
+    positions : tuple of HeldPosition
+        The same of all places, the oldest first.
     decision : Scheduled, Opened, Rejected, RiskRefused or None
         What the run made of the strategy's answer at this minute, if it gave one.
+    decisions : tuple
+        The same of all signals of the answer, in order.
 
     Notes
     -----
@@ -112,20 +101,27 @@ class Moment:
         self._sources = RunSources(window, record.published, interval_ms(strategy.interval), strategy.zone)
         self._sources.ask_model, self._sources.symbols = ask_model, record.plan.symbols
         self.context = self._asked_with()
-        self.state, self.signal = self._known()
-        self.decision = self._decision()
+        self.places = places_at(record, when)
+        oldest = next(iter(self.places), None)
+        self.state: State = "flat" if oldest is None else oldest.state
+        self.signal: OpenSignal | ScheduledSignal | None = None if oldest is None else oldest.signal
+        self.decisions = self._decided()
+        self.decision = next(iter(self.decisions), None)
 
-    def _asked_with(self, *, managing: bool = False) -> Context:
+    def _asked_with(self, about: Held | None = None) -> Context:
         """A context as that of the question then: with the memo that was kept before it, and the run as it was."""
         window, when = self._window, self.when_ms
         context = Context(self.symbol, when, "backtest", window.newest, window.average_price, self._sources)
-        holds = managing or self._record.plan.strategy.weights is not None  # else it is asked with nothing open
+        own = self._record.plan.strategy
+        holds = own.weights is not None or own.places > 1  # else it is asked with nothing open
         record, here = self._record, ref(self)  # a context is never collected as garbage, nor what it holds in a circle
 
-        def position() -> HeldPosition | None:
-            return (here() or Moment(record, when)).position if holds else None
+        def positions() -> tuple[HeldPosition, ...]:
+            if about is not None:
+                return about.all
+            return (here() or Moment(record, when)).seen_by_entries if holds else ()
 
-        have_past(context, record, managing=managing, position=position)
+        have_past(context, record, about=None if about is None else about.position, positions=positions)
         return context
 
     # --- seeing -------------------------------------------------------------------------------------------------
@@ -150,63 +146,55 @@ class Moment:
 
     @property
     def why(self) -> str:
-        """The events of the open or scheduled signal up to this moment; empty when there is none."""
-        if self.signal is None:
-            return ""
-        return "\n".join(story_of(self._records, key_of(self.signal), before=self.when_ms))
+        """The events of what was open or scheduled up to this moment, place by place; empty when there is nothing."""
+        return "\n".join(place.why for place in self.places)
 
-    def _known(self) -> tuple[State, OpenSignal | ScheduledSignal | None]:
-        """Return state and signal from the events before this moment; a candle that opens now has not closed yet."""
-        latest = None
-        for event in self._records.events:
-            if event.when > self.when_ms or (event.when == self.when_ms and not _ended_by_clock(event)):
-                break
-            latest = event
-        match latest:
-            case Scheduled():
-                return "scheduled", latest.signal
-            case Opened(signal=signal):
-                return "leaving" if self._is_over(signal) else "open", signal
-            case _:
-                return "flat", None
+    def _decided(self) -> tuple[Decision, ...]:
+        records, when = self._records, self.when_ms
+        taken = {place.place for place in self.places if place.place and place.is_taken}
+        found: list[Decision] = [
+            event
+            for event in records.rejected
+            if event.when == when and event.place not in taken  # else of ``manage``
+        ]
+        known = set[SignalKey]()
+        for event in (*records.events, *records.refused):
+            if isinstance(event, Scheduled | Opened | RiskRefused) and event.signal.scheduled_at == when:
+                found += [] if key_of(event.signal) in known else [event]
+                known.add(key_of(event.signal))
+        return tuple(found)
 
-    def _is_over(self, signal: OpenSignal) -> bool:
-        """Return whether the clock has ended a position that no candle has closed yet."""
-        rules = self._record.rules
-        assert rules is not None  # a backtest has them  # noqa: S101
-        moved = [event for event in self._events_of(signal) if isinstance(event, Moved)]
-        book = opened_holding(signal, rules).book or new_book(signal, highest=0.0, lowest=0.0)
-        if moved:
-            book = msgspec.structs.replace(book, deadline=moved[-1].deadline, closing=msgspec.UNSET)
-        return self.when_ms >= due(Holding(signal=signal, highest=0.0, lowest=0.0, book=book), rules)
-
-    def _events_of(self, signal: OpenSignal | ScheduledSignal) -> list[PositionEvent]:
-        """What happened to a position before this moment."""
-        events = self._records.positions
-        return [event for event in events if key_of(event.signal) == key_of(signal) and event.when < self.when_ms]
-
-    def _decision(self) -> Decision | None:
-        records = self._records
-        made: list[Any] = [*records.rejected, *records.events, *records.refused]
-        for event in made:
-            if isinstance(event, (Closed, Cancelled)):
-                continue
-            asked_at = event.when if isinstance(event, Rejected) else event.signal.scheduled_at
-            if asked_at == self.when_ms:
-                return event  # type: ignore[no-any-return]  # nothing else has such a signal
-        return None
-
-    @cached_property
+    @property
     def position(self) -> HeldPosition | None:
         """The open position, or the signal that waits, as ``manage`` sees it; ``None`` where nothing is there.
 
-        It is played again from its signal on, and ``manage`` asked at each moment before this one, as in the run.
+        It is played again from its signal on, and ``manage`` asked at each moment before this one, as in the run. Of
+        several places that of the oldest one.
         """
-        return None if self._held is None else self._held.position
+        return next(iter(self.positions), None)
+
+    @property
+    def positions(self) -> tuple[HeldPosition, ...]:
+        """What is open or waits in all places as ``manage`` sees it, the oldest first."""
+        held = self._played.held
+        return tuple(held[place.place].position for place in self.places if place.place in held)
+
+    @property
+    def seen_by_entries(self) -> tuple[HeldPosition, ...]:
+        """The positions as ``get_signal`` sees them at this moment: behind what ``manage`` has answered."""
+        after = self._played.after
+        return self.positions if after is None else after
+
+    @property
+    def left_by_manage(self) -> frozenset[str]:
+        """The places that ``manage`` has had left, or what waited there taken back, at this very moment."""
+        if self._record.plan.strategy.ask_manage is None or (played := self._played).after is None:
+            return frozenset()
+        return frozenset(played.held) - {position.place for position in played.after}
 
     @cached_property
-    def _held(self) -> Held | None:
-        return None if self.signal is None else held_at(self._record, self.signal, self.when_ms)
+    def _played(self) -> PlayedAgain:
+        return played_again(self._record, self.when_ms)
 
     @property
     def _rules(self) -> RulesAtMoment:
@@ -214,7 +202,7 @@ class Moment:
 
     # --- asking -------------------------------------------------------------------------------------------------
 
-    def manage(self, function: Callable[..., Any] | None = None) -> ManageAsked:
+    def manage(self, function: Callable[..., Any] | None = None, *, place: str | None = None) -> ManageAsked:
         """Ask ``manage`` again about what was open or waited at this moment, in this thread.
 
         Parameters
@@ -222,6 +210,8 @@ class Moment:
         function
             Another function, which asks by name for any of ``ctx``, ``symbol``, ``when``, ``price``, ``position``; by
             default the ``manage`` of the strategy.
+        place
+            Of a strategy with several places the one that is asked about; by default the only one that can be.
 
         Returns
         -------
@@ -231,7 +221,8 @@ class Moment:
         Raises
         ------
         UsageError
-            When nothing was open or waiting, or the strategy has no ``manage`` and none is given.
+            When nothing was open or waiting, or the strategy has no ``manage`` and none is given; when there are
+            several places and none of them is named.
         """
         own = self._record.plan.strategy
         ask = own.ask_manage if function is None else managing_by_name(function, own.params)
@@ -239,13 +230,8 @@ class Moment:
             raise UsageError(
                 f"strategy {own.name!r} does not manage its positions\ngive a function: moment.manage(manage)"
             )
-        there = self._held
-        if there is None:
-            raise UsageError(
-                f"nothing that could be managed was open or waiting at {utc_text(self.when_ms)}\n"
-                "choose a moment between the fills of a position; result.fills has them"
-            )
-        context = self._asked_with(managing=True)
+        there = self._held_in(place)
+        context = self._asked_with(there)
         token = current.set(context)
         try:
             answer = ask(context, there.position)
@@ -255,10 +241,32 @@ class Moment:
         finally:
             current.reset(token)
 
+    def _held_in(self, place: str | None) -> Held:
+        """What could be managed in a place, or in the only one in which there was anything."""
+        held = self._played.held
+        if place is None and len(held) > 1:
+            names = ", ".join(repr(name) for name in sorted(held))
+            raise UsageError(
+                f"several places could be managed at {utc_text(self.when_ms)}: {names}\n"
+                f"name one, such as moment.manage(place={min(held)!r})"
+            )
+        if not held or (place is not None and place not in held):
+            where = "" if place is None else f" in the place {place!r}"
+            others = ", ".join(repr(name) for name in sorted(held) if name)
+            raise UsageError(
+                f"nothing that could be managed was open or waiting{where} at {utc_text(self.when_ms)}\n"
+                + (
+                    f"there was something in {others}"
+                    if others
+                    else "choose a moment between the fills of a position; result.fills has them"
+                )
+            )
+        return next(iter(held.values())) if place is None else held[place]
+
     def _managed(self, strategy: Strategy, held: Held, answer: object) -> ManageAsked:
         """Return the outcome of an answer of ``manage`` by the rules of the run."""
-        rules = self._record.rules
-        assert rules is not None  # a backtest has them  # noqa: S101
+        assert self._record.rules is not None  # a backtest has them  # noqa: S101
+        rules = self._record.rules._replace(place=held.position.place)
         answers, faults, text = read_answers([] if answer is None else answer, negative=rules.negative)
         given = Managed(answers, self.price, self.when_ms, held.close, faults, text)
         made = step(held.state, given, rules) if answer is not None else Step(held.state)
@@ -286,7 +294,8 @@ class Moment:
         Returns
         -------
         Asked
-            The answer, and what the run would make of it with nothing open.
+            The answer, and what the run would make of it with nothing open; of a strategy with several places with
+            what was open and waited in them.
 
         Notes
         -----
@@ -330,19 +339,13 @@ class Moment:
 
     @property
     def _text(self) -> MomentText:
-        events = [] if self.signal is None else self._events_of(self.signal)
-        return MomentText(self, self._record, self._window, events)
+        return MomentText(self, self._record, self._window)
 
     def __repr__(self) -> str:
         return self._text.text()
 
     def _repr_html_(self) -> Html:
         return self._text.html()
-
-
-def _ended_by_clock(event: Any) -> bool:
-    """Return whether an event was known at its moment already, before that minute's candle."""
-    return isinstance(event, Cancelled) and event.reason in ("timeout", "frame_end")
 
 
 def _parameters(function: Callable[..., Any]) -> Container[str]:

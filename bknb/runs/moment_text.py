@@ -16,15 +16,16 @@ from ..domain.signal_events import (
 from ..errors import NotEnoughData
 from ..reports.managed_marks import fills_between
 from .answer_at_moment import row_text
+from .places_at_moment import events_of
 from .stop_table import stop_at
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from ..domain.signal_events import PositionEvent
+    from ..domain.signal import OpenSignal, ScheduledSignal
     from ..market.candles import Candles
     from ..market.window import Window
+    from .answer_at_moment import Decision
     from .moment import Moment
+    from .places_at_moment import PlaceAtMoment
     from .run_record import RunRecord
 
 
@@ -40,12 +41,10 @@ class MomentText:
         What is shown.
     record, window
         Of its run, and its candles.
-    events
-        What had happened to the position that was open.
     """
 
-    def __init__(self, moment: Moment, record: RunRecord, window: Window, events: Sequence[PositionEvent]) -> None:
-        self._moment, self._record, self._window, self._events = moment, record, window, events
+    def __init__(self, moment: Moment, record: RunRecord, window: Window) -> None:
+        self._moment, self._record, self._window = moment, record, window
 
     def _recent(self) -> Candles | None:
         """Return the last few base bars, or as many as there are."""
@@ -66,32 +65,38 @@ class MomentText:
         text = minute_text(when)
         return text[11:] if self._window.base == MINUTE else text
 
-    def _standing(self) -> str:
-        moment, signal = self._moment, self._moment.signal
-        if signal is None:
-            return "nothing open or scheduled"
+    def _there(self) -> list[str]:
+        """What is open or waits, with its events, place by place."""
+        places = self._moment.places
+        if not places:
+            return ["nothing open or scheduled"]
+        return [
+            line for place in places for line in (_named(place.place, self._standing(place)), *place.why.splitlines())
+        ]
+
+    def _standing(self, place: PlaceAtMoment) -> str:
+        moment, signal = self._moment, place.signal
         row = row_text(signal)
-        if moment.state == "scheduled":
-            return f"{row} waits for its entry"
+        if place.state == "scheduled":
+            others = "".join(f"; {row_text(each)} waits beside it" for each in place.beside)
+            return f"{row} waits for its entry{others}"
         costs = self._record.plan.settings
-        parts = fills_between(self._events)
+        parts = fills_between(events_of(self._record.records, signal, moment.when_ms))
         entry = Fill(number=0, kind="entry", at=signal.scheduled_at, share=1.0, price=signal.price_open)
         fills, slippage, fee = [entry, *parts], costs.percent_slippage, costs.percent_fee
         left = held(fills)
         net = result(signal.position, fills, slippage=slippage, fee=fee, rest=left, price=moment.price)
-        leaves = ", and leaves at the next candle" if moment.state == "leaving" else ""
+        leaves = ", and leaves at the next candle" if place.state == "leaving" else ""
         size = f" with {left:.4g} of its first size" if parts else ""
         worth = percent_text(net.pnl_percentage) if net.points is None else points_text(net.points)
-        return f"{row} is open{size}{leaves}, {worth} net at this price{self._stop()}"
+        return f"{row} is open{size}{leaves}, {worth} net at this price{self._stop(signal)}"
 
-    def _stop(self) -> str:
+    def _stop(self, signal: OpenSignal | ScheduledSignal) -> str:
         """The stop in force, where it is not the declared one any more."""
-        moment = self._moment
-        assert moment.signal is not None  # the caller looked  # noqa: S101
-        stop = stop_at(self._record, moment.signal, moment.when_ms)
+        stop = stop_at(self._record, signal, self._moment.when_ms)
         if stop is None:
-            return "" if moment.signal.price_stop_loss is None else "; no stop now"
-        moved = stop.price != moment.signal.price_stop_loss
+            return "" if signal.price_stop_loss is None else "; no stop now"
+        moved = stop.price != signal.price_stop_loss
         return f"; the stop lies at {level_text(stop.price)} now ({stop.reason})" if moved else ""
 
     def _head(self) -> str:
@@ -102,22 +107,12 @@ class MomentText:
             price = "no price yet"
         return f"{self._record.plan.strategy.name} on {moment.symbol} at {utc_text(moment.when_ms)}: {price}"
 
-    def _decided(self) -> str:
-        decision = self._moment.decision
-        if decision is None:
-            return ""
-        if isinstance(decision, Rejected):
-            return f"the run rejected its answer: {'; '.join(reason.text for reason in decision.reasons)}"
-        if isinstance(decision, RiskRefused):
-            return f"{decision.refused_by} refused: {decision.note}"
-        return f"the run {decision.action} {row_text(decision.signal)}"
+    def _decided(self) -> list[str]:
+        return [_decision_text(decision) for decision in self._moment.decisions]
 
     def text(self) -> str:
         """The moment for a terminal."""
-        moment = self._moment
-        lines = [self._head(), f"  {self._standing()}"]
-        lines += [f"  {line}" for line in moment.why.splitlines()]
-        lines += [f"  {self._decided()}"] if moment.decision else []
+        lines = [self._head(), *(f"  {line}" for line in (*self._there(), *self._decided()))]
         recent = self._recent()
         if recent is not None:
             names = ("open", "high", "low", "close", "volume")
@@ -132,11 +127,7 @@ class MomentText:
     def html(self) -> Html:
         """The moment for a notebook."""
         moment = self._moment
-        paragraphs = [
-            self._standing(),
-            *moment.why.splitlines(),
-            *([self._decided()] if moment.decision else []),
-        ]
+        paragraphs = [*self._there(), *self._decided()]
         names = ("open", "high", "low", "close", "volume")
         recent = self._recent()
         table = element("p", f"no {self._bar} had closed yet")
@@ -157,3 +148,17 @@ class MomentText:
             )
         head = element("strong", self._head())
         return element("div", head, elements("div", paragraphs), table, class_="bknb-moment")
+
+
+def _named(place: str, text: str) -> str:
+    return f"in {place}: {text}" if place else text
+
+
+def _decision_text(decision: Decision) -> str:
+    if isinstance(decision, Rejected):
+        return _named(
+            decision.place, f"the run rejected its answer: {'; '.join(reason.text for reason in decision.reasons)}"
+        )
+    if isinstance(decision, RiskRefused):
+        return _named(decision.signal.place, f"{decision.refused_by} refused: {decision.note}")
+    return _named(decision.signal.place, f"the run {decision.action} {row_text(decision.signal)}")

@@ -725,7 +725,8 @@ class Result(Savable):
         Returns
         -------
         Moment
-            With ``when``, ``price``, ``candles(interval, limit)``, ``state``, ``signal`` and ``ask()``.
+            With ``when``, ``price``, ``candles(interval, limit)``, ``state``, ``signal`` and ``ask()``; of a strategy
+            with several places with ``places`` and ``positions``.
 
         Raises
         ------
@@ -749,11 +750,6 @@ class Result(Savable):
             raise UsageError(
                 "only a backtest can be stepped into: a live run does not keep its candles\n"
                 "run a backtest of the same strategy over that time, and step into its result"
-            )
-        if (places := self.run_record.plan.strategy.places) > 1:
-            raise UsageError(
-                f"strategy {self.strategy!r} has {places} places, and result.at looks at the one signal of a moment\n"
-                "look at result.trades, or at result.why(signal_id) of one of them"
             )
         from .moment import Moment  # loaded by those who step into a run
 

@@ -13,7 +13,7 @@ from ..domain.position_seen_by_manage import HeldPosition
 from ..domain.signal_events import Closed
 from ..engine.closed_trades_position_and_equity import no_equity
 from ..errors import UsageError
-from ..market.kept_memo import memo_before
+from ..market.kept_memo import ENTRY, memo_before, turn_of
 from ..market.strategy_context import have_run
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ class RunAtMoment:
         All trades of the run that were closed, in order.
     managing
         Whether it is ``manage`` that is asked.
-    position
-        Returns what was open or waited.
+    positions
+        Returns what was open or waited, the oldest first.
     equity
         Returns what the account was worth, quote currency.
 
@@ -49,12 +49,12 @@ class RunAtMoment:
         closed: Iterable[Closed],
         *,
         managing: bool,
-        position: Callable[[], HeldPosition | None],
+        positions: Callable[[], tuple[HeldPosition, ...]],
         equity: Callable[[], float],
     ) -> None:
         self.strategy, self.exchange, self.frame = rules.strategy, rules.exchange, rules.frame
         self._rules, self._closed, self._managing = rules, closed, managing
-        self._position, self._equity = position, equity
+        self._positions, self._equity = positions, equity
         self.looked = False
 
     def closed(self, n: int, when: int) -> tuple[ClosedTrade, ...]:
@@ -66,8 +66,7 @@ class RunAtMoment:
     def positions(self, when: int) -> tuple[HeldPosition, ...]:  # noqa: ARG002 -- that of its moment
         """What was open or waited."""
         self.looked = True
-        held = self._position()
-        return () if held is None else (held,)
+        return self._positions()
 
     def equity(self, when: int) -> float:  # noqa: ARG002 -- that of its moment
         """What the account was worth, quote currency."""
@@ -75,17 +74,22 @@ class RunAtMoment:
 
 
 def have_past(
-    context: Context, record: RunRecord, *, managing: bool, position: Callable[[], HeldPosition | None]
+    context: Context,
+    record: RunRecord,
+    *,
+    about: HeldPosition | None = None,
+    positions: Callable[[], tuple[HeldPosition, ...]],
 ) -> None:
     """Have a context see a backtest, and the memo of its strategy, as they were at its moment.
 
-    ``managing``: for a question to ``manage``; ``position`` returns what was open or waited then.
+    ``about`` is the position that ``manage`` is asked about; ``None``: it is a question for entries. ``positions``
+    returns what was open or waited then.
     """
     when, rules, records = context.when_ms, record.rules, record.records
     assert rules is not None  # a backtest has them  # noqa: S101
     equity = partial(equity_at, record, when)
-    run = RunAtMoment(rules, records.closed, managing=managing, position=position, equity=equity)
-    have_run(context, run, memo_before(records.memos, when, 0 if managing else 1))
+    run = RunAtMoment(rules, records.closed, managing=about is not None, positions=positions, equity=equity)
+    have_run(context, run, memo_before(records.memos, when, ENTRY if about is None else turn_of(about)))
 
 
 def equity_at(record: RunRecord, when: int) -> float:

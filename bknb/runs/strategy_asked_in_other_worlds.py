@@ -30,7 +30,7 @@ from ..errors import NotEnoughData, UsageError
 from ..events.heard import NOBODY
 from ..market.answer_notes import ignored
 from ..market.feed import Feed
-from ..market.kept_memo import memo_before
+from ..market.kept_memo import ENTRY, memo_before, turn_of
 from ..market.loop_thread import LoopThread
 from ..market.model_fit import fit_anew
 from ..market.rows_asked import RowsAsked
@@ -287,10 +287,16 @@ class AskedStrategy:
         when, ran, managing = context.when_ms, self._ran, self._held is not None
         held = self._held if self._held is not None else {} if ran is None else ran.held
         rules, records = (self._rules, self._nothing) if ran is None else (ran.rules, ran.records)
+        there = held.get(when)
         run = RunAtMoment(
-            rules, records.closed, managing=managing, position=lambda: held.get(when), equity=_has_no_account
+            rules,
+            records.closed,
+            managing=managing,
+            positions=lambda: () if there is None else (there,),
+            equity=_has_no_account,
         )
-        have_run(context, run, memo_before(records.memos, when, 0 if managing else 1))
+        turn = turn_of(there) if managing and there is not None else ENTRY
+        have_run(context, run, memo_before(records.memos, when, turn))
         return run
 
     def _as_fit(self, value: object, model: str) -> Answer:

@@ -1,0 +1,73 @@
+"""What a run ordered, place by place, and what had become of it at a moment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from ..domain.signal import OpenSignal, ScheduledSignal, SignalKey, key_of
+from ..domain.signal_events import Cancelled, Closed, Opened, Scheduled
+
+if TYPE_CHECKING:
+    from ..engine.records import Records
+
+_BY_CLOCK: Final = ("timeout", "frame_end")
+_OTHERS_DECIDED: Final = ("liquidation", "risk", "together", "manual", "stopped", "disagreement")
+"""Reasons of ends that neither candles nor the strategy come to again."""
+
+
+def is_known(event: Any, when: int) -> bool:
+    """Whether an event was known at a moment (UTC ms); a candle that opens then has not closed yet."""
+    return event.when < when or (event.when == when and isinstance(event, Cancelled) and event.reason in _BY_CLOCK)
+
+
+class Order:
+    """The signals that a run ordered at one moment for one place, and what became of them.
+
+    Attributes
+    ----------
+    place : str
+        Its name; empty of a strategy with one place.
+    scheduled_at : int
+        When they were answered, UTC ms.
+    signals : list
+        Of each the row of its first event, in order.
+    ends : list
+        The events that ended them.
+    """
+
+    __slots__ = ("ends", "place", "scheduled_at", "signals")
+
+    def __init__(self, place: str, scheduled_at: int, signals: list[OpenSignal | ScheduledSignal]) -> None:
+        self.place, self.scheduled_at, self.signals = place, scheduled_at, signals
+        self.ends: list[Closed | Cancelled] = []
+
+    def is_there(self, when: int) -> bool:
+        """Whether something of it was open or waited at a moment (UTC ms)."""
+        return self.scheduled_at < when and sum(is_known(event, when) for event in self.ends) < len(self.signals)
+
+    @property
+    def was_ended_from_outside(self) -> bool:
+        """Whether something of it was ended by what neither candles nor the strategy come to again."""
+        reasons = (event.close_reason if isinstance(event, Closed) else event.reason for event in self.ends)
+        return any(reason in _OTHERS_DECIDED for reason in reasons)
+
+
+def orders_before(records: Records, when: int) -> list[Order]:
+    """What a run ordered before a moment (UTC ms), in order."""
+    found: dict[tuple[int, str], Order] = {}
+    by_key: dict[SignalKey, Order] = {}
+    for event in records.events:
+        if not isinstance(event, Scheduled | Opened | Closed | Cancelled):
+            continue
+        signal = event.signal
+        key = key_of(signal)
+        if signal.scheduled_at >= when:
+            continue
+        order = by_key.get(key)
+        if order is None:
+            place = signal.scheduled_at, signal.place
+            order = by_key[key] = found.setdefault(place, Order(signal.place, signal.scheduled_at, []))
+            order.signals.append(signal)
+        if isinstance(event, Closed | Cancelled):
+            order.ends.append(event)
+    return sorted(found.values(), key=lambda order: order.scheduled_at)
