@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from quick import some_quick
 
+import bknb
 from bknb.config import Settings
 from bknb.errors import BadCandle, UnknownName, UsageError
 from bknb.exchanges.dataframe_source import FrameSource
@@ -400,3 +401,28 @@ def test_years_of_another_calendar_are_told(year: str) -> None:
     frame["Datetime"] = frame["Datetime"].dt.strftime(f"{year}-%m-%d %H:%M")
     (note,) = from_frame(frame).warnings
     assert note.startswith(f"frame: times go from {year}-01-01 to {year}-01-01: years of another calendar")
+
+
+# --- prices of any size ----------------------------------------------------------------------------------------------
+
+
+def test_prices_of_any_size_give_the_same_money_and_are_shown_with_their_digits() -> None:
+    walk = np.exp(np.cumsum(np.random.default_rng(0).normal(0, 0.001, 300)))
+    opened = np.concatenate([[1.0], walk[:-1]])
+    index = pd.date_range("2024-01-01", periods=300, freq="min", tz="UTC", name="time")
+
+    def get_signal(price: float) -> bknb.Signal:
+        return bknb.Signal(position="long", price_take_profit=price * 1.01, price_stop_loss=price * 0.99)
+
+    frame, found = ("2024-01-01 02:00", "2024-01-01 04:00"), {}
+    for unit in (1.0, 1e-12, 1e14):
+        prices = np.column_stack([opened, np.maximum(opened, walk), np.minimum(opened, walk), walk]) * unit
+        table = pd.DataFrame(prices, columns=["open", "high", "low", "close"], index=index).assign(volume=5.0)
+        run = bknb.backtest("X", strategy=get_signal, exchange=from_frame(table), frame=frame, capital=10_000)
+        found[unit] = [run.account["end"], *run.trades["money"]]
+        entry = float(run.trades["price_open"].iloc[0]) / unit
+        assert f"long at {f'{entry * unit:.8g}'}" in str(run.at("2024-01-01 03:00"))
+        assert entry == pytest.approx(1.0097934, rel=1e-7)
+    assert len(found[1.0]) > 2
+    for unit in (1e-12, 1e14):
+        assert found[unit] == pytest.approx(found[1.0], rel=1e-9)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from market_rows import Row, forex_rows, rows_of, utc_rows
-from quick import first_quick
+from quick import first_quick, rest_long
 
 import bknb
 from bknb.engine.bar_count import bar_counter
@@ -21,6 +21,7 @@ from bknb.testing.clocks import SimulatedClock
 
 MINUTE, DAY = 60_000, 86_400_000
 MONDAY = 1_704_672_000_000  # 8 January 2024
+FREE = {"percent_fee": 0.0, "percent_slippage": 0.0}
 
 
 @dataclass(frozen=True)
@@ -260,13 +261,43 @@ def test_a_day_strategy_on_minutes_is_the_one_on_daily_bars(market: Market) -> N
     assert trades >= 1
 
 
+TEN_YEARS = [
+    exchange("XNYS", "2015-01-01", "2024-12-31"),
+    *(exchange(name, "2015-01-01", "2024-12-31") for name in ("XLON", "XTKS", "XHKG", "CMES")),
+    named("fx", forex_rows, "2015-01-01", "2024-12-31"),
+]
+
+
 @pytest.mark.slow
-def test_ten_years_over_hours_are_those_over_days() -> None:
-    market = exchange("XNYS", "2015-01-01", "2024-12-31")
+@pytest.mark.parametrize("market", rest_long(TEN_YEARS, kept=1), ids=lambda market: market.name)
+def test_ten_years_over_hours_are_those_over_days(market: Market) -> None:
+    """Every half day, holiday and change of the clocks of six markets; those with breaks have bars of half an hour."""
     needs_package(market)
-    questions, trades = compared(market, market.first, market.last, every=60)
-    assert questions > 2500
-    assert trades > 1000
+    every = 60 if market.name in ("XNYS", "CMES", "fx") else 30
+    questions, trades = compared(market, market.first, market.last, every=every)
+    assert questions > 2400
+    assert trades > 900
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("market", rest_long(TEN_YEARS, kept=1), ids=lambda market: market.name)
+def test_in_ten_years_nothing_that_is_out_at_the_close_is_held_over_it(market: Market) -> None:
+    """Each day in at the open, on half days as well: out at the close of the last bar of that session."""
+    needs_package(market)
+    rows = rows_between(market, market.first, market.last)
+    minutes, daily = world(rows, every=30)
+    strategy = bknb.add_strategy(
+        "by-day", interval="1d", get_signal=lambda: bknb.Signal(position="long", until="session_end")
+    )
+    source = bknb.exchanges.from_frame(minutes, sessions=market.sessions(), symbol="X")
+    trades = bknb.backtest(
+        "X", strategy=strategy, exchange=source, frame=(int(rows[3][1]), int(rows[-1][2])), settings=FREE
+    ).trades
+    opened, closed = (trades[name].dt.as_unit("ms").astype("int64").to_numpy() for name in ("pending_at", "closed_at"))
+    session = np.searchsorted([row[1] for row in rows], opened, side="right") - 1
+    assert (closed < np.array([row[2] for row in rows])[session]).all()
+    assert trades["price_close"].tolist() == daily.close.to_numpy()[session].tolist()
+    assert len(set(session)) == len(trades) >= len(rows) - 4
 
 
 @pytest.mark.parametrize("name", ["fx", "us-equities"])
