@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 import bknb
+from bknb.domain.interval import INTERVAL_MS
 from bknb.exchanges import from_frame
 from bknb.market.resample import resample
 
@@ -104,6 +105,21 @@ def test_a_base_that_cannot_be_is_refused(options: Any, words: str) -> None:
 def test_a_base_finer_than_the_data_is_refused() -> None:
     with pytest.raises(bknb.UsageError, match="base='1m': 1m candles cannot be made of the 1h bars of"):
         run(bars(minutes(), "1h"), base="1m")
+
+
+def test_minutes_that_begin_behind_the_frame_are_told_with_the_longer_bars_that_may_not() -> None:
+    begins = {"1m": START, "1d": START - 730 * 1440 * MINUTE}
+
+    def get_candles(symbol: str, interval: str, since: int, limit: int) -> list[tuple[float, ...]]:
+        first, step = max(since, begins[interval]), INTERVAL_MS[interval]
+        return [(first + at * step, 1.0, 2.0, 0.5, 1.5, 1.0) for at in range(limit)]
+
+    bknb.add_exchange("both", get_candles=get_candles, intervals=["1d", "1m"])
+    frame = ("2023-01-01", "2023-02-01")
+    options: Any = {"strategy": lambda: None, "exchange": "both", "interval": "1d", "frame": frame}
+    with pytest.raises(bknb.NotEnoughData, match="longer bars may begin earlier: base='1d' of the run"):
+        bknb.backtest("X", **options)
+    assert bknb.backtest("X", base="1d", **options).base == "1d"
 
 
 def test_candles_finer_than_the_chosen_base_are_refused() -> None:

@@ -151,6 +151,7 @@ PARTS = {
         pytest.param("every", 170, "managed", marks=pytest.mark.long),
         pytest.param("every", 170, "places", marks=pytest.mark.long),
         pytest.param("every", 170, "lists", marks=pytest.mark.long),
+        pytest.param("every", 170, "orders", marks=pytest.mark.long),
     ],
 )
 def test_killed_at_any_change_of_the_disk_it_has_the_same_fills_each_once(

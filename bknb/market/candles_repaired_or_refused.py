@@ -66,6 +66,8 @@ class CandleRequest(msgspec.Struct, frozen=True, kw_only=True):
         The exchange, the symbol, and the interval of the candles.
     since, until : int
         The half-open range of open times, UTC milliseconds, on the grid of the interval.
+    longer : tuple of str
+        Longer bars of the exchange that a run may have as its base in their place.
     """
 
     exchange: str
@@ -73,6 +75,7 @@ class CandleRequest(msgspec.Struct, frozen=True, kw_only=True):
     interval: str
     since: int
     until: int
+    longer: tuple[str, ...] = ()
 
     @property
     def step(self) -> int:
@@ -213,10 +216,10 @@ def _foreign(times: NDArray[np.int64], asked: CandleRequest) -> DataError:
     first, last = int(times.min()), int(times.max())
     came = f"{len(times)} came, {utc_text(first)} .. {utc_text(last)}, none of them inside"
     if first >= asked.until:
-        return NotEnoughData(
-            f"{asked}: asked for {asked.range_text}; {came}\n"
-            "either the data begins there, or get_candles ignores `since` (first open time, UTC milliseconds)"
-        )
+        bases = " or ".join(f"base='{interval}'" for interval in asked.longer)
+        advice = "either the data begins there, or get_candles ignores `since` (first open time, UTC milliseconds)"
+        advice += f"; longer bars may begin earlier: {bases} of the run" * bool(bases)
+        return NotEnoughData(f"{asked}: asked for {asked.range_text}; {came}\n{advice}")
     if asked.since <= first * 1000 < asked.until:
         advice = "these times look like seconds: multiply them by 1000"
     else:

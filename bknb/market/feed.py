@@ -10,7 +10,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from ..domain.formatting import utc_text
-from ..domain.interval import MINUTE_MS, WEEK, ceil_to, floor_to, interval_ms
+from ..domain.interval import INTERVAL_MS, MINUTE_MS, WEEK, ceil_to, floor_to, interval_ms
 from ..errors import BadCandle, DataError, UsageError
 from .answer_notes import Told, ignored, noting
 from .bar_slots import slot_of
@@ -262,7 +262,12 @@ class Feed:
 
     def request(self, symbol: str, interval: str, since: int, until: int) -> CandleRequest:
         """A request to the source, for messages."""
-        return CandleRequest(exchange=self.source.name, symbol=symbol, interval=interval, since=since, until=until)
+        known = set(self.source.intervals or ()) if interval == self.base else ()
+        step = interval_ms(interval)
+        longer = tuple(each for each, ms in INTERVAL_MS.items() if ms > step and each in known and each != WEEK)
+        return CandleRequest(
+            exchange=self.source.name, symbol=symbol, interval=interval, since=since, until=until, longer=longer
+        )
 
     def _is_native(self, interval: str) -> bool:
         known = self.source.intervals
