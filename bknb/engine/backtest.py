@@ -385,7 +385,7 @@ class BacktestRun:
         ``window`` gets the candles of that run.
         """
         window.take_over(done.candles.series, done.candles.ended)
-        self.window, self.records, self.seconds, self.stopped = window, done.records, done.seconds, done.stopped
+        self.window, self.records, self.seconds, self.stopped = window, done.whole(), done.seconds, done.stopped
         self.processed, self._reached, self._manages = done.processed, done.reached, done.manages
         for name, table in done.tables.items():
             self.published.hold(name, table)

@@ -15,12 +15,13 @@ from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from ..domain.signal_events import Cancelled, Closed
+from ..domain.signal_events import Cancelled, Closed, Milestone
 from ..errors import BknbError
 from ..events import messages, subjects
 from ..events.heard import NOBODY, KeptForLater
 from ..user_code import where_it_failed
 from .backtest import BacktestRun
+from .milestones_in_columns import Columns, columns_of, milestones_of
 from .plan import Plan, open_window
 from .portfolio_run import PortfolioRun
 from .registry import registry
@@ -61,9 +62,10 @@ class Candles(NamedTuple):
 
 
 class DoneElsewhere(NamedTuple):
-    """A run that is over, without its plan and its candles."""
+    """A run that is over, without its plan and its candles; the milestones of its records are apart."""
 
     records: Records
+    milestones: Columns
     seconds: float
     processed: int
     reached: int
@@ -72,10 +74,16 @@ class DoneElsewhere(NamedTuple):
     tables: Mapping[str, Published | None]
     candles: Candles
 
+    def whole(self) -> Records:
+        """Its records, with the milestones."""
+        self.records.milestones = milestones_of(self.milestones)
+        return self.records
+
 
 Told: TypeAlias = tuple["TurnKey", int, Any, bool]
 """The turn in which something happened, the number of the leg in its portfolio, what it was, and whether it is a result
-that the run yields. Plain tuples, as there are many: they are pickled fast."""
+that the run yields; of a milestone its place among those of the leg. Plain tuples, as there are many: they are pickled
+fast."""
 
 
 class LegsDone(NamedTuple):
@@ -150,7 +158,9 @@ def done_elsewhere(run: BacktestRun, candles: Candles) -> DoneElsewhere:
     """What is sent back of a run that is over."""
     tables = {name: reader.table for name, reader in run.published.readers.items()}
     about = (run.seconds, run.processed, run.reached, run.stopped, run.manages)
-    return DoneElsewhere(run.records, *about, tables, candles)
+    records, milestones = run.records, columns_of(run.records.milestones)
+    records.milestones = []
+    return DoneElsewhere(records, milestones, *about, tables, candles)
 
 
 def keep_place(error: BaseException) -> None:
@@ -176,6 +186,8 @@ def legs_done(plans: Sequence[Plan], numbers: Sequence[int], wanted: Wanted) -> 
         if run.clock.turn_of is not known:
             known = run.clock.turn_of
             latest = max(latest, in_portfolio(known, numbers))
+        if type(what) is Milestone:  # the newest of its records
+            what = len(run.legs[order].records.milestones) - 1
         told.append((latest, numbers[order], what, ends))
 
     def tell(result: Closed | Cancelled) -> None:
@@ -275,7 +287,8 @@ async def tell_legs(
     told = sorted(chain.from_iterable(unit.told for unit in units), key=itemgetter(0))  # merges what is sorted already
     heard = wanted_of(run.plans).events
     known = {order: len(loop.records.failures) for order, loop in loops.items()}
-    for turn, leg, what, ends in told:
+    for turn, leg, sent, ends in told:
+        what: Any = loops[leg].records.milestones[sent] if type(sent) is int else sent
         if ends:
             tell(what)
         elif heard:
