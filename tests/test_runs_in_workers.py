@@ -23,6 +23,7 @@ import pandas as pd
 import pytest
 
 import bknb
+from bknb.engine.milestones_in_columns import milestones_of
 from bknb.engine.plan import open_window, plan_backtest
 from bknb.engine.registration_checks import as_source
 from bknb.engine.runs_in_workers import prepared_candles, run_done, wanted_of
@@ -286,7 +287,10 @@ def test_a_walker_in_workers_is_that_of_one_process_step_by_step(pool: ThreadPoo
     assert [*found[0]] == [*found[1]]
     assert found[0].warnings == found[1].warnings
     for name, result in found[0].results.items():
-        assert_same_result(result, found[1][name])
+        other = found[1][name]
+        assert_same_result(result, other)
+        assert (result.stats, result.measured) == (other.run_record.stats, other.run_record.measured)
+        assert other.stats is other.run_record.stats
     assert found[0].report() == found[1].report()
 
 
@@ -401,11 +405,14 @@ def test_what_a_run_loads_in_a_worker_is_sent_back_once_and_is_there_for_the_nex
     """It reads 15m candles of before the frame: with them come minutes that reach further back."""
     plan = plan_backtest("BTCUSDT", "mean", "demo", FRAME)
     held = asyncio.run(prepared_candles(open_window(plan, warn=print), plan))
-    first, second = (run_done(plan, wanted_of([plan]), held) for _ in range(2))
+    first, second = (run_done(plan, wanted_of([plan]), held, lambda run: run.processed) for _ in range(2))
     assert {interval for _, interval in first.run.candles.series} == {"1m", "15m"}
     assert second.run.candles.series == {}
     assert first.run.records == second.run.records
     assert len(first.run.records.closed) > 2
+    assert first.run.milestones == second.run.milestones
+    assert len({each.level for each in milestones_of(first.run.milestones)}) > 2
+    assert first.figures == second.figures > 100
 
 
 @pytest.mark.slow

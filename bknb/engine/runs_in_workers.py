@@ -94,11 +94,12 @@ class LegsDone(NamedTuple):
 
 
 class RunDone(NamedTuple):
-    """A run alone that is over, what is to be told of it, and what there was to say of its candles."""
+    """A run alone that is over, what is to be told of it, what there was to say of its candles, and its figures."""
 
     run: DoneElsewhere
     told: tuple[Any, ...]
     warnings: tuple[str, ...]
+    figures: Any
 
 
 class FailedElsewhere(Exception):  # noqa: N818 -- it carries the error of a run, with what else there is to say of it
@@ -213,10 +214,11 @@ def _turn_of_error(run: PortfolioRun) -> TurnKey:
     return moment, phase, rank, leg if run.clock.raised is None else run.clock.raised, since
 
 
-def run_done(plan: Plan, wanted: Wanted, held: Candles) -> RunDone:
+def run_done(plan: Plan, wanted: Wanted, held: Candles, figures_of: Callable[[BacktestRun], Any]) -> RunDone:
     """Run a backtest alone, over candles that are in memory already, and others.
 
-    What it loads is sent back, and is in memory for the next one in this process, which does not send it again.
+    What it loads is sent back, and is in memory for the next one in this process, which does not send it again. So is
+    what ``figures_of`` returns of the run.
 
     Raises
     ------
@@ -232,7 +234,8 @@ def run_done(plan: Plan, wanted: Wanted, held: Candles) -> RunDone:
         asyncio.run(run.through())
     except Exception as error:
         raise RunFailed(error, _fresh(window, held), tuple(warnings)) from error
-    return RunDone(done_elsewhere(run, _fresh(window, held)), tuple(told), tuple(warnings))
+    figures = figures_of(run)
+    return RunDone(done_elsewhere(run, _fresh(window, held)), tuple(told), tuple(warnings), figures)
 
 
 def _fresh(window: Window, held: Candles) -> Candles:

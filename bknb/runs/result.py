@@ -417,7 +417,8 @@ class Result(Savable):
         >>> result.stats["n"], round(result.stats["win_rate"], 1)
         (84, 21.4)
         """
-        return self.statistics()
+        known = self.run_record.stats
+        return self.statistics() if known is None else known
 
     def statistics(self, *, leave_out: str | Sequence[str] = ()) -> Statistics:
         """Return the statistics without trades of some close reasons; they say of themselves that they are selected.

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ..live.plan import LivePlan
     from ..live.run import LiveRun
     from ..metrics.benchmark_figures import Benchmark
+    from ..metrics.figure_table import Statistics
     from ..research.tries_ledger import Tries
     from .account_result import RunAccount
     from .measured import Measured
@@ -178,7 +179,9 @@ class RunRecord(msgspec.Struct, frozen=True):
     reached
         The last moment a backtest came to, UTC ms; ``None`` for a live run, whose last moment that is.
     measured
-        What was measured of its candles, where those were released.
+        What was measured of its candles, where those were released, or where another process measured them.
+    stats
+        The statistics of all its trades, where another process made them.
     tries
         How many strategies were tried on its candles; ``None`` where that is not counted.
     published
@@ -211,6 +214,7 @@ class RunRecord(msgspec.Struct, frozen=True):
     released: tuple[CandleRange, ...] | None = None  # fingerprints of the candles, where they were released
     reached: int | None = None
     measured: Measured | None = None
+    stats: Statistics | None = None
     published: RunSeries | None = None
     shares_risk: bool = False
     money: RunAccount | None = None

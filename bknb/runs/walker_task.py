@@ -31,6 +31,7 @@ from .tries import key_of, with_tries
 if TYPE_CHECKING:
     from ..market.window import Window
     from ..sweeps.run_units import RunsElsewhere
+    from .walker_workers import Figures
 
 
 class WalkerTask(Task[Comparison, WalkerStep]):
@@ -144,24 +145,25 @@ class WalkerTask(Task[Comparison, WalkerStep]):
                 await self._emit_step(entry)
         self._current = None
 
-    async def _through(self, order: int, run: BacktestRun) -> None:
-        """Run one strategy to its end, here or in a worker."""
+    async def _through(self, order: int, run: BacktestRun) -> Figures | None:
+        """Run one strategy to its end, here or in a worker; returns its figures where that has made them."""
         if self._workers is None:
             await run.through()
-        else:
-            from .walker_workers import take_over
+            return None
+        from .walker_workers import take_over
 
-            assert run.window is not None  # that of all  # noqa: S101
-            await take_over(run, self._workers, order, run.window, self._warn)
+        assert run.window is not None  # that of all  # noqa: S101
+        return await take_over(run, self._workers, order, run.window, self._warn)
 
     async def _entry(self, order: int, run: BacktestRun) -> Entry | None:
         """Return the entry of one strategy; an exception of the strategy goes into the entry. None when stopped."""
         name = run.plan.strategy.name
         try:
-            await self._through(order, run)
+            figures = await self._through(order, run)
             if run.stopped:
                 return None
-            result = Result(with_tries(record_of(run), self._keys[name]))
+            record = with_tries(record_of(run), self._keys[name])
+            result = Result(record if figures is None else replace(record, **figures._asdict()))
             self.results[name] = result
             stats, account = for_ranking(result.stats), result.account
         except Exception as error:  # noqa: BLE001 -- one strategy's failure goes into its entry, and the others run

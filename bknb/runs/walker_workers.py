@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ..engine.plan import Plan
 from ..engine.runs_in_workers import (
@@ -20,15 +20,37 @@ from ..engine.runs_in_workers import (
 from ..sweeps.executors import starting_workers
 from ..sweeps.packed_plans import PackedPlan, packed_plan, pickled, unpacked_plan
 from ..sweeps.run_units import RunsElsewhere
+from .result import Result
+from .run_record import record_of
 
 if TYPE_CHECKING:
     from ..engine.backtest import BacktestRun
     from ..market.window import Window
+    from ..metrics.figure_table import Statistics
+    from .measured import Measured
+
+_FOR_FIGURES: Final = ("bknb.metrics.statistics", "bknb.runs.measured")  # what they are made with
+
+
+class Figures(NamedTuple):
+    """What a strategy is ranked by: fields of its record."""
+
+    stats: Statistics
+    measured: Measured
 
 
 def run_strategy(number: int, plans: Sequence[PackedPlan], wanted: Wanted, held: Candles) -> RunDone:
     """Run one strategy of a walker; in a worker."""
-    return run_done(unpacked_plan(plans[number]), wanted, held)
+    return run_done(unpacked_plan(plans[number]), wanted, held, figures_of)
+
+
+def figures_of(run: BacktestRun) -> Figures | None:
+    """The figures of a run that is over; ``None`` where they cannot be had, which the process that asked finds, too."""
+    try:
+        result = Result(record_of(run))
+        return Figures(result.stats, result.measured)
+    except Exception:  # noqa: BLE001 -- raised there, where it becomes the error of this strategy
+        return None
 
 
 async def strategies_in_workers(
@@ -41,7 +63,7 @@ async def strategies_in_workers(
     if reason := heard_here(plans):
         warn(f"it ran in one process whatever the executor: {reason}")
         return None
-    with starting_workers(executor, len(plans), __name__, "cloudpickle") as started:
+    with starting_workers(executor, len(plans), __name__, *_FOR_FIGURES, "cloudpickle") as started:
         held = await prepared_candles(window, plans[0])
         packed = [packed_plan(plan, with_source=True) for plan in plans]
         given = (run_strategy, (packed, wanted_of(plans)))
@@ -59,8 +81,8 @@ async def strategies_in_workers(
 
 async def take_over(
     run: BacktestRun, runs: RunsElsewhere, number: int, window: Window, warn: Callable[[str], object]
-) -> None:
-    """Take over what a worker ran, and tell callbacks and listeners of it; raises what it raised."""
+) -> Figures | None:
+    """Take over what a worker ran, tell callbacks and listeners of it, and return its figures; raises its error."""
     try:
         done: RunDone | None = await runs.outcome(number)
     except RunFailed as failed:
@@ -70,7 +92,9 @@ async def take_over(
         raise failed.error from None
     if done is None:  # it was stopped before
         run.left_out()
-        return
+        return None
     for text in done.warnings:
         warn(text)
     await tell_run(run.taken_over(window, done.run), done.told)
+    figures: Figures | None = done.figures
+    return figures

@@ -25,6 +25,8 @@ from .units import Call, Depot, U
 
 _LENGTH: Final = struct.Struct("<Q")
 _LOOK_SECONDS: Final = 0.05
+_KEEP_MEMORY: Final = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**28)}
+# The C library of Linux keeps the memory of arrays that are over for the next ones; to get it anew takes longer.
 
 
 def send(pipe: IO[bytes], content: bytes) -> None:
@@ -72,7 +74,7 @@ def interpreter(serve: str, **options: Any) -> subprocess.Popen[bytes]:
         [sys.executable, "-c", f"from bknb.sweeps.{serve} import serve; serve()"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": here},
+        env={**_KEEP_MEMORY, **os.environ, "PYTHONPATH": here},
         **options,
     )
 
