@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -531,6 +532,19 @@ def never_ends() -> None:
     threading.Event().wait()
 
 
+@contextmanager
+def inputs_held_open(process: int) -> Iterator[None]:
+    """As a fork of this process would hold them: nothing that reads from here comes to an end when it is closed."""
+    pipe, opened = Path(f"/proc/{process}/fd/0").readlink(), [*Path("/proc/self/fd").iterdir()]
+    held = [os.dup(int(each.name)) for each in opened if each.is_symlink() and each.readlink() == pipe]
+    assert held
+    try:
+        yield
+    finally:
+        for each in held:
+            os.close(each)
+
+
 needs_forks = pytest.mark.skipif(sys.platform != "linux", reason="each worker is an interpreter of its own here")
 
 
@@ -545,10 +559,10 @@ def test_workers_are_forks_that_share_no_randomness_and_end_while_they_work() ->
     assert parent == same_parent != os.getpid()
     assert one != other
     assert drawn != drawn_there
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(2) as pool, inputs_held_open(parent):
         busy = pool.submit(started[0].ask, (never_ends, ()))
         started[1].end()
-        started[0].end()
+        pool.submit(started[0].end).result(timeout=10)
         assert busy.result(timeout=10) is None
     assert started[1].ask((who_works, ())) is None
     for process in (one, other, parent):

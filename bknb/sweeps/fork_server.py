@@ -72,7 +72,14 @@ class ForkServer:
         with self._changing:
             self._left.discard(number)
             if not self._left:
-                self._process.communicate()
+                self._end()
+
+    def _end(self) -> None:
+        """Have it end: it is told to, as a fork of this process may hold its standard input open."""
+        assert self._process.stdin is not None  # it is a pipe  # noqa: S101
+        with suppress(OSError):  # it has ended
+            send(self._process.stdin, b"")
+        self._process.communicate()
 
 
 class ForkedWorker(Worker):
@@ -100,7 +107,7 @@ class ForkedWorker(Worker):
 
 
 def serve() -> None:
-    """Import, fork, tell the process ids, and wait for the end of standard input; started by ``ForkServer`` only."""
+    """Import, fork, tell the process ids, and wait for a message or the end of input: all forks end with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a key that interrupts is for the process that started this one
     content = receive(sys.stdin.buffer)
     if content is None:
@@ -116,7 +123,7 @@ def serve() -> None:
         os.close(end)
     with suppress(OSError):  # nobody is there any more
         send(sys.stdout.buffer, pickle.dumps(pids))
-    sys.stdin.buffer.read()
+    receive(sys.stdin.buffer)
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
