@@ -78,9 +78,10 @@ MOVED = {
 
 
 @pytest.mark.slow
-def test_no_order_that_is_moved_earns() -> None:
-    found = earned(MOVED, 1)
-    assert all(len(sample) > 100 for sample in found.values()), found
+@pytest.mark.parametrize("count", [1, pytest.param(12, marks=pytest.mark.long)])
+def test_no_order_that_is_moved_earns(count: int) -> None:
+    found = earned(MOVED, count)
+    assert all(len(sample) > 100 * count for sample in found.values()), found
     assert max(sample.t for sample in found.values()) < SEEN, found
 
 
@@ -144,9 +145,10 @@ STOP_ADDS = {
 
 
 @pytest.mark.slow
-def test_no_stop_add_earns() -> None:
-    found = earned(STOP_ADDS, 1)
-    assert all(len(sample) > 100 for sample in found.values()), found
+@pytest.mark.parametrize("count", [1, pytest.param(12, marks=pytest.mark.long)])
+def test_no_stop_add_earns(count: int) -> None:
+    found = earned(STOP_ADDS, count)
+    assert all(len(sample) > 100 * count for sample in found.values()), found
     assert max(sample.t for sample in found.values()) < SEEN, found
 
 
@@ -217,9 +219,10 @@ LADDERS = {
 
 
 @pytest.mark.slow
-def test_no_entry_ladder_earns() -> None:
-    found = earned(LADDERS, 1)
-    assert all(len(sample) > 60 for sample in found.values()), found
+@pytest.mark.parametrize("count", [1, pytest.param(12, marks=pytest.mark.long)])
+def test_no_entry_ladder_earns(count: int) -> None:
+    found = earned(LADDERS, count)
+    assert all(len(sample) > 60 * count for sample in found.values()), found
     assert max(sample.t for sample in found.values()) < SEEN, found
 
 

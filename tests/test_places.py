@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -118,6 +119,29 @@ def test_signals_without_a_name_take_the_next_place_one_at_each_question() -> No
         "closed frame_end 100 @m9 in 2",
     ]
     assert asked == [0, 1, 5, 6]
+
+
+def test_four_cohorts_of_a_week_each_overlap() -> None:
+    """A quarter is bought each Monday and held for four weeks: the place that is left is the one that is taken."""
+    index = pd.date_range("2024-01-01", periods=140, freq="D", tz="UTC")
+    close = 100.0 + np.arange(140) % 9
+    prices = {"open": close, "high": close + 1, "low": close - 1, "close": close}
+    days = pd.DataFrame(prices, index=index).assign(volume=1.0)
+
+    def get_signal() -> bknb.Signal:
+        return bknb.Signal(position="long", until=bknb.at.week("mon", after=4), size=0.25)
+
+    strategy = bknb.add_strategy("cohorts", at="mon", get_signal=get_signal, places=4)
+    frame = ("2024-01-15", "2024-05-13")
+    source = bknb.exchanges.from_frame(days)
+    result = bknb.backtest("X", strategy=strategy, exchange=source, frame=frame, capital=10_000)
+    trades = result.trades.sort_values("pending_at")
+    mondays = [f"{day:%m-%d}" for day in pd.date_range("2024-01-15", "2024-05-06", freq="W-MON")]
+    assert trades["pending_at"].dt.strftime("%m-%d").tolist() == mondays
+    ended = trades[trades["close_reason"] == "time_expired"]
+    assert (ended["closed_at"] - ended["pending_at"]).dt.days.tolist() == [28] * (len(mondays) - 4)
+    assert trades["place"].tolist() == [*"1234"] * 4 + ["1"]
+    assert trades["size"].tolist() == [0.25] * len(mondays)
 
 
 def test_signals_of_one_place_compete_and_those_without_a_name_are_one_place() -> None:
