@@ -226,3 +226,57 @@ def test_a_dashboard_of_a_run_that_is_over_shows_the_equity_of_the_account() -> 
     fallen = (result.equity / result.equity.cummax() - 1).min() * 100
     assert panel["drawdown"].min() == pytest.approx(fallen, rel=1e-6)
     assert "equity +" in panel["text"]
+
+
+@pytest.mark.parametrize("mode", ["backtest", "live"])
+def test_a_dashboard_shows_the_equity_while_the_run_goes_on(mode: str) -> None:
+    """It stands at minute 6: what is drawn by then is what the result says of these moments, and names each place."""
+    import threading
+
+    from bknb.jupyter.dashboard.dashboard_of_result_or_task import view_of_task
+    from bknb.jupyter.dashboard.running_equity import RunningEquity
+    from bknb.reports.dashboard_account import total_return
+    from bknb.reports.dashboard_panels import equity_panel, signals_panel, trades_panel
+    from bknb.testing.clocks import SimulatedClock
+
+    here, go = threading.Event(), threading.Event()
+
+    def get_signal(when: Any) -> Any:
+        if when.minute == 6:
+            here.set()
+            go.wait(20)
+        return [buy("99", 99), buy("98", 98, price_take_profit=110)]
+
+    strategy = bknb.add_strategy("grid", interval="1m", get_signal=get_signal, places=4)
+    rows = source(market({3: (100, 100, 97, 97), 4: (97, 103, 97, 103), 5: (103, 103, 101, 101)}))
+    given_options: Any = {"strategy": strategy, "exchange": rows, "capital": 1_000, "sizing": "percent:20",
+                          "settings": FREE}  # fmt: skip
+    if mode == "backtest":
+        task = bknb.Backtest.background("BTCUSDT", **given_options, frame=(ORIGIN, ORIGIN + 9 * MINUTE))
+    else:
+        task = bknb.Live.background(
+            "BTCUSDT", **given_options, clock=SimulatedClock(ORIGIN), until=ORIGIN + 9 * MINUTE,
+            store=bknb.stores.memory(),
+        )  # fmt: skip
+    try:
+        assert here.wait(20)
+        view, equity = view_of_task(task), RunningEquity(seconds=lambda: 0.0)
+        view.set_terms(task.account_terms)
+        view.take_all(task.events_so_far)
+        assert equity_panel(view)["missing"] == "equity: comes with the candles of the run"
+        equity.follow(view, task)
+        drawn = equity_panel(view)
+        assert [row["place"] for row in signals_panel(view)["rows"]] == ["99", "98"]
+        assert trades_panel(view)["places"] == ["99"]
+    finally:
+        go.set()
+    whole = task.result().equity
+    moments = whole.index.as_unit("ms").asi8
+    assert view.worth is not None
+    times, line = view.worth
+    assert int(times[-1]) == ORIGIN + 6 * MINUTE
+    known = moments.searchsorted(times, side="right") - 1
+    assert line == pytest.approx(whole.to_numpy()[known] / 1_000)
+    assert drawn["equity"][-1] == pytest.approx((line[-1] - 1) * 100)
+    assert total_return(view) == pytest.approx((line[-1] - 1) * 100)
+    assert line[-1] != line[0]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
 from ..domain.interval import MINUTE_MS
 from ..domain.signal import OpenSignal
+from ..metrics.compounding import drawdown
 from ..metrics.marked_equity import MarkedEquity
 from ..metrics.marked_positions import Positions, StillOpen, positions_from, with_open, with_parts, with_sizes
 from ..metrics.run_account import Terms, account_of, cut_off, figures_of_bars, mark_run, no_account
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from ..metrics.annualised_sharpe_sortino_and_drawdown import Account
     from ..metrics.marked_positions import Floats, Times
     from .dashboard_run import RunView
+
+AT_THE_END: Final = "known once the run is over"
+"""Why figures of an account that its trades do not tell are missing while the run goes on."""
 
 
 def _terms(view: RunView) -> Terms:
@@ -83,6 +87,36 @@ def marked_of(view: RunView) -> MarkedEquity | None:
     return mark_run(_positions(view, terms), times, closes, terms)
 
 
+class DrawnEquity(NamedTuple):
+    """The line of the account, 1 at its start, how far it lies below its peak (percent), and the line at each exit.
+
+    Moments are UTC ms.
+    """
+
+    time_ms: Times
+    equity: Floats
+    drawdown_ms: Times
+    drawdown: Floats
+    after: Floats
+
+
+def drawn_equity(view: RunView) -> DrawnEquity | None:
+    """The lines of the run so far, made of its trades, or where these tell none of its account; ``None``: none yet."""
+    marked = marked_of(view)
+    if marked is not None:
+        return DrawnEquity(marked.time_ms, marked.equity, marked.path_time_ms, marked.drawdown, marked.after)
+    if view.worth is None:
+        return None
+    times, line = view.worth
+    known = np.searchsorted(times, np.array(view.trades.closed_ms, dtype=np.int64) + _terms(view).bar_ms)
+    return DrawnEquity(times, line, times, drawdown(line), line[np.minimum(known, len(line) - 1)])
+
+
+def why_not_drawn(view: RunView) -> str:
+    """Why there is no equity to draw; empty where there is, or it comes as soon as the run has its candles."""
+    return "" if view.in_money else view.no_equity
+
+
 def account_of_view(view: RunView) -> Account:
     """The account of the run so far; that of a finished run is known."""
     if view.account is not None:
@@ -90,7 +124,8 @@ def account_of_view(view: RunView) -> Account:
     terms, (times, opens, closes) = _terms(view), _bars(view)
     if view.no_equity:
         still_open, bars = _still_open(view, terms) is not None, figures_of_bars(times, opens, closes, terms)
-        return no_account(view.no_equity, view.trades.events, still_open=still_open, of_bars=bars)
+        reason = why_not_drawn(view) or AT_THE_END
+        return no_account(reason, view.trades.events, still_open=still_open, of_bars=bars)
     positions = _positions(view, terms)
     without_end = len(cut_off(view.trades.events)) + len(positions) - len(view.trades)
     marked = mark_run(positions, times, closes, terms)
@@ -115,7 +150,7 @@ def total_return(view: RunView) -> float | None:
     if view.account is not None and view.account["total_return"] is not None:
         return float(view.account["total_return"])
     if view.no_equity:
-        return None
+        return None if view.worth is None else float(view.worth[1][-1] - 1.0) * 100
     closed, terms = compounded(_of_equity(view)), _terms(view)
     held = _still_open(view, terms)
     if held is None:

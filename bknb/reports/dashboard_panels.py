@@ -12,12 +12,11 @@ from ..domain.profit_of_partial_closes import closed_points
 from ..domain.signal import OpenSignal
 from ..domain.signal_events import Closed
 from ..metrics.account_definitions import ACCOUNT_DEFINITIONS
-from ..metrics.compounding import drawdown as drawdown_below_peak
 from ..metrics.reasons import BELOW_ZERO
 from ..metrics.trade_definitions import DEFINITIONS
 from .backtest_info import FIGURES, HEADLINES, account_figures_of, figures_of, with_shared_reason
 from .candles_thinned_for_zoom import bars
-from .dashboard_account import account_of_view, marked_of, total_return
+from .dashboard_account import AT_THE_END, account_of_view, drawn_equity, total_return, why_not_drawn
 from .equity_arrays import EquityInfo, Floats, Times
 from .fewer_points_of_lines import decimate
 from .managed_marks import marks_of
@@ -146,7 +145,7 @@ def equity_info(view: RunView, *, price_points: int = POINTS) -> EquityInfo:
     trades = view.trades
     count = len(trades)
     first, last = view.span()
-    marked = marked_of(view)
+    drawn = drawn_equity(view)
     nothing = np.empty(0)
     series = view.series()
     price_time, price = decimate(series.timestamp, series.close, max(price_points, 4))
@@ -154,11 +153,11 @@ def equity_info(view: RunView, *, price_points: int = POINTS) -> EquityInfo:
         title=view.title,
         start_ms=first,
         end_ms=last,
-        time_ms=nothing.astype(np.int64) if marked is None else marked.time_ms,
-        equity=nothing if marked is None else marked.equity,
-        drawdown_time_ms=nothing.astype(np.int64) if marked is None else marked.path_time_ms,
-        drawdown_percent=nothing if marked is None else marked.drawdown,
-        trade_equity=nothing if marked is None else marked.after,
+        time_ms=nothing.astype(np.int64) if drawn is None else drawn.time_ms,
+        equity=nothing if drawn is None else drawn.equity,
+        drawdown_time_ms=nothing.astype(np.int64) if drawn is None else drawn.drawdown_ms,
+        drawdown_percent=nothing if drawn is None else drawn.drawdown,
+        trade_equity=nothing if drawn is None else drawn.after[:count],
         price_time_ms=price_time,
         price=price,
         opened_ms=np.array(trades.opened_ms[:count]).astype(np.int64),
@@ -169,7 +168,7 @@ def equity_info(view: RunView, *, price_points: int = POINTS) -> EquityInfo:
         sides=tuple(event.signal.position for event in trades.events[:count]),
         reasons=tuple(event.close_reason for event in trades.events[:count]),
         managed=marks_of(view.fills_between, view.stairs),
-        missing=view.no_equity,
+        missing="" if drawn is not None else why_not_drawn(view) or AT_THE_END,
         points=_points(view, count),
     )
 
@@ -195,18 +194,13 @@ def equity_panel(
     view: RunView, *, start_ms: int | None = None, end_ms: int | None = None, points: int = POINTS
 ) -> dict[str, Any]:
     """Equity and drawdown in percent, at most ``points`` each, every extreme among them."""
-    marked = marked_of(view)
-    if marked is None and view.worth is None:
+    drawn = drawn_equity(view)
+    if drawn is None:
         nothing = dict.fromkeys(("time", "equity", "drawdown_time", "drawdown"), np.empty(0))
-        missing = f"equity: not available, {view.no_equity}"
+        why = why_not_drawn(view)
+        missing = f"equity: not available, {why}" if why else "equity: comes with the candles of the run"
         return {**nothing, "missing": missing, "text": f"{missing}; {len(view.trades):,} trades"}
-    if marked is not None:
-        moments, equity_line = marked.time_ms, marked.equity
-        deep_moments, drawdown_line = marked.path_time_ms, marked.drawdown
-    else:
-        assert view.worth is not None  # else it is missing  # noqa: S101
-        moments, equity_line = deep_moments, _ = view.worth
-        drawdown_line = drawdown_below_peak(equity_line)
+    moments, equity_line, deep_moments, drawdown_line, _ = drawn
     reached = max(view.span()[1] if view.over else 0, int(moments[-1]))
     times = np.append(moments, reached)
     percent = (np.append(equity_line, equity_line[-1]) - 1.0) * 100.0
@@ -241,11 +235,12 @@ def trades_panel(view: RunView) -> dict[str, Any]:
 
     reasons = sorted({event.close_reason for event in events})
     place = {reason: at for at, reason in enumerate(reasons)}
-    notes = [event.signal.note for event in events]
+    notes, places = [event.signal.note for event in events], [event.signal.place for event in events]
     return {
         "count": count,
         "ids": [event.signal.id for event in events],
         "notes": notes if any(notes) else [],
+        "places": places if any(places) else [],
         "reasons": reasons,
         "reason": np.array([place[event.close_reason] for event in events], dtype=np.int8),
         "side": np.array([1 if event.signal.position == "long" else -1 for event in events], dtype=np.int8),
@@ -296,6 +291,7 @@ def signals_panel(view: RunView) -> dict[str, Any]:
                 "percent_sl": round(level.percent_sl, 1),
                 "minutes": row.minute_estimated_time,
                 "note": row.note,
+                "place": row.place,
                 "texts": [price_text(row.price_open), exit_text(target), exit_text(stop)],
             }
         )

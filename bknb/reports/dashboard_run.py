@@ -141,8 +141,10 @@ class RunView:
         (UTC ms); NaN while it is open.
     no_equity : str
         Why the trades alone tell no equity; empty where they do.
+    in_money : bool
+        Whether the run has a capital, and so an equity in any case.
     worth : tuple of two arrays or None
-        Moments (UTC ms) and the account of a finished run with a capital, as multiples of its start, where they do not.
+        Moments (UTC ms) and the account of a run with a capital, as multiples of its start, where trades tell none.
     candles : Candles or None
         Where they are known; a live run without them draws its prices.
     version : dict of str to int
@@ -182,6 +184,7 @@ class RunView:
         self.managed: list[PositionEvent] = []
         self.positions_managed: dict[SignalKey, tuple[OpenSignal, float]] = {}
         self.no_equity = ""
+        self.in_money = False
         self.worth: tuple[Any, Any] | None = None
         self._stairs: Sequence[Stairs] | None = None
         self.rejected: dict[str, Trouble] = {}
@@ -283,6 +286,8 @@ class RunView:
         level = self.levels[key_of(row)] = Level.of(row, percents, event.price, event.when)
         for each in self.managed_of(row):  # of another listener, which may be ahead
             level.managed(each)
+        if isinstance(row, OpenSignal) and row.place:
+            self.no_equity = self.no_equity or ADDS
         if isinstance(row, OpenSignal) and (row.targets or row.trailing is not None):
             self.positions_managed[key_of(row)] = (row, math.nan)
             self._changed(MANAGED)
@@ -432,7 +437,7 @@ class RunView:
     def set_plan(self, planned: RunView) -> None:
         """Take title, range and interval from the view of a task; events alone do not hold them."""
         self.start_ms, self.end_ms, self.title = planned.start_ms, planned.end_ms, planned.title
-        self.step_minutes = planned.step_minutes
+        self.step_minutes, self.in_money = planned.step_minutes, planned.in_money
 
     def set_state(self, facts: Mapping[str, str]) -> None:
         """Replace the facts a live run reports, such as its state on disk."""
@@ -451,14 +456,14 @@ class RunView:
             self._changed("price")
 
     def set_account(self, account: Account) -> None:
-        """Set the figures of the account of a finished run."""
+        """Set the figures of the account of a finished run, or of a live one as they are now."""
         self.account = account
         self._changed("statistics", "equity")
 
     def set_worth(self, times: Any, worth: Any) -> None:
-        """Set what the account of a finished run with a capital was worth at moments (UTC ms), quote currency."""
+        """Set what the account of a run with a capital was worth at moments (UTC ms) up to now, quote currency."""
         self.worth = times, worth / worth[0]
-        self._changed("equity")
+        self._changed("equity", "status")
 
     def set_stairs(self, stairs: Sequence[Stairs]) -> None:
         """Set the stops over time, trailing ones included; positions that are not among them keep what they had."""

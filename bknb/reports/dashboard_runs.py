@@ -116,8 +116,14 @@ class RunViews:
                 "status": view.status,
                 "percent": round(100 * view.processed / view.total) if view.total else None,
                 "trades": len(view.trades),
-                "total": percent_text(total_return(view)) if view.mode != "walker" and not view.no_equity else "",
+                "total": _total_text(view),
                 "selected": view.key == self.selected,
             }
             for view in self.views.values()
         ]
+
+
+def _total_text(view: RunView) -> str:
+    """The total return of a run so far; empty where it has none."""
+    total = None if view.mode == "walker" else total_return(view)
+    return "" if total is None else percent_text(total)

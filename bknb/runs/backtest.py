@@ -115,6 +115,15 @@ class BacktestTask(CountedRun, RunTask[Closed | Cancelled]):
             return record_of(self._run).minutes
         return Candles.empty()
 
+    def equity_so_far(self, points: int = 400) -> tuple[Any, Any] | None:
+        """What its account was worth as far as it has come, at ``points`` moments: UTC ms, and quote currency.
+
+        ``None`` without a capital, and before its candles are loaded.
+        """
+        from .equity_so_far import equity_so_far  # nothing that runs needs it
+
+        return equity_so_far(self._run, points)
+
     def pause(self) -> None:
         """Ask for no new entry until ``resume``; what is open or scheduled is watched to its end.
 

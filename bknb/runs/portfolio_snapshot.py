@@ -121,7 +121,7 @@ class Snapshots:
         records = [record_of(leg) for leg in run.legs]
         start, end = _span(records)
         reached = min(max(run.moment, start), end)
-        if shared is None or not all(map(_is_loaded, records)):
+        if shared is None or not all(map(is_loaded, records)):
             return without_account(records, reached=reached)
         plan, changes = shared.plan, tuple(shared.changes)  # before the rows: each change has its own
         reached = min(max([reached, *(change.since for change in changes[-1:])]), end)
@@ -204,7 +204,7 @@ def with_account(
     )
 
 
-def _is_loaded(record: RunRecord) -> bool:
+def is_loaded(record: RunRecord) -> bool:
     """Whether the base bars of a leg are in memory: those of one that begins are not yet."""
     window = record.candles.window
     return window is None or window.known(record.plan.symbol, window.base) is not None

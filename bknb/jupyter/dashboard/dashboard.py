@@ -28,6 +28,7 @@ from .dashboard_of_result_or_task import (
 from .event_pump import EventPump
 from .live_stop_levels import LiveStops
 from .portfolio_dashboard import PortfolioDashboard, chosen_panels
+from .running_equity import RunningEquity
 from .updates import Updates
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class Dashboard:
             self._task = shown
         self._views = RunViews() if shown is None else RunViews(view_of(shown))
         self._updates = Updates(self._views, panels, seconds=stopwatch)
-        self._stops = LiveStops(seconds=stopwatch)
+        self._stops, self._equity = LiveStops(seconds=stopwatch), RunningEquity(seconds=stopwatch)
         _register(self)
         if self._task is None and shown is not None:
             self._over.set()
@@ -197,8 +198,10 @@ class Dashboard:
                 view.set_candles(task.candles)
             if hasattr(task, "account_terms") and not view.over:
                 view.set_terms(task.account_terms)
-            if view.mode == "live" and not view.over:
-                self._stops.follow(view, task)
+            if not view.over:
+                self._equity.follow(view, task)
+                if view.mode == "live":
+                    self._stops.follow(view, task)
             facts = getattr(task, "facts", None)
             if facts is not None and facts != view.state:
                 view.set_state(facts)

@@ -55,6 +55,7 @@ def complete(view: RunView, result: Any) -> None:
     view.set_candles(result.candles)
     view.set_terms(result.account_terms)
     view.set_account(result.account)
+    view.in_money = result.capital is not None
     if view.no_equity and result.capital is not None:
         equity = result.equity
         view.set_worth(equity.index.as_unit("ms").asi8, equity.to_numpy())
@@ -92,6 +93,7 @@ def view_of_task(task: Any) -> RunView:
         interval=getattr(frame, "interval", "1m"),
         title=_title(task.strategy, task.symbol, getattr(frame, "name", None), start, end),
     )
+    view.in_money = getattr(getattr(task, "plan", None), "account", None) is not None
     view.set_progress(getattr(task, "processed", 0), getattr(task, "total", 0))
     return view
 

@@ -86,10 +86,12 @@ def _net_text(event: Closed) -> str:
 
 def _trades(view: RunView) -> Html:
     events = view.trades.events[-TRADES_SAVED:][::-1]
+    in_places = any(e.signal.place for e in events)
     rows = [
         [
             f"{'▲' if (net := _net(e)) > 0 else '▼' if net < 0 else '•'} {_net_text(e)}",
             e.signal.position,
+            *([e.signal.place] if in_places else []),
             minute_text(e.signal.pending_at),
             minute_text(e.closed_at),
             price_text(e.signal.price_open),
@@ -102,7 +104,7 @@ def _trades(view: RunView) -> Html:
         for e in events
     ]
     columns = (
-        *("Result", "Side", "Opened (UTC)", "Closed (UTC)", "Entry", "Exit"),
+        *("Result", "Side", *(("Place",) if in_places else ()), "Opened (UTC)", "Closed (UTC)", "Entry", "Exit"),
         *(TRADE_COLUMNS if view.managed else ()),
         *("Why closed", "Note", "Signal"),
     )
@@ -125,8 +127,10 @@ def _managed(view: RunView) -> Html:
 
 def _levels(view: RunView) -> Html:
     stops = {row["id"]: row["texts"][2] for row in dashboard_panels.signals_panel(view)["rows"]}
+    in_places = any(level.row.place for level in view.levels.values())
     rows = [
         [
+            *([level.row.place] if in_places else []),
             "open" if level.is_open else "◇ scheduled",
             level.row.position,
             f"{level.size:.4g}" if level.is_open else "",
@@ -138,7 +142,17 @@ def _levels(view: RunView) -> Html:
         ]
         for level in view.levels.values()
     ]
-    columns = ("State", "Side", "Held", "Entry", "Targets", "Stop", "Way to target ▲ or stop ▼", "Signal")
+    columns = (
+        *(("Place",) if in_places else ()),
+        "State",
+        "Side",
+        "Held",
+        "Entry",
+        "Targets",
+        "Stop",
+        "Way to target ▲ or stop ▼",
+        "Signal",
+    )
     return fragment(element("p", "Open and scheduled"), _table(columns, rows, label="Open and scheduled signals"))
 
 

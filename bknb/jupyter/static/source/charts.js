@@ -518,6 +518,16 @@ export class PriceChart {
     ctx.font = `${11 * dpr}px system-ui, sans-serif`;
     ctx.textBaseline = "bottom";
     ctx.textAlign = "left";
+    const labels = []; // one beside another where they would cover each other, and none where there is no room
+    const write = (label, from, at) => {
+      const wide = ctx.measureText(label).width;
+      let left = Math.max(u.bbox.left + 2, Math.min(from + 3, right - wide - 4));
+      const covered = () => labels.find((other) => Math.abs(other.at - at) < 12 * dpr && left < other.end && left + wide > other.left);
+      for (let other = covered(); other; other = covered()) left = other.end + 8 * dpr;
+      if (left + wide > right && labels.length) return;
+      labels.push({ at, left, end: left + wide });
+      ctx.fillText(label, left, at);
+    };
     const line = (from, to, level, colour, dash, label) => {
       if (!Number.isFinite(level)) return;
       const [left, end] = [x(from), x(to)];
@@ -529,10 +539,7 @@ export class PriceChart {
       ctx.lineTo(Math.max(end, left + 1), y(level));
       ctx.stroke();
       ctx.setLineDash([]);
-      if (label) {
-        const wide = ctx.measureText(label).width;
-        ctx.fillText(label, Math.max(u.bbox.left + 2, Math.min(left + 3, right - wide - 4)), y(level) - 2);
-      }
+      if (label) write(label, left, y(level) - 2);
     };
     for (const plan of signals.missed) {
       if (plan.to >= min && plan.from <= max) line(plan.from, plan.to, plan.price, MID, [1, 4], "");

@@ -45,7 +45,7 @@ const COLUMNS = ["reason", "side", "ambiguous", "opened", "closed", "price_open"
 
 function trades(packed) {
   if (!packed?.ids) return null;
-  const out = { count: packed.count, ids: packed.ids, notes: packed.notes, reasons: packed.reasons, unit: packed.unit };
+  const out = { count: packed.count, ids: packed.ids, notes: packed.notes, places: packed.places, reasons: packed.reasons, unit: packed.unit };
   for (const name of COLUMNS) out[name] = array(packed[name]);
   if (packed.fills) for (const name of ["fills", "average"]) out[name] = array(packed[name]);
   return out;

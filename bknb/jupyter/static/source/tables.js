@@ -17,6 +17,7 @@ function rows(body, wanted, make) {
 const COLUMNS = [
   { key: "pnl", name: "Result", text: (t, i) => `${sign(t.pnl[i])} ${result(t, i)}`, number: true },
   { key: "side", name: "Side", text: (t, i) => (t.side[i] > 0 ? "long ▶" : "short ◀") },
+  { key: "places", name: "Place", text: (t, i) => t.places[i] ?? "", shown: (t) => t?.places?.length > 0 },
   { key: "opened", name: "Opened (UTC)", text: (t, i) => moment(t.opened[i]) },
   { key: "closed", name: "Closed (UTC)", text: (t, i) => moment(t.closed[i]) },
   { key: "lasted", name: "Lasted", text: (t, i) => duration((t.closed[i] - t.opened[i]) / 60000), number: true },
@@ -25,8 +26,8 @@ const COLUMNS = [
   { key: "reason", name: "Why closed", text: (t, i) => t.reasons[t.reason[i]].replaceAll("_", " ") + (t.ambiguous[i] ? " (ambiguous)" : "") },
   { key: "target", name: "Target", text: (t, i) => price(t.target[i]), number: true },
   { key: "stop", name: "Stop", text: (t, i) => price(t.stop[i]), number: true },
-  { key: "fills", name: "Fills", text: (t, i) => count(t.fills[i]), number: true, managed: true },
-  { key: "average", name: "Average entry", text: (t, i) => price(t.average[i]), number: true, managed: true },
+  { key: "fills", name: "Fills", text: (t, i) => count(t.fills[i]), number: true, shown: (t) => Boolean(t?.fills) },
+  { key: "average", name: "Average entry", text: (t, i) => price(t.average[i]), number: true, shown: (t) => Boolean(t?.fills) },
   { key: "peak", name: "Peak", text: (t, i) => percent(t.peak[i]), number: true },
   { key: "trough", name: "Trough", text: (t, i) => percent(t.trough[i]), number: true },
   { key: "note", name: "Note", text: (t, i) => t.notes[i] ?? "" },
@@ -124,7 +125,7 @@ export class TradesTable {
       if (this.outcome === "won" && !(t.pnl[i] > 0)) continue;
       if (this.outcome === "lost" && !(t.pnl[i] < 0)) continue;
       if (this.filter) {
-        const text = `${t.side[i] > 0 ? "long" : "short"} ${t.reasons[t.reason[i]].replaceAll("_", " ")} ${t.notes[i] ?? ""} ${t.ids[i]}`;
+        const text = `${t.side[i] > 0 ? "long" : "short"} ${t.reasons[t.reason[i]].replaceAll("_", " ")} ${t.places?.[i] ?? ""} ${t.notes[i] ?? ""} ${t.ids[i]}`;
         if (!text.toLowerCase().includes(this.filter)) continue;
       }
       all.push(i);
@@ -140,7 +141,7 @@ export class TradesTable {
   update() {
     const t = this.store.trades;
     this.heads.forEach((head, at) => {
-      head.hidden = Boolean(COLUMNS[at].managed && !t?.fills);
+      head.hidden = Boolean(COLUMNS[at].shown && !COLUMNS[at].shown(t));
       const mine = COLUMNS[at].key === this.sort.key;
       head.setAttribute("aria-sort", mine ? (this.sort.down ? "descending" : "ascending") : "none");
     });
@@ -206,11 +207,12 @@ function gauge(row) {
 
 export function signalsTable(signals) {
   if (!signals.rows.length) return el("p", { class: "bknb-empty", text: "Nothing is open or scheduled." });
-  const names = ["State", "Side", "Since (UTC)", "Held", "Entry", "Targets", "Stop", "Way to target or stop", "Note", "Signal"];
+  const inPlaces = signals.rows.some((row) => row.place);
+  const names = [...(inPlaces ? ["Place"] : []), "State", "Side", "Since (UTC)", "Held", "Entry", "Targets", "Stop", "Way to target or stop", "Note", "Signal"];
   const body = signals.rows.map((row) => {
     const [entry, , stop] = row.texts;
     const held = row.open ? String(+row.size.toFixed(4)) : "";
-    const tds = [row.open ? "open" : "◇ scheduled", row.side === "long" ? "long ▶" : "short ◀", moment(row.since), held, entry, row.targets.join(", ") || "N/A", stop];
+    const tds = [...(inPlaces ? [row.place] : []), row.open ? "open" : "◇ scheduled", row.side === "long" ? "long ▶" : "short ◀", moment(row.since), held, entry, row.targets.join(", ") || "N/A", stop];
     return el("tr", {}, ...tds.map((text) => el("td", { text })), el("td", {}, gauge(row)), el("td", { text: row.note }), el("td", { text: row.id }));
   });
   return plain("Open and scheduled signals", names, body);
