@@ -17,7 +17,7 @@ from bknb.brokers.paper_broker import PaperBroker
 from bknb.domain.lifecycle import Activate, Halt, Waiting, step
 from bknb.domain.signal import OpenSignal
 from bknb.errors import InvalidTransition, UsageError
-from bknb.live.manual_refusals import check_activate
+from bknb.live.manual_refusals import entry_to_activate
 from bknb.live.saved_risk_places import saved_places
 from bknb.stores.memory_store import MemoryStore
 from bknb.testing.clocks import SimulatedClock
@@ -209,12 +209,15 @@ def test_a_second_entry_that_fills_before_its_cancel_arrives_is_closed_at_once_a
     assert len(result.trades) == 1
 
 
-def test_by_hand_none_of_several_is_opened() -> None:
+def test_by_hand_one_of_several_is_opened_by_its_id() -> None:
     waits = Waiting(signal=LONG, beside=(replace(LONG, id="b"),))
     with pytest.raises(
-        UsageError, match=r"there are several: the limit .*\(a\) and .*\(b\)\ntake them back with cancel"
+        UsageError, match=r"there are several: the limit .*\(a\) and .*\(b\)\nsay which, such as activate\(id='a'\)"
     ):
-        check_activate(waits, at_broker=False)
+        entry_to_activate(waits, None, at_broker=False)
+    with pytest.raises(UsageError, match=r"no entry that waits has the id 'c'\nthere is the limit .*\(a\) and .*\(b\)"):
+        entry_to_activate(waits, "c", at_broker=False)
+    assert entry_to_activate(waits, "b", at_broker=False).id == "b"
     with pytest.raises(InvalidTransition, match=r"a scheduled at .*, b scheduled at"):
         step(waits, Activate(0, 100.0), RULES)
     halted = step(waits, Halt(0, 100.0, "manual"), RULES)

@@ -463,20 +463,22 @@ def test_a_broker_is_sent_what_the_account_has_granted_to_each_place() -> None:
 # --- by hand ----------------------------------------------------------------------------------------------------------
 
 
-def by_hand(decisions: dict[float, Any], *, places: int = 3, **options: Any) -> tuple[bknb.Result, list[str]]:
+def by_hand(
+    decisions: dict[float, Any], *, places: int = 3, get_signal: Any = None, **options: Any
+) -> tuple[bknb.Result, list[str]]:
     """A long at the market in "a", entries that rest in "b" and "c", and what is decided about them."""
     from bknb.runs.live_task import TASKS, LiveTask, plan_live
 
     names = {"a": None, "b": 95.0, "c": 94.0}
 
-    def get_signal(when: Any) -> Any:
+    def three(when: Any) -> Any:
         signals = [
             bknb.Signal(position="long", place=name, price_open=level, price_stop_loss=80.0, valid=None)
             for name, level in names.items()
         ]
         return signals if when.minute == 1 else None
 
-    strategy = bknb.add_strategy("hand", interval="1m", get_signal=get_signal, places=places)
+    strategy = bknb.add_strategy("hand", interval="1m", get_signal=get_signal or three, places=places)
     clock = HandClock(ORIGIN, {at(minute): decide for minute, decide in decisions.items()})
     task = LiveTask(plan_live(
         "BTCUSDT", strategy=strategy, exchange=source(market({}, 40)), clock=clock, until=at(20),
@@ -497,7 +499,8 @@ def test_a_decision_by_hand_is_for_the_place_it_names_or_the_only_one_it_can_be_
         5.5: lambda task: task.move(price_stop_loss=90.0),
         6.5: lambda task: task.cancel(),
         7.5: lambda task: task.cancel(place="c"),
-        8.5: lambda task: task.activate(place="b"),
+        8.2: lambda task: task.activate(id="other"),
+        8.5: lambda task: task.activate(id="hand-BTCUSDT-20240101T0001@b"),
         10.2: lambda task: task.close(),
         10.5: lambda task: task.close("mine", place="a"),
         12.2: lambda task: task.close(place="x"),
@@ -508,22 +511,28 @@ def test_a_decision_by_hand_is_for_the_place_it_names_or_the_only_one_it_can_be_
         16.5: lambda task: task.flatten(),
     })  # fmt: skip
     assert seen == [(("close", "reduce", "move", "cancel", "activate"), [("a", 1.0), ("b", 0.0), ("c", 0.0)])]
-    there = "hand on BTCUSDT has"
-    everything = "hand on BTCUSDT has long open in 'a', long waiting in 'b', long waiting in 'c'"
+    there, name = "hand on BTCUSDT has", "hand-BTCUSDT-20240101T0001"
+    open_a, open_b = f"long open in 'a' ({name}@a)", f"long open in 'b' ({name}@b)"
+    of_d = "short open in 'd' (hand-BTCUSDT-20240101T0014@d-manual)"
+    of_1 = "short waiting at 100 (hand-BTCUSDT-20240101T0015@1-manual) in '1'"
+    waits = f"long waiting at 95 ({name}@b) in 'b'"
+    everything = f"{there} {open_a}, {waits}, long waiting at 94 ({name}@c) in 'c'"
     assert [text.splitlines()[0].partition(" at the open of")[0] for text in answers[1:]] == [
         f"move needs the place it is for; {everything}",
         f"cancel needs the place it is for; {everything}",
         "takes back the limit entry of long BTCUSDT at 94 (hand-BTCUSDT-20240101T0001@c)",
+        f"no order that waits has the id 'other'; {there} {open_a}, {waits}",
         "opens the limit entry of long BTCUSDT at 95 (hand-BTCUSDT-20240101T0001@b)",
-        "close needs the place it is for; hand on BTCUSDT has long open in 'a', long open in 'b'",
+        f"close needs the place it is for; {there} {open_a}, {open_b}",
         "closes long BTCUSDT (hand-BTCUSDT-20240101T0001@a)",
-        "nothing is in the place 'x'; hand on BTCUSDT has long open in 'b'",
+        f"nothing is in the place 'x'; {there} {open_b}",
         "place='e' and Signal(place='d') are two places",
         "opens short BTCUSDT (hand-BTCUSDT-20240101T0014@d-manual)",
         "opens short BTCUSDT (hand-BTCUSDT-20240101T0015@1-manual)",
-        f"open needs a place that is free; {there} long open in 'b', short open in 'd', short waiting in '1'",
+        f"open needs a place that is free; {there} {open_b}, {of_d}, {of_1}",
         "closes long BTCUSDT (hand-BTCUSDT-20240101T0001@b)",
     ]
+    assert answers[2].endswith("\nname it, such as place='b', or the order by its id=")
     closed = result.run_record.records.closed
     assert [(event.signal.place, event.close_reason, (event.when - ORIGIN) // MINUTE) for event in closed] == [
         ("a", "manual", 11), ("b", "manual", 17), ("d", "manual", 17), ("1", "manual", 17),
@@ -612,4 +621,38 @@ def test_the_list_of_live_runs_and_the_buttons_of_a_panel_name_the_place() -> No
             "long waits for 94.00 in 'c'"
         )
     ]
-    assert "close needs the place it is for; hand on BTCUSDT has long open in 'a'" in answers[1]
+    assert "close needs the place it is for; hand on BTCUSDT has long open in 'a' (" in answers[1]
+
+
+def test_of_several_that_wait_for_one_place_one_is_opened_or_taken_back_by_its_id() -> None:
+    levels = {"low": 94.0, "mid": 95.0, "top": 96.0}
+    names = {"a": levels, "b": {"other": 93.0}}
+
+    def get_signal(when: Any) -> Any:
+        signals = [
+            bknb.Signal(position="long", place=place, price_open=level, price_stop_loss=80.0, valid=None, id=name)
+            for place, orders in names.items()
+            for name, level in orders.items()
+        ]
+        return signals if when.minute == 1 else None
+
+    result, answers = by_hand({
+        3.5: lambda task: task.activate(place="a"),
+        4.5: lambda task: task.cancel(id="mid"),
+        5.5: lambda task: task.activate(id="top"),
+        7.5: lambda task: task.cancel(),
+    }, get_signal=get_signal)  # fmt: skip
+    rows = {name: f"the limit entry of long BTCUSDT at {level:g} ({name})" for name, level in levels.items()}
+    assert answers[0].splitlines() == [
+        f"activate needs one entry that waits, and there are several: {' and '.join(rows.values())}",
+        "say which, such as activate(id='low'); the others are taken back",
+    ]
+    assert answers[1] == "takes back mid"
+    fills = "at the open of the first candle from 2024-01-01 00:06 UTC on"
+    assert answers[2] == f"opens {rows['top']} {fills}, and takes back {rows['low']}"
+    assert answers[3] == "takes back the limit entry of long BTCUSDT at 93 (other)"
+    told = [(event.action, event.signal.id, getattr(event, "reason", "")) for event in result.events]
+    assert [each for each in told if each[0] in ("opened", "cancelled")] == [
+        ("cancelled", "mid", "manual"), ("cancelled", "low", "manual"), ("opened", "top", ""),
+        ("cancelled", "other", "manual"),
+    ]  # fmt: skip

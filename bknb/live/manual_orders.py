@@ -11,7 +11,6 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
-from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -44,8 +43,8 @@ from ..domain.signal_events import AddCancelled, Moved
 from ..engine.strategy_loop import StrategyLoop
 from ..errors import NotEnoughData, StateError, UsageError
 from .live_market import LiveMarket
+from .manual_instructions import Action, ActivateEntry, Flatten, Instruction, name_of
 from .manual_orders_of_places import (
-    Action,
     PlannedInLoop,
     decisions_in,
     in_each,
@@ -55,19 +54,19 @@ from .manual_orders_of_places import (
     loops_to_flatten,
     planned_moves,
 )
-from .manual_refusals import GOES_ON, OVER, Now, check_activate, name_of, refuse, there_is, waiting_adds, waits_text
+from .manual_refusals import (
+    GOES_ON,
+    OVER,
+    Now,
+    entry_text,
+    entry_to_activate,
+    refuse,
+    there_is,
+    waiting_adds,
+    waits_text,
+)
 from .new_entries import NewEntries
 from .turn_lock import Turn
-
-
-class Flatten(NamedTuple):
-    """Close what is open, or take back what waits."""
-
-    note: str = ""
-
-
-Instruction: TypeAlias = Close | Reduce | Move | Cancel | Signal | Flatten | Literal["activate"]
-"""What somebody wants; a ``Signal`` is to be opened."""
 
 
 class ByHand:
@@ -203,8 +202,8 @@ class ByHand:
         state = loop.state
         if isinstance(instruction, Cancel):
             return await self._cancel(loop, state, instruction, now)
-        if not isinstance(instruction, Close | Reduce | Move):
-            return await self._activate(loop, state, now)
+        if isinstance(instruction, ActivateEntry):
+            return await self._activate(loop, state, instruction, now)
         if isinstance(instruction, Move) and instruction.price_open is not msgspec.UNSET and isinstance(state, Waiting):
             return await self._move_entry(loop, state, instruction, now)
         if not isinstance(state, Holding):
@@ -293,15 +292,20 @@ class ByHand:
         names = " and ".join(signal.id for signal in waiting_signals(state))
         return f"takes back the entry order of {names}, which has not left"
 
-    async def _activate(self, loop: StrategyLoop, state: State, now: Now) -> str:
+    async def _activate(self, loop: StrategyLoop, state: State, instruction: ActivateEntry, now: Now) -> str:
         if not isinstance(state, Waiting):
             raise UsageError(f"activate needs an entry that waits; {self._there_is(loop)}")
         self._check_entries("activate")
-        check_activate(state, at_broker=self._account.desk is not None)
-        price, _ = await self._prices(state.signal.price_open)
+        chosen = entry_to_activate(state, instruction.id, at_broker=self._account.desk is not None)
+        price, close = await self._prices(chosen.price_open)
         self._check_entries("activate")
+        others = [signal for signal in waiting_signals(state) if signal is not chosen]
+        if others:
+            cancels = tuple(Cancel(id=signal.id) for signal in others)
+            await _taken(loop, Managed(cancels, price, now.when, close, source="manual"))
         await self._filled(loop, Activate(now.when, price), "entry order", now, "entry")
-        return f"opens {waits_text(state)} {now.fills}"
+        beside = f", and takes back {' and '.join(map(entry_text, others))}" if others else ""
+        return f"opens {entry_text(chosen)} {now.fills}{beside}"
 
     async def _open(self, loop: StrategyLoop, instruction: Signal, now: Now) -> str:
         self._check_entries("open")

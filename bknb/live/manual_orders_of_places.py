@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
 from ..domain.lifecycle import Flat, Holding, Opening, Waiting, signals_of
-from ..domain.manage_answers import Cancel, Close, Move, Reduce
+from ..domain.manage_answers import Close, Reduce
 from ..domain.position_book import PlannedMove
 from ..domain.signal import OpenSignal, Signal
 from ..engine.strategy_loop import StrategyLoop
 from ..errors import StateError, UsageError
 from .broker_account import Account
-from .manual_refusals import name_of, waiting_adds
+from .manual_instructions import Action, name_of
+from .manual_refusals import waiting_adds
 
 if TYPE_CHECKING:
     from ..engine.strategy_places import PlacesLoop
 
 PlannedInLoop: TypeAlias = tuple[StrategyLoop, PlannedMove]
-Action: TypeAlias = Close | Reduce | Move | Cancel | Literal["activate"]
 _DECISIONS: Final = ("open", "close", "reduce", "move", "cancel", "activate")
 
 
@@ -138,17 +138,21 @@ def _named(loop: PlacesLoop, place: str) -> StrategyLoop:
 
 
 def _to_act_on(loop: PlacesLoop, decision: Action) -> StrategyLoop:
-    """The loop of the only place in which there is something to act on."""
-    busy, name = loop.busy, decision if isinstance(decision, str) else name_of(decision)
-    order = decision.id if isinstance(decision, Move | Cancel) else None
+    """The loop of the place of an order that is named by its id, or of the only one in which there is any to act on."""
+    busy, name = loop.busy, name_of(decision)
+    order = None if isinstance(decision, Close | Reduce) else decision.id
     if isinstance(order, str):
         for each in busy:
             if any(order == signal.id or order.startswith(f"{signal.id}#") for signal in signals_of(each.state)):
                 return each
+        raise UsageError(
+            f"no order that waits has the id {order!r}; {_there_is(loop)}\ngive one of these ids, or place="
+        )
     can = [each for each in busy if name in _decisions(each, None)]
     if len(can) > 1:
         text = f"{name} needs the place it is for; {_there_is(loop)}"
-        raise UsageError(f"{text}\nname it, such as place={can[0].rules.place!r}")
+        by_id = "" if isinstance(decision, Close | Reduce) else ", or the order by its id="
+        raise UsageError(f"{text}\nname it, such as place={can[0].rules.place!r}{by_id}")
     return can[0] if can else busy[0] if busy else loop
 
 
@@ -173,11 +177,14 @@ def _who(loop: StrategyLoop) -> str:
 
 def _there_is(loop: PlacesLoop) -> str:
     """What there is in each place, in words."""
-    found = [(each.rules.place, signals_of(each.state)[0]) for each in loop.busy]
-    return f"{_who(loop)} has " + (
-        ", ".join(
-            f"{signal.position} {'open' if isinstance(signal, OpenSignal) else 'waiting'} in {name!r}"
-            for name, signal in found
-        )
-        or "nothing open and nothing that waits"
-    )
+    found = [_in_place(each) for each in loop.busy]
+    return f"{_who(loop)} has {', '.join(found) or 'nothing open and nothing that waits'}"
+
+
+def _in_place(loop: StrategyLoop) -> str:
+    """What is open in a place, or waits there with its price, and the ids."""
+    signals = signals_of(loop.state)
+    if isinstance(signals[0], OpenSignal):
+        return f"{signals[0].position} open in {loop.rules.place!r} ({signals[0].id})"
+    waits = " and ".join(f"{each.position} waiting at {each.price_open:g} ({each.id})" for each in signals)
+    return f"{waits} in {loop.rules.place!r}"

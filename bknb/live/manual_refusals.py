@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 from ..domain.formatting import minute_text
 from ..domain.interval import MINUTE_MS
 from ..domain.lifecycle import Holding, Opening, Waiting, waiting_signals
-from ..domain.manage_answers import Cancel, Close, Move, Reduce
 from ..domain.position_book import PositionOrder
+from ..domain.signal import ScheduledSignal
 from ..domain.signal_events import Rejected
 from ..engine.strategy_loop import StrategyLoop
 from ..errors import UsageError
@@ -54,28 +54,35 @@ class Now:
         return f"at the open of the first candle from {minute_text(self.when)} UTC on"
 
 
-def name_of(instruction: Close | Reduce | Move | Cancel) -> str:
-    """What a decision about a position is called."""
-    return type(instruction).__name__.lower()
-
-
 def waits_text(state: Waiting) -> str:
     """The entry that waits, in words."""
-    return " and ".join(
-        f"the {signal.entry} entry of {signal.position} {signal.symbol} at {signal.price_open:g} ({signal.id})"
-        for signal in waiting_signals(state)
-    )
+    return " and ".join(map(entry_text, waiting_signals(state)))
 
 
-def check_activate(state: Waiting, *, at_broker: bool) -> None:
-    """Raise ``UsageError`` where the entry that waits cannot be opened at the market; limits may rest at a broker."""
-    one, else_ = "take it back", "with cancel(), then open a Signal without price_open"
-    if state.beside:
+def entry_text(signal: ScheduledSignal) -> str:
+    """One entry that waits, in words."""
+    return f"the {signal.entry} entry of {signal.position} {signal.symbol} at {signal.price_open:g} ({signal.id})"
+
+
+def entry_to_activate(state: Waiting, wanted: str | None, *, at_broker: bool) -> ScheduledSignal:
+    """The entry that is to be opened at the market: the only one, or that of an id; limits may rest at a broker.
+
+    Raises
+    ------
+    UsageError
+        There are several and none is named, none has that id, or it cannot be opened.
+    """
+    waits = waiting_signals(state)
+    if wanted is None and len(waits) > 1:
         text = f"activate needs one entry that waits, and there are several: {waits_text(state)}"
-        raise UsageError(f"{text}\ntake them back {else_}")
-    if at_broker and state.signal.entry == "limit":
-        text = f"activate needs an entry that is not at the broker; {waits_text(state)} rests there as a limit order"
-        raise UsageError(f"{text}\n{one} {else_}")
+        raise UsageError(f"{text}\nsay which, such as activate(id={waits[0].id!r}); the others are taken back")
+    found = next((signal for signal in waits if wanted in (None, signal.id)), None)
+    if found is None:
+        raise UsageError(f"no entry that waits has the id {wanted!r}\nthere is {waits_text(state)}")
+    if at_broker and found.entry == "limit":
+        text = f"activate needs an entry that is not at the broker; {entry_text(found)} rests there as a limit order"
+        raise UsageError(f"{text}\ntake it back with cancel(), then open a Signal without price_open")
+    return found
 
 
 def waiting_adds(state: Holding) -> list[PositionOrder]:
@@ -92,7 +99,10 @@ def there_is(loop: StrategyLoop, account: Account) -> str:
             return f"{who}: {text}\nuse cancel() to take it back"
         case Waiting() as waits:
             if waits.beside:
-                return f"{who} has {waits_text(waits)}\nuse cancel() to take them back"
+                advice = (
+                    "use cancel() to take them back, cancel(id=…) for one, activate(id=…) to open one at the market"
+                )
+                return f"{who} has {waits_text(waits)}\n{advice}"
             advice = "use cancel() to take it back, move(price_open=…) to move it, activate() to open it at the market"
             return f"{who} has {waits_text(waits)}\n{advice}"
         case Opening(signal=signal):

@@ -11,7 +11,7 @@ from ..domain.manage_answers import Cancel, Close, Move, Reduce
 from ..domain.signal import Signal
 from ..domain.signal_events import TickResult
 from ..errors import BknbError, UsageError
-from ..live.manual_orders import Flatten, Instruction
+from ..live.manual_instructions import ActivateEntry, Flatten, Instruction
 from ..live.run import LiveRun
 from ..live.runtime import RUNTIME
 from ..market.strategy_context import current
@@ -92,12 +92,14 @@ class TaskByHand(RunTask[TickResult]):
         """Take back what waits, resting entries or adds, or the one of an ``id``; else as :meth:`close`."""
         return self._by_hand(Cancel(note, id), place)
 
-    def activate(self, *, place: str | None = None) -> str:
+    def activate(self, *, id: str | None = None, place: str | None = None) -> str:  # noqa: A002 -- as in bknb.Cancel
         """Open the entry that waits, at the market; its place at the risk profile is the one it has.
+
+        Of several ``id`` says which; those that wait for the same place beside it are taken back.
 
         Else as :meth:`close`; a run that is stopped or paused refuses it.
         """
-        return self._by_hand("activate", place)
+        return self._by_hand(ActivateEntry(id), place)
 
     def open(self, signal: Signal, *, place: str | None = None) -> str:
         """Open a signal as if the strategy had returned it: checked, and the risk profile is asked; see :meth:`close`.

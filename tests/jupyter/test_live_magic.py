@@ -95,6 +95,14 @@ def test_what_is_open_is_decided_about_by_hand(
     (trade,) = task.trades_so_far
     assert (trade.close_reason, trade.note, trade.signal.note) == ("manual", "enough", "mine")
     assert ready("%live flatten").out == "nothing is open\n"
+    assert "at 1000" in ready(f"%live open {hand} --position long --price-open 1000 --price-stop-loss 900").out
+    assert until(lambda: "activate" in task.decisions)
+    assert "nobody" in str(cell(f"%live activate {hand} --id nobody").error)
+    moved = ready(f"%live move {hand} --price-open 1100 --id {task.position.waiting[0].id}").out
+    assert moved.startswith("quiet on BTCUSDT: moves the limit entry of long BTCUSDT at 1000")
+    assert until(lambda: "activate" in task.decisions)
+    moved_to = task.position.waiting[0].id
+    assert ready(f"%live cancel {hand} --id {moved_to}").out == f"quiet on BTCUSDT: takes back {moved_to}\n"
     ready(f"%live {hand} --stop --now")
     task.result(20)
     assert ready(f"%live {hand} --stop").out == "quiet on BTCUSDT: is over already (fulfilled)\n"

@@ -13,9 +13,12 @@ from .output import echo
 ACTIONS: Final = {
     "close": ("note", "at", "place"),
     "reduce": ("share", "note", "place"),
-    "move": ("price_stop_loss", "price_take_profit", "trailing", "minute_estimated_time", "loosen", "place"),
-    "cancel": ("note", "place"),
-    "activate": ("place",),
+    "move": (
+        *("price_stop_loss", "price_take_profit", "trailing", "minute_estimated_time", "loosen"),
+        *("price_open", "id", "place"),
+    ),
+    "cancel": ("note", "id", "place"),
+    "activate": ("id", "place"),
     "open": (
         *("position", "price_open", "price_stop_loss", "price_take_profit", "trailing", "minute_estimated_time"),
         *("note", "place"),
@@ -27,13 +30,14 @@ ACTIONS: Final = {
 OPTIONS: Final = (
     Option(name="--share", help="with reduce: how much of what is held, such as 0.5"),
     Option(name="--position", help="with open: long or short"),
-    Option(name="--price-open", help="with open: a limit; at the market by default"),
+    Option(name="--price-open", help="with open: a limit, at the market by default; with move: of what waits"),
     Option(name="--price-stop-loss", help="with move and open: the stop, or none"),
     Option(name="--price-take-profit", help="with move and open: the target, none, or {ladder}"),
     Option(name="--trailing", help="with move and open: a distance in quote currency, percent such as 1.5%, or none"),
     Option(name="--minute-estimated-time", help="with move and open: minutes after the entry, or none"),
     Option(name="--loosen", help="with move: the stop may become looser", flag=True),
     Option(name="--note", help="free text that travels with the fill"),
+    Option(name="--id", help="with cancel, move and activate: of the order that waits, where there are several"),
     Option(name="--place", help="of a strategy with several places: the one that it is for"),
     Option(name="--at", help="with close: market, or close for the close of the session"),
 )
