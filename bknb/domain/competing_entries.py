@@ -172,7 +172,7 @@ def competing_entered(state: Entering, given: Verdict, rules: Rules) -> Step:
     holder, minute = state.holder, state.minute
     assert holder is not None  # else it was alone  # noqa: S101
     if given.allowed:
-        return _entered(state, holder, rules, given.liquidation)
+        return _entered(state, holder, rules, given)
     filled = activated(state.signal, minute.t, state.entry.price, rules.tick)
     refused: Any = refusal(filled, minute.t, minute.price, given, rules)
     ended = cancelled_entries([state.signal], minute.t, minute.price, "risk", rules, note=given.note)
@@ -197,10 +197,10 @@ def _newest(signals: Sequence[ScheduledSignal]) -> tuple[ScheduledSignal, ...]:
     return tuple(signal for signal in signals if signal.scheduled_at == newest)
 
 
-def _entered(state: Entering, holder: ScheduledSignal, rules: Rules, liquidation: float | None = None) -> Step:
+def _entered(state: Entering, holder: ScheduledSignal, rules: Rules, given: Verdict | None = None) -> Step:
     """The fill of one of several entries, and the end of the others."""
     minute = state.minute
-    made = entered(state.signal, minute, state.entry, rules, liquidation)
+    made = entered(state.signal, minute, state.entry, rules, given or Verdict(allowed=True))
     opened, rest = made.events[0], made.events[1:]
     assert isinstance(opened, Opened)  # it comes first  # noqa: S101
     taken = cancelled_entries(state.beside, minute.t, minute.price, "place_taken", rules)

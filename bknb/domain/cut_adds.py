@@ -2,30 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import msgspec
 
 from .lifecycle_entries import refusal
 from .order_of_fills_in_a_managed_minute import without_adds
-from .risk_request_and_verdict import Verdict
-from .signal_events import Event
+from .position_book import PositionOrder
+from .risk_request_and_verdict import CutAdd, Verdict
+from .signal import OpenSignal
+from .signal_events import Event, Rejected, RiskRefused
 from .states import Holding, Rules
 
 
-def with_smaller_add(state: Holding, number: int, share: float) -> Holding:
-    """A position whose add with this number is as large as its account pays for, in units of the first size."""
-    assert state.book is not None  # it has an add  # noqa: S101
-    orders = (
-        msgspec.structs.replace(order, share=share) if order.number == number else order for order in state.book.orders
-    )
-    return msgspec.structs.replace(state, book=msgspec.structs.replace(state.book, orders=tuple(orders)))
-
-
-def refused_add(
-    state: Holding, number: int, given: Verdict, when: int, price: float, rules: Rules
+def with_cut_adds(
+    state: Holding, cuts: Iterable[CutAdd], when: int, price: float, rules: Rules
 ) -> tuple[Holding, tuple[Event, ...]]:
-    """A position without an add that its account pays nothing of when it fills, and what is told of that."""
-    assert state.book is not None  # it has an add  # noqa: S101
-    refused = refusal(state.signal, when, price, given, rules)
-    gone = [order for order in state.book.orders if order.number == number]
-    held, _, events = without_adds(state, state.book, gone, when, price, "risk", rules, note=given.note)
-    return held, (refused, *events)
+    """A position with adds as large as its account pays for, and what is told of those of which it pays nothing."""
+    told: tuple[Event, ...] = ()
+    for cut in cuts:
+        book = state.book
+        assert book is not None  # it has an add  # noqa: S101
+        if cut.share > 0.0:
+            book = msgspec.structs.replace(book, orders=_smaller(book.orders, cut))
+            state = msgspec.structs.replace(state, book=book)
+            continue
+        gone = [order for order in book.orders if order.number == cut.number]
+        state, _, events = without_adds(state, book, gone, when, price, "risk", rules, note=cut.note)
+        told += (refused_add(state.signal, cut, when, price, rules), *events)
+    return state, told
+
+
+def granted_adds(adds: Sequence[PositionOrder], cuts: Iterable[CutAdd]) -> tuple[PositionOrder, ...]:
+    """Adds that fill at the moment of their answer, as large as their account pays for, without those of nothing."""
+    for cut in cuts:
+        adds = _smaller(adds, cut) if cut.share > 0.0 else [add for add in adds if add.number != cut.number]
+    return tuple(adds)
+
+
+def refused_add(signal: OpenSignal, cut: CutAdd, when: int, price: float, rules: Rules) -> RiskRefused | Rejected:
+    """The event for an add of which its account pays nothing when it fills."""
+    verdict = Verdict(allowed=False, note=cut.note, open_positions=cut.open_positions, by_account=True)
+    return refusal(signal, when, price, verdict, rules)
+
+
+def _smaller(orders: Sequence[PositionOrder], cut: CutAdd) -> tuple[PositionOrder, ...]:
+    return tuple(
+        msgspec.structs.replace(order, share=cut.share) if order.number == cut.number else order for order in orders
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -46,6 +46,8 @@ from .states import (
 from .tick_grid import on_grid
 from .trailing_and_breakeven_stops import after_progress, costs_of, moved_events
 from .unfilled_entries import cancel, flat_after
+
+_ALLOWED: Final = Verdict(allowed=True)
 
 
 def flat_answer(state: Flat, given: Answer, rules: Rules) -> Step:
@@ -283,25 +285,29 @@ def waiting_minute(state: Waiting, given: Minute, rules: Rules) -> Step:
     return _touched(signal, given, entry, rules, last_id=state.last_id)
 
 
-def entered(
-    order: ScheduledSignal, minute: Minute, entry: Entry, rules: Rules, liquidation: float | None = None
-) -> Step:
-    """The fill of an entry, and what the rest of its minute does; ``liquidation`` as of :func:`opened_holding`."""
+def entered(order: ScheduledSignal, minute: Minute, entry: Entry, rules: Rules, given: Verdict = _ALLOWED) -> Step:
+    """The fill of an entry that was allowed, and what the rest of its minute does, to other parts of it as well."""
     rested = order.entry == "limit" and entry.rested and entry.price == order.price_open
     signal = msgspec.structs.replace(activated(order, minute.t, entry.price, rules.tick), rested=rested)
-    opened = Opened(**labels(rules), when=minute.t, price=minute.price, signal=signal)
+    told: tuple[Event, ...] = (Opened(**labels(rules), when=minute.t, price=minute.price, signal=signal),)
+    liquidation = given.liquidation
     holding = opened_holding(signal, rules, liquidation)
+    if given.cuts:
+        from .cut_adds import with_cut_adds
+
+        holding, refused = with_cut_adds(holding, given.cuts, minute.t, minute.price, rules)
+        told += refused
     if entry.at_open and holding.book is not None:
         from .order_of_fills_in_a_managed_minute import managed_minute
 
         after = managed_minute(holding, holding.book, minute, rules, entered=True)
-        return Step(after.state, (opened, *after.events), after.commands)
+        return Step(after.state, (*told, *after.events), after.commands)
     end: Exit | None = None
     if entry.at_open:
         end = exit_at_entry(signal)
         if end is None:
             after = holding_minute(holding, minute, rules)
-            return Step(after.state, (opened, *after.events), after.commands)
+            return Step(after.state, (*told, *after.events), after.commands)
     elif liquidation is not None and _liquidated_in(order, minute, liquidation, rules):
         end = Exit("liquidation", liquidation, ambiguous=True)
     elif signal.rungs and holding.book is not None:
@@ -312,16 +318,16 @@ def entered(
         state = after.state
         if entry.stopped and isinstance(state, Holding):  # other parts have moved the stop away before it was reached
             state = msgspec.structs.replace(state, in_doubt=False)
-        return Step(state, (opened, *after.events), after.commands)
+        return Step(state, (*told, *after.events), after.commands)
     elif entry.stopped and signal.price_stop_loss is not None:
         # The candle reached entry and stop: the resting order was filled on the way, and stopped out.
         end = Exit("stop_loss", signal.price_stop_loss, ambiguous=True)
     if end is None:
         touched = _held_after_touch(holding, order, minute, entry, rules)
         began = _begun(touched, minute, rules)
-        return Step(began.state, (opened, *began.events))
+        return Step(began.state, (*told, *began.events))
     ending = close_at(holding, minute.t, minute.price, end, rules)
-    return Step(ending.state, (opened, *ending.events), ending.commands)
+    return Step(ending.state, (*told, *ending.events), ending.commands)
 
 
 def _liquidated_in(order: ScheduledSignal, minute: Minute, level: float, rules: Rules) -> bool:
@@ -367,7 +373,7 @@ def entering_verdict(state: Entering, given: Verdict, rules: Rules) -> Step:
     """The decision of the risk profile on a resting entry that was touched."""
     minute, released = state.minute, tuple(Release(signal_id) for signal_id in ids_closed(state.earlier))
     if given.allowed:
-        made = entered(state.signal, minute, state.entry, rules, given.liquidation)
+        made = entered(state.signal, minute, state.entry, rules, given)
         return Step(made.state, state.earlier + made.events, released + made.commands)
     refused = refusal(
         activated(state.signal, minute.t, state.entry.price, rules.tick), minute.t, minute.price, given, rules

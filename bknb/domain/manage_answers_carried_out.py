@@ -185,6 +185,13 @@ def adds_verdict(state: AskingAdds, given: Verdict, rules: Rules) -> Step:
     if left:
         asking = msgspec.structs.replace(state, adds=left, granted=granted, earlier=earlier)
         return Step(asking, (), (_reserve(asking),))
+    if given.cuts:
+        from .cut_adds import granted_adds, refused_add
+
+        nothing = (cut for cut in given.cuts if cut.share == 0.0)
+        signal = state.holding.signal
+        earlier += tuple(refused_add(signal, cut, state.when, state.price, rules) for cut in nothing)
+        granted = granted_adds(granted, given.cuts)
     return _ordered(state.holding, state.parts, granted, state.when, state.price, rules, earlier)
 
 

@@ -210,12 +210,32 @@ def place_of(signal: OpenSignal | ScheduledSignal, when: int, *, size: float = 1
     )
 
 
+class CutAdd(NamedTuple):
+    """An add, or a part of an entry ladder, of which an account pays for less than was ordered when it fills.
+
+    Attributes
+    ----------
+    number
+        That of its order within the position.
+    share
+        What is paid for, in units of the first size; 0: nothing.
+    note, open_positions
+        Why nothing is, and how many places were taken.
+    """
+
+    number: int
+    share: float
+    note: str = ""
+    open_positions: int = 0
+
+
 class Verdict(NamedTuple):
     """The decision of the risk profile on the candidate, its note, and how many places were taken.
 
     ``stopped``: its rules allowed it, and by then the run opened nothing new any more. ``by_account``: it is that of
     the account. ``liquidation``: the price at which the account liquidates what is opened (quote currency). ``share``:
-    as much of an add as the account pays for, in units of the first size, where that is less than was wanted.
+    as much of an add as the account pays for, in units of the first size, where that is less than was wanted. ``cuts``:
+    adds that fill with what was asked about, as far as the account pays for less of them then.
     """
 
     allowed: bool
@@ -225,6 +245,7 @@ class Verdict(NamedTuple):
     by_account: bool = False
     liquidation: float | None = None
     share: float | None = None
+    cuts: tuple[CutAdd, ...] = ()
 
 
 class Reserve(NamedTuple):

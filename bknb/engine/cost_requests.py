@@ -87,10 +87,14 @@ def added_order(event: Added, state: State) -> CostRequest:
     A limit that rested is one wherever it filled, as that of an entry is, and so is a stop order.
     """
     signal, fill, held = event.signal, event.fill, _position(state)
-    orders = () if held is None or held.book is None else held.book.orders
-    mine = next((order for order in orders if order.number == fill.number), None)
-    is_stop = mine is not None and mine.is_stop
-    rested = fill.rested or (mine is not None and (mine.rests or (is_stop and fill.price == mine.price_open)))
+    if held is None or held.signal.id != signal.id:  # a part of an entry ladder, in the bar of its entry
+        rung = signal.rungs[fill.number - 1]
+        is_stop, rested = rung.stop, fill.rested or (rung.stop and fill.price == rung.price)
+    else:
+        orders = () if held.book is None else held.book.orders
+        mine = next((order for order in orders if order.number == fill.number), None)
+        is_stop = mine is not None and mine.is_stop
+        rested = fill.rested or (mine is not None and (mine.rests or (is_stop and fill.price == mine.price_open)))
     return CostRequest(
         symbol=signal.symbol,
         at=fill.at,

@@ -19,9 +19,7 @@ from ..domain.funding_charged_and_fills_booked import Booked, Ledger, LegFill
 from ..domain.leg_position import part_name
 from ..domain.lifecycle import step
 from ..domain.lifecycle_inputs import Input
-from ..domain.position_book import PositionOrder
 from ..domain.quantity_or_lack_of_cash import FilledQuantity, SizedOrder, too_little_left
-from ..domain.quantity_step_and_least_amount import EXACT
 from ..domain.risk_request_and_verdict import Reserve, Verdict
 from ..domain.signal import OpenSignal, ScheduledSignal, SignalKey, key_of
 from ..domain.signal_events import AddCancelled, Added, Cancelled, Closed, Event, Opened, Reason, Reduced
@@ -34,7 +32,7 @@ from .funding_rates_not_charged_yet import FundingDue
 from .leg_exits import LegExits
 from .leg_liquidation import LegLiquidation
 from .leg_sizing import LegSizing
-from .paid_adds import with_paid_adds
+from .paid_adds import share_paid, with_paid_adds
 from .position_in_money import UNTOLD, MoneyFill, PositionInMoney
 from .risk_profile_places import RiskPlaces, always
 
@@ -67,6 +65,8 @@ class LegAccount:
         Its positions in money, by signal.
     state, first
         What is open or waits, as far as it was told; the quantity of the entry of what is open, base currency.
+    at_once
+        Whether what fills does so at the moment at which it was asked about.
     model, tick
         How its orders fill, and the smallest step of its prices (quote currency), where it is known.
     funding, exits, waiting, liquidation
@@ -84,8 +84,7 @@ class LegAccount:
         self._places: RiskPlaces | None = None
         self.waiting = LegOrders(shared, self.name)
         self._filled: dict[str, tuple[FilledQuantity, FilledBy]] = {}
-        self.first = 0.0
-        self._at_once = False
+        self.first, self.at_once = 0.0, False
         self.funding: FundingDue = FundingDue(money.costs) if of is None else copy(of.funding)
         self.liquidation = LegLiquidation(shared, self.name, self.funding, money.costs.borrow_yearly)
 
@@ -145,7 +144,7 @@ class LegAccount:
         sized = await self._size(command)
         if isinstance(sized, Reason):
             return self.refusal(sized)
-        share = self._share_paid(command.order, sized.quantity)
+        share = share_paid(command.order, sized.quantity, first=self.first)
         reduced = command if share is None else command._replace(add=share)
         verdict = await self._of_profile(reduced, sized.money / first_part(command, sized), may_open)
         if verdict.allowed:
@@ -186,12 +185,6 @@ class LegAccount:
     def _parts(self) -> list[LegAccount]:
         return [part for part in self.shared.holders.values() if part is self or part.leg is self]
 
-    def _share_paid(self, add: PositionOrder | None, quantity: float) -> float | None:
-        """The share of an add that a quantity is, in units of the first size; ``None``: all that was wanted."""
-        if add is None or quantity >= add.share * self.first * (1 - EXACT):
-            return None
-        return quantity / self.first
-
     def refusal(self, reason: Reason) -> Verdict:
         """The verdict of an account that does not allow something."""
         taken = 0 if self._places is None else self._places.count
@@ -201,8 +194,7 @@ class LegAccount:
         close, at_once = self.prices.at(command.when), not self.model.fills_at_open
         order = asked_order(command, close, at_once=at_once)
         ledger = self.waiting.after(self.shared.ledger, command.earlier, self.exits)
-        if command.holder is not None:  # one of several of which one fills
-            ledger = self.waiting.without_entries(ledger)
+        ledger = ledger if command.holder is None else self.waiting.without_entries(ledger)  # one of several fills
         free = self.shared.free_at_question(command.when, ledger)
         if command.order is not None:
             wanted: WantedSize | Reason = WantedSize(units=command.order.share * self.first)
@@ -237,8 +229,7 @@ class LegAccount:
     def _fills_at_once(self, command: Reserve, sized: SizedOrder) -> float | None:
         """Settle what is bought of an order that fills at the price of its answer; returns its liquidation price."""
         ledger, order = self.waiting.after(self.shared.ledger, command.earlier, self.exits), asked_order(command, 0.0)
-        free = self.shared.free_at_question(command.when, ledger)
-        filled = self.money.filled(sized, order, free)
+        filled = self.money.filled(sized, order, self.shared.free_at_question(command.when, ledger))
         self._filled[command.candidate.id] = filled, order.filled_by
         return self._liquidation_after(ledger, command, order, filled)
 
@@ -269,15 +260,23 @@ class LegAccount:
         """
         state = self.liquidation.before(state, given)
         result = _step(state, given, rules)
-        self._at_once = isinstance(state, AskingAdds)  # then what fills does so at the moment it was asked about
+        self.at_once, booked = isinstance(state, AskingAdds), 0
         if isinstance(state, Holding):
             self.state = state
-            if any(isinstance(event, Added) for event in result.events):
-                result = with_paid_adds(self, state, given, rules, result)
-        return result._replace(state=self.liquidation.after(self._book(result.state, result.events), given))
+        if result.events and any(isinstance(event, Added) for event in result.events):
+            result, booked = with_paid_adds(self, state, given, rules, result)
+        return result._replace(state=self.liquidation.after(self._book(result.state, result.events[booked:]), given))
 
     def _book(self, state: State, events: Sequence[Event]) -> State:
         """Book what happened; returns the state after it, with the price of a liquidation that parts or adds moved."""
+        self.tell(events)
+        if not isinstance(state, Entering):  # what it says has not been told yet
+            self.state = state
+        moved = any(isinstance(event, Reduced | Added) for event in events)
+        return self.liquidation.moved(state) if moved else state
+
+    def tell(self, events: Sequence[Event]) -> None:
+        """Book events."""
         for event in events:
             match event:
                 case Opened():
@@ -292,10 +291,6 @@ class LegAccount:
                     self.waiting.drop((event.signal.id, event.number))
                 case _:
                     pass
-        if not isinstance(state, Entering):  # what it says has not been told yet
-            self.state = state
-        moved = any(isinstance(event, Reduced | Added) for event in events)
-        return self.liquidation.moved(state) if moved else state
 
     def _opened(self, event: Opened) -> None:
         signal = event.signal
@@ -318,12 +313,15 @@ class LegAccount:
 
     def _affordable(self, sized: SizedOrder | None, order: CostRequest) -> FilledQuantity:
         """The quantity of what filled without being asked about in its bar."""
-        if sized is None:
-            return FilledQuantity(0.0, cut=True)
-        shared = self.shared
-        if self._at_once:
-            return self.money.filled(sized, order, shared.free_at_question(order.at, shared.ledger))
-        return self.money.filled(sized, order, shared.free_in_bar(order.at, shared.ledger, self))
+        none = FilledQuantity(0.0, cut=True)
+        return (
+            none if sized is None else self.money.filled(sized, order, self.free_to_fill(order.at, self.shared.ledger))
+        )
+
+    def free_to_fill(self, at: int, ledger: Ledger) -> float:
+        """What a ledger has free for what fills in the bar that opens at a moment (UTC ms), or at that moment."""
+        asks = self.shared.free_at_question
+        return asks(at, ledger) if self.at_once else self.shared.free_in_bar(at, ledger, self)
 
     def _enter(
         self, signal: OpenSignal, number: int, order: CostRequest, filled: FilledQuantity, *, scaled: bool
