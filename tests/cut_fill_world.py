@@ -13,6 +13,7 @@ from scenarios import MINUTE, ORIGIN, source
 import bknb
 
 UNTIL = 28
+FREE = {"percent_fee": 0.0, "percent_slippage": 0.0}
 OPENS = {5: 80.0, 12: 70.0}
 """Prices of A, where they are not 100."""
 
@@ -59,5 +60,29 @@ def options() -> dict[str, Any]:
     return {
         "legs": legs, "exchange": {symbol: source(rows[symbol]) for symbol in rows}, "account": bknb.Spot(),
         "capital": 10_000, "sizing": {"A": "cash:9000", "B": "cash:9000"},
-        "settings": {"percent_fee": 0.0, "percent_slippage": 0.0},
+        "settings": FREE,
+    }  # fmt: skip
+
+
+def ended_with_adds(
+    answers: dict[int, Any], candle: tuple[float, ...], *, at: int = 8, minutes: int = 500, paid: bool = False
+) -> dict[str, Any]:
+    """B alone: 50 are held from minute 0 on, with a stop at 90; where not all is ``paid``, funding takes 2 500 at 5.
+
+    The market is flat at 100 up to a candle, and where that closed from then on.
+    """
+
+    def get_signal(when: Any) -> Any:
+        levels = {"price_take_profit": 900.0, "price_stop_loss": 90.0, "minute_estimated_time": minutes}
+        return {"position": "long"} | levels if when.minute == 0 else None
+
+    bknb.add_strategy(
+        "ends", interval="1m", get_signal=get_signal, manage=lambda when: answers.get(when.minute), manage_interval="1m"
+    )
+    candles = [*[(100.0,) * 4] * (60 + at), candle, *[(candle[3],) * 4] * (59 - at)]
+    rows = [(ORIGIN + k * MINUTE, *each, 100.0) for k, each in enumerate(candles, -60)]
+    funding = [] if paid else [(ORIGIN + 5 * MINUTE, 0.5)]
+    return {
+        "legs": [("B", "ends")], "exchange": {"B": source(rows)}, "account": bknb.Perpetual(), "capital": 10_000,
+        "sizing": "units:50", "settings": FREE, "costs": bknb.Costs(funding=funding),
     }  # fmt: skip

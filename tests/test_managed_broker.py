@@ -61,7 +61,7 @@ def order_of(
 def orders_of(broker: PaperBroker, end: bknb.Closed) -> Iterator[PaperOrder]:
     """All orders at the broker for a position that ended."""
     names = [("open", 0, 1), *(("close", 0, attempt) for attempt in (1, 2, 3))]
-    names += [(purpose, number, 1) for number in range(1, 40) for purpose in ("add", "reduce")]
+    names += [(purpose, number, 1) for number in range(1, 40) for purpose in ("add", "reduce", "close")]
     return filter(None, (order_of(broker, end, *name) for name in names))
 
 

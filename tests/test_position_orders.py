@@ -299,12 +299,17 @@ def test_a_position_that_ends_is_sold_before_anything_else_is_settled() -> None:
     orders[2] = replace(orders[2], status="cancelled", filled_quantity=0.5)  # that much came meanwhile
     assert next_action([*orders, sent]) == CancelOrder(orders[3])
     orders[3] = replace(orders[3], status="cancelled")
-    assert next_action([*orders, sent]) == Query(orders[1])
-    orders[1] = replace(orders[1], status="lost")
-    action = next_action([*orders, filled(sent)])
+    action = next_action([*orders, sent])
     assert isinstance(action, Save)
-    assert (action.order.attempt, action.order.quantity) == (2, 1.5)
-    assert left_open([*orders, filled(sent), filled(action.order)]) == 0.0
+    beside = replace(action.order, status="accepted")
+    assert (beside.number, beside.attempt, beside.quantity) == (3, 1, 0.5)  # by an order of its own, at once
+    assert next_action([*orders, sent, beside]) == Query(orders[1])
+    orders[1] = replace(orders[1], status="lost")
+    closed = [filled(sent), filled(beside)]
+    action = next_action([*orders, *closed])
+    assert isinstance(action, Save)
+    assert (action.order.attempt, action.order.quantity) == (2, 1.0)
+    assert left_open([*orders, *closed, filled(action.order)]) == 0.0
 
 
 def test_what_never_left_is_dropped_when_the_position_ends() -> None:

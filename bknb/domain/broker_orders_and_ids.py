@@ -76,7 +76,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     number, share
         Of a part or an add: its number within the position, and its size in units of the first size. An order that
         sells what was filled of an add beyond what the record has of it has the number of the add; one that does so of
-        an entry has 0.
+        an entry has 0. So does an order that closes all, or is made after one that failed; one that closes what was
+        found to be filled of an add while another one was under way has the number of the add.
     attempt
         Which order to close the signal, or to sell this part, this is; counted from 1.
     reported
@@ -294,7 +295,7 @@ def closing_orders(orders: Sequence[Order]) -> list[Order]:
 def given_up(orders: Sequence[Order]) -> bool:
     """Whether a position that is over in the record is still open at the broker after every closing order tried."""
     closing = closing_orders(orders)
-    tried = bool(closing) and closing[-1].done and closing[-1].attempt >= MAX_CLOSES
+    tried = all(order.done for order in closing) and any(order.attempt >= MAX_CLOSES for order in closing)
     return tried and orders[0].done and left_open(orders) > 0.0
 
 

@@ -155,33 +155,44 @@ def _closing_actions(orders: Sequence[Order], free: float) -> Iterator[Action]:
     """The actions for a signal that is over: what is held is sold first, then the rest is settled.
 
     ``free`` is how much may be closed (base currency). An entry or an add that is not settled yet may fill again and
-    again: half of the closing orders are kept for what it has filled in the end.
+    again: half of the closing orders are kept for what it has filled in the end. What they are found to have filled
+    while a closing order is under way is closed beside it, by an order with the number of an add.
     """
     entry, closing = orders[0], closing_orders(orders)
     for order in orders:
         if order.status == "intended" and order.purpose != "close":
             note = f"the {'signal was over' if order is entry else 'position ended'} before this was sent"
             yield Save(replace(order, status="cancelled", note=note))
-    last = closing[-1] if closing else None
-    if last is not None and not last.done:
-        if not last.working:
-            yield Place(last) if last.status == "intended" else Query(last)
-    else:
+    for order in closing:
+        if not (order.done or order.working):
+            yield Place(order) if order.status == "intended" else Query(order)
+    last = next((order for order in reversed(closing) if not order.number), None)
+    if last is None or last.done:
         attempt = 1 if last is None else last.attempt + 1
         settled = all(order.done for order in orders if not order.reduces_only)
         if free > 0.0 and attempt <= (MAX_CLOSES if settled else MAX_CLOSES // 2):
-            assert entry.ended_at is not None  # it is over  # noqa: S101
-            assert entry.exit_price is not None  # both are set at once  # noqa: S101
-            yield Save(
-                order_beside(
-                    entry, "close", quantity=free, record_price=entry.exit_price, created_at=entry.ended_at,
-                    attempt=attempt,
-                )
-            )  # fmt: skip
+            yield _closing(entry, free, attempt=attempt)
     for order in orders:
         if order.working and (not order.reduces_only or is_superseded(order, orders)):
             yield CancelOrder(order)
+    if last is not None and not last.done and free > 0.0:
+        beside = {order.number for order in closing}
+        adds = (order.number for order in reversed(orders) if order.purpose == "add" and order.filled_quantity > 0.0)
+        number = next((number for number in adds if number not in beside), None)
+        if number is not None:
+            yield _closing(entry, free, number=number)
     yield from (Query(order) for order in orders if not order.done and order.status != "intended")
+
+
+def _closing(entry: Order, quantity: float, *, attempt: int = 1, number: int = 0) -> Save:
+    assert entry.ended_at is not None  # it is over  # noqa: S101
+    assert entry.exit_price is not None  # both are set at once  # noqa: S101
+    return Save(
+        order_beside(
+            entry, "close", quantity=quantity, record_price=entry.exit_price, created_at=entry.ended_at,
+            attempt=attempt, number=number,
+        )
+    )  # fmt: skip
 
 
 def _entry_actions(entry: Order) -> Iterator[Action]:

@@ -25,7 +25,7 @@ def by_number(orders: Sequence[Order]) -> list[list[Order]]:
     found: dict[int, list[Order]] = {}
     is_cut = bool(orders) and orders[0].kept is not None
     for order in orders:
-        if order.number or (is_cut and order.purpose != "close"):
+        if order.purpose != "close" and (order.number or is_cut):
             found.setdefault(order.number, []).append(order)
     return list(found.values())
 
@@ -84,8 +84,8 @@ def part_given_up(part: Sequence[Order]) -> bool:
 def rounded_part(orders: Sequence[Order]) -> Order | None:
     """A part or an add that was filled, and not by exactly what was asked for: the market rounded it."""
     for order in orders:
-        difference = abs(order.filled_quantity - order.quantity)
-        if order.number and order.status == "filled" and difference > order.quantity * EXACT:
+        difference, is_close = abs(order.filled_quantity - order.quantity), order.purpose == "close"
+        if order.number and not is_close and order.status == "filled" and difference > order.quantity * EXACT:
             return order
     return None
 
