@@ -19,7 +19,6 @@ from scenarios import MINUTE, ORIGIN
 
 import bknb
 from bknb.brokers.paper_broker import PaperBroker, Trouble, TroubleKind
-from bknb.live.sleeping import Sleep
 from bknb.market.candles import Candles
 from bknb.stores.disk import Disk
 from bknb.testing.clocks import SimulatedClock
@@ -222,7 +221,7 @@ class SoakClock(SimulatedClock):
         self._faults, self._asleep = faults, 0.0 if calm else ASLEEP
         self.speed = 3.0 * step
         self._step, self._chance, self._reached = step, chance, reached
-        self._waits: dict[object, tuple[str, bool, int]] = {}
+        self._waits: dict[object, tuple[str, int]] = {}
         self.sleeps = 0
         self.until = 0
         self.alarm = 0
@@ -233,9 +232,8 @@ class SoakClock(SimulatedClock):
     async def sleep_until(self, when: int) -> None:
         task, symbol = asyncio.current_task(), SYMBOL.get()
         assert task is not None
-        is_run = task.get_coro().__qualname__ == Sleep._sleep_until.__qualname__  # else its orders wait for the broker
         when = -(-max(when, self.now() + (self._step - 1) * MINUTE) // MINUTE) * MINUTE
-        self._waits[task] = symbol, is_run, when
+        self._waits[task] = symbol, when
         try:
             while self.now() < when:
                 if self._is_next(when):
@@ -247,8 +245,8 @@ class SoakClock(SimulatedClock):
 
     def _is_next(self, when: int) -> bool:
         """Whether a moment is the earliest one that is waited for, and every run waits for one."""
-        idle = {symbol for symbol, is_run, _ in self._waits.values() if is_run or self.now() >= self.until}
-        return when == min(other for _, _, other in self._waits.values()) and self.running() <= idle
+        idle = {symbol for symbol, _ in self._waits.values()}
+        return when == min(other for _, other in self._waits.values()) and self.running() <= idle
 
     def _go_to(self, when: int) -> None:
         if self._chance.random() < self._asleep:

@@ -18,7 +18,7 @@ from .failures_and_retries import Failures
 from .orders_sent_to_broker import OrderDesk
 from .plan import LivePlan
 from .run_progress import Reached
-from .sleeping import sleep_until
+from .sleeping import Rests
 from .user_code_in_threads import broker_outside, quantity_outside
 
 _NAMED: Final[Mapping[str, FailureKind]] = {"double_fill": "double_fill", "cut_fill": "cut_fill"}
@@ -61,14 +61,21 @@ class Account:
         The orders, from the start of the run on; ``None`` without a broker.
     disagreement
         Why nothing is opened: where the account is not what the record says; empty when it is. As of the last look.
+
+    Parameters
+    ----------
+    plan, store, records, failures, reached
+        Of the run.
+    rests
+        The pauses beside it.
     """
 
     def __init__(
-        self, plan: LivePlan, store: StateStore, *, records: Records, failures: Failures, reached: Reached
+        self, plan: LivePlan, store: StateStore, records: Records, failures: Failures, reached: Reached, rests: Rests
     ) -> None:
         self.desk: OrderDesk | None = None
         self.disagreement = ""
-        self._plan = plan
+        self._plan, self._rests = plan, rests
         self._store = store
         self._records = records
         self._failures = failures
@@ -88,17 +95,13 @@ class Account:
                 symbol=plan.symbol,
                 quantity=quantity_outside(plan.quantity, seconds=plan.settings.max_signal_generation_seconds),
                 on_problem=self._on_problem,
-                sleep=self._rest,
+                sleep=self._rests.rest,
                 now=plan.clock.now,
                 late_after=plan.late_after,
                 last_open=lambda close: slot_of(close - 1, plan.base_ms, plan.grid),
                 kept_of=plan.kept_of,
             )
         return self.desk
-
-    async def _rest(self, seconds: float) -> None:
-        clock = self._plan.clock
-        await sleep_until(clock, clock.now() + round(seconds * 1000), self._failures)
 
     def _on_problem(self, kind: str, message: str) -> None:
         if kind == "state":

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS
 from ..domain.lifecycle import Flat
+from ..domain.market_clock_protocol import NEVER
 from ..engine.records import Records
 from ..events.listen import adrain
+from ..market.system_clock import limited_to
 from .broker_account import Account
 from .catch_up import CatchUp
 from .failures_and_retries import Failures
@@ -22,6 +25,8 @@ from .results_not_heard import SUBJECTS
 from .run_progress import Reached
 from .saved_before_events import RecordKeeping
 from .silent_or_late_market import left_text, overdue_text, silence_text
+from .sleeping import Sleep
+from .turn_lock import Turn
 
 GRACE_SECONDS: Final = 0.3  # a run that is stopped at once may come to the end of the minute within this time
 _SETTLE_SECONDS: Final = 60.0  # the broker has this long for the last orders
@@ -88,15 +93,33 @@ class Ending:
         desk, now = self._account.desk, self._plan.clock.now()
         if desk is None:
             return True
-        await self.settle()
+        with suppress(TimeoutError):
+            async with limited_to(self._begin_time()):
+                await desk.rests()
         self._flat_since = now if self._flat_since is None else min(self._flat_since, now)  # a clock may be set back
         return not desk.unsettled or now - self._flat_since >= self._plan.settings.patience_minutes * MINUTE_MS
 
-    async def settle(self) -> None:
-        """Give the broker its time for the last orders, once; after it a little."""
-        desk, had_time, self._had_time = self._account.desk, self._had_time, True
-        if desk is not None:
-            await desk.settle(GRACE_SECONDS if had_time else _SETTLE_SECONDS)
+    def _begin_time(self) -> float:
+        """The time (s) that the broker has for the last orders: at first a minute, then a little."""
+        had_time, self._had_time = self._had_time, True
+        return GRACE_SECONDS if had_time else _SETTLE_SECONDS
+
+    async def settle(self, sleep: Sleep, turn: Turn) -> None:
+        """Give the broker its time for the last orders, by the clock and no longer than that in real time.
+
+        The run ``sleep``s meanwhile, without its ``turn``: a clock that jumps goes on with the pauses between them.
+        """
+        desk, clock = self._account.desk, self._plan.clock
+        if desk is None or self._controls.leaving:
+            return
+        seconds = self._begin_time()
+        end = clock.now() + round(seconds * 1000)
+        with suppress(TimeoutError):
+            async with limited_to(seconds):
+                while await desk.rests() and clock.now() < end:
+                    sleep.begin_look()
+                    async with turn.given_up():
+                        await sleep.until(min(end, sleep.rests.next_end), late=False, next_moment=NEVER)
 
     def tell_unsettled(self) -> None:
         """Tell what the broker has not carried out at the end of the run: nobody watches it."""

@@ -352,6 +352,11 @@ class OrderDesk:
             return False
         return True
 
+    async def rests(self) -> bool:
+        """Wait until nothing is due before a pause is over; returns whether something is due then."""
+        await self._at_rest.wait()
+        return not self._idle.is_set()
+
     async def close(self, seconds: float = 0.0) -> None:
         """Stop carrying out orders, after so many seconds at most for what is due.
 

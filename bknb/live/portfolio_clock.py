@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 from ..domain.market_clock_protocol import NEVER
 from ..domain.risk_request_and_verdict import OpenPosition
@@ -23,13 +23,11 @@ from ..market.window import Window
 from ..ports import Clock
 from .risk_places_of_silent_legs import Ended, PlacesOfLegs
 from .silent_legs import SilentLegs
+from .sleeping import Rests, SleepUntil
 from .turn_lock import Turn
 
 _LOOK_SECONDS: Final = 10.0
 """How long the others wait for a look of a leg that is late; they go on without one whose exchange does not answer."""
-
-SleepUntil: TypeAlias = Callable[[int], Awaitable[None]]
-"""Sleeps until a moment of a clock (UTC ms)."""
 
 
 class _Sleep(NamedTuple):
@@ -74,13 +72,13 @@ class _Leg:
 
 
 class LiveLegTurn(LegTurn):
-    """The turns of one leg of a live portfolio."""
+    """The turns of one leg of a live portfolio; ``rests`` are the pauses beside all legs."""
 
-    __slots__ = ("_live",)
+    __slots__ = ("_live", "rests")
 
     def __init__(self, clock: LivePortfolioClock, order: int) -> None:
         super().__init__(clock, order)
-        self._live = clock
+        self._live, self.rests = clock, clock.rests
 
     def places_with(self, risk: Risk, taken: Iterable[OpenPosition], save: SavePlaces) -> RiskPlaces:
         """The places of a risk profile for all legs, with the places that are taken, and what saves them."""
@@ -171,8 +169,8 @@ class LivePortfolioClock:
     ----------
     moment, since, by_score, windows
         As of :class:`bknb.engine.portfolio_clock.Turns`.
-    ended
-        Says of each leg that has begun what the clock has ended.
+    ended, rests
+        Says of each leg that has begun what the clock has ended; the pauses beside the legs.
     """
 
     def __init__(
@@ -190,6 +188,7 @@ class LivePortfolioClock:
         self.windows: dict[str, Window] = {}
         self.ended: dict[int, Ended] = {}
         self.legs = [_Leg(each) for each in patience_ms]
+        self.rests = Rests(clock)
         self._clock, self._longest, self._silent, self._look_seconds = clock, longest, silent, look_seconds
         self._taken = False  # whether a leg has its turn, or something is done between
         self._holds: int | None = None  # the leg that has it
@@ -394,6 +393,7 @@ class LivePortfolioClock:
             if not first.woken.done():
                 first.woken.set_exception(error)
         self._sleeper, now = None, self._clock.now()
+        self.rests.moved()
         for order, leg in enumerate(self.legs):
             if leg.sleeps is not None and leg.sleeps.wake <= now:
                 self.wake(order)

@@ -116,14 +116,14 @@ class LiveRun:
         store = with_state_errors(plan.store)
         self._restart = Restart(plan, store)
         self._saver = self._restart.saver
-        self._account = Account(plan, store, records=self.records, failures=self._failures, reached=self._reached)
+        self._sleep = Sleep(plan.clock, self._failures, step=plan.base_ms, turn=turn)
+        self._account = Account(plan, store, self.records, self._failures, self._reached, self._sleep.rests)
         self._entries = NewEntries(self._controls, self._account)
         self._stream: CandleStream | None = None
         self._begun: _Begun | None = None
         self._watch: CandleWatch | None = None
         self._minutes: Series | None = None  # what is left of the candle stream when the run is over
         self._work: asyncio.Task[None] | None = None
-        self._sleep = Sleep(plan.clock, self._failures, step=plan.base_ms, turn=turn)
         self._heard = True  # whether listeners heard its results within their time
 
     mode: Final = "live"
@@ -283,8 +283,7 @@ class LiveRun:
                 return
             await self._callbacks.end(LISTENER_SECONDS)
             await stream.notified(LISTENER_SECONDS)
-            if not self._controls.leaving:
-                await begun.ending.settle()
+            await begun.ending.settle(self._sleep, self._turn)
 
     async def _begin(self, stream: CandleStream) -> _Begun:
         """Go on from the saved state."""
@@ -361,6 +360,7 @@ class LiveRun:
         """Sleep until there is something to do, sooner when a candle is late or the run is stopped."""
         now, known = self.plan.clock.now(), self._reached.known
         due, wake = begun.catch_up.due_and_next(now)
+        wake = min(wake, self._sleep.rests.next_end) if self._controls.stopped else wake  # then it may be over
         late = self._failures.late or known < due or (begun.market.awaits_first and known <= now)
         await self._sleep.until(wake, late=late, next_moment=begun.catch_up.next_moment)
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from ..domain.interval import MINUTE_MS
+from ..domain.market_clock_protocol import NEVER
+from ..market.system_clock import limited_to, speed_of
 from ..ports import Clock
 from .failures_and_retries import Failures
 
 if TYPE_CHECKING:
     from .portfolio_clock import LiveLegTurn
 
+SleepUntil: TypeAlias = Callable[[int], Awaitable[None]]
+"""Sleeps until a moment of a clock (UTC ms)."""
 _LATE_MS: Final = 1_000  # a candle that has not arrived is asked for again after this time, then after twice as long, …
 _PAUSE_MS: Final = 64_000  # and so long at most; one of a day, after a part of its length
 
@@ -26,6 +32,46 @@ async def sleep_until(clock: Clock, when: int, failures: Failures) -> None:
         await asyncio.sleep(max(seconds, 0.1))
 
 
+class Rests:
+    """Pauses beside the work of runs, such as that before an order is tried again.
+
+    They pass with the clock and never move it: one that jumps to what is waited for would pass moments that a run still
+    works on. With a clock that runs they are over on time, whatever a run does meanwhile.
+
+    Parameters
+    ----------
+    clock
+        The clock of the runs.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._ends: dict[asyncio.Future[None], int] = {}
+
+    async def rest(self, seconds: float) -> None:
+        """Let so many seconds of the clock pass."""
+        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._ends[over] = self._clock.now() + round(seconds * 1000)
+        try:
+            with suppress(TimeoutError):
+                async with limited_to(seconds / speed_of(self._clock)):
+                    await over
+        finally:
+            del self._ends[over]
+
+    @property
+    def next_end(self) -> int:
+        """When the first of them is over, UTC ms; far in the future where there is none."""
+        return min(self._ends.values(), default=NEVER)
+
+    def moved(self) -> None:
+        """The clock has moved: those that are over by now end."""
+        now = self._clock.now()
+        for over, end in self._ends.items():
+            if end <= now and not over.done():
+                over.set_result(None)
+
+
 class Sleep:
     """The sleep of a run between two looks at what has come.
 
@@ -37,12 +83,18 @@ class Sleep:
         The length of a base bar, ms.
     turn
         The turns of a leg of a portfolio, all of which sleep together.
+
+    Attributes
+    ----------
+    rests
+        The pauses beside the run, or beside all legs.
     """
 
     def __init__(
         self, clock: Clock, failures: Failures, *, step: int = MINUTE_MS, turn: LiveLegTurn | None = None
     ) -> None:
         self._clock, self._failures, self._step, self._turn = clock, failures, step, turn
+        self.rests = Rests(clock) if turn is None else turn.rests
         self._woken = asyncio.Event()
         self._tries = 0  # looks in a row for a candle that is late
 
@@ -80,6 +132,7 @@ class Sleep:
         finally:
             sleeping.cancel()
             woken.cancel()
+            self.rests.moved()
 
     async def _sleep_until(self, when: int) -> None:
         await sleep_until(self._clock, when, self._failures)
