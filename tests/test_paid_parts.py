@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from scenarios import Candle
+from scenarios import Candle, long
 from test_capital import END, FLAT, market, notes, play
 
 import bknb
@@ -105,6 +105,17 @@ def test_what_is_reserved_for_an_add_that_found_nothing_is_free() -> None:
     fills = replace(row, manage={**(row.manage or {}), 4: bknb.Reduce(0.5), 6: bknb.Add(0.4)}).play().fills
     assert fills["kind"].tolist() == ["entry", "reduce", "reduce", "add", "exit"]
     assert fills["share"].iloc[3] == pytest.approx(0.4)
+
+
+def test_what_is_reserved_for_adds_is_free_for_what_enters_where_their_position_leaves() -> None:
+    """5 000 leave at 98, and 4 050 are reserved for an add that ends with them: 5 950, granted before, are paid."""
+    ends = {0: long(900, 1, 5) | {"size": 0.5}, 5: long(900, 1, 5)}
+    rests = {2: bknb.Add(0.9, price_open=90.0)}
+    candles = market(dict.fromkeys(range(5, END + 11), (98.0,) * 4))
+    fills = play(ends, candles, manage=rests, sizing="percent:100", account="spot").fills
+    assert fills["kind"].tolist()[:3] == ["entry", "exit", "entry"]
+    assert fills["cost"].iloc[2] == pytest.approx(5_950.0)
+    assert not fills["cut"].any()
 
 
 @pytest.mark.parametrize("candle", [DIPS, (95.0,) * 4])

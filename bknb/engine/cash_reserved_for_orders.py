@@ -11,7 +11,7 @@ from ..domain.funding_charged_and_fills_booked import Ledger
 from ..domain.lifecycle import position_of, signals_of
 from ..domain.quantity_or_lack_of_cash import SizedOrder
 from ..domain.signal import ScheduledSignal
-from ..domain.signal_events import AddCancelled, Cancelled, Event
+from ..domain.signal_events import AddCancelled, Cancelled, Closed, Event
 from ..domain.states import Rules, State
 
 if TYPE_CHECKING:
@@ -150,10 +150,16 @@ class LegOrders:
         return ledger
 
     def after(self, ledger: Ledger, events: Iterable[Event], exits: LegExits) -> Ledger:
-        """A ledger after events that have not been told: without what they closed, and took back."""
+        """A ledger after events that have not been told: without what they closed, and took back.
+
+        With a position end its adds, and what is reserved for them is free.
+        """
         for event in events:
             if (left := exits.told(ledger, event)) is not None:
                 ledger = ledger.apply(left).ledger
+            if isinstance(event, Closed):
+                for key in self._sized:
+                    ledger = self.released(ledger, key) if key[0] == event.signal.id else ledger
             elif isinstance(event, Cancelled):
                 for number in range(len(event.signal.rungs) + 1):
                     ledger = self.released(ledger, (event.signal.id, number))

@@ -349,6 +349,7 @@ class LegAccount:
         if isinstance(event, Closed):
             if fill is not None and shared.cross is not None:
                 shared.cross.left(self, self.prices.closes(fill.order.at))
+            self.waiting.drop_all(event.signal.id)  # its adds
             self._held.tell(number_of(event))
             self.first = 0.0
             if (cost := self._held.first_cost) > 0.0:
