@@ -24,8 +24,14 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).resolve()
 HALF_A_YEAR = "2024-01-01:2024-07-01"
-BOTH = ("import", "first day", "two averages", "sweep")
-RATIOS = (("managed", "two averages"), ("sweep, trailing and ladder", "sweep"))
+BOTH = ("import", "first day", "two averages", "sweep", "sweep, trailing and ladder")
+RATIOS = (
+    ("managed", "two averages"),
+    ("sweep, trailing and ladder", "sweep"),
+    ("sweep, percent levels and size", "sweep"),
+    ("sweep, two that compete", "sweep"),
+    ("sweep, entry ladder", "sweep"),
+)
 ROUNDS = 5  # backtests of a process; the fastest counts
 
 
@@ -78,6 +84,34 @@ def crossing_with_exits(candles: Any, fast: int = 10, slow: int = 30) -> dict[st
     return rows | ladder | {"share_1": 0.3, "share_2": 0.3, "share_3": 0.4, "trailing_percent": 1.0}
 
 
+def crossing_in_percent(candles: Any, fast: int = 10, slow: int = 30) -> dict[str, Any]:
+    """The same entries with a target and a stop in percent of what is paid, and half the size."""
+    rows = crossing(candles, fast, slow)
+    entries = {name: rows[name] for name in ("position", "minute_estimated_time")}
+    return entries | {"target_percent": 2.0, "stop_percent": 1.0, "size": 0.5}
+
+
+def crossing_either_way(candles: Any, fast: int = 10, slow: int = 30) -> dict[str, Any]:
+    """Where the averages cross, breakouts on both sides that compete."""
+    import numpy as np
+
+    rows, close, nothing = crossing(candles, fast, slow), candles.close, float("nan")
+    crosses = rows["position"] != 0
+    found: dict[str, Any] = {"minute_estimated_time": 1440, "stop_entry": True}
+    for side, sign in (("long", 1), ("short", -1)):
+        found[f"price_open_{side}"] = np.where(crosses, close * (1 + sign * 0.002), nothing)
+        found[f"price_take_profit_{side}"] = close * (1 + sign * 0.022)
+        found[f"price_stop_loss_{side}"] = close * (1 - sign * 0.008)
+    return found
+
+
+def crossing_in_parts(candles: Any, fast: int = 10, slow: int = 30) -> dict[str, Any]:
+    """The same entries in three parts, each a limit below the one before."""
+    rows, close = crossing(candles, fast, slow), candles.close
+    parts = {f"open_{k}": close * (1 - 0.001 * k) for k in (1, 2, 3)}
+    return rows | parts | {"open_share_1": 0.3, "open_share_2": 0.3, "open_share_3": 0.4}
+
+
 def sweep(get_signals: Any) -> float:
     """A thousand pairs over a year, once what is compiled is there."""
     import bknb
@@ -117,6 +151,9 @@ CASES: dict[str, Callable[[], float]] = {
     "managed": lambda: backtest(manage=_rests),
     "sweep": lambda: sweep(crossing),
     "sweep, trailing and ladder": lambda: sweep(crossing_with_exits),
+    "sweep, percent levels and size": lambda: sweep(crossing_in_percent),
+    "sweep, two that compete": lambda: sweep(crossing_either_way),
+    "sweep, entry ladder": lambda: sweep(crossing_in_parts),
 }
 
 

@@ -111,14 +111,13 @@ def test_rows_trade_as_the_same_answers_one_by_one(model: str, monkeypatch: pyte
 
 
 @pytest.mark.slow
-def test_a_sweep_has_what_a_backtest_has_and_says_why_it_takes_longer() -> None:
+def test_a_sweep_has_what_a_backtest_has_and_is_compiled() -> None:
     rows = bknb.add_strategy("rows", interval="5m", get_signals=get_signals)
     swept = bknb.sweep(rows, params={"wide": [1.0, 1.001]}, symbol="BTCUSDT", **RUN)
     for wide, count in zip(swept.table["wide"], swept.table["n"], strict=True):
         result = bknb.backtest("BTCUSDT", strategy=rows, params={"wide": float(wide)}, **RUN)
         assert count == len(result.trades)
-    assert any("price_open_long and price_open_short or a ladder from open_1 on, go through the event engine" in text
-               for text in swept.warnings)  # fmt: skip
+    assert not any("event engine" in text for text in swept.warnings)
 
 
 BASE: dict[str, Any] = {"position": 0, "price_take_profit": NAN, "price_stop_loss": NAN, "minute_estimated_time": 5}
@@ -141,7 +140,9 @@ ROWS: dict[str, tuple[dict[str, Any], Any]] = {
     "with a ladder": ({"position": 1, "price_open": 99.0, "open_1": 99.0, "open_share_1": 1.0}, "has one entry"),
     "a stop of both": (BOTH | {"price_stop_loss": 95.0}, "has levels for each side"),
     "a target of both": (BOTH | {"target_1": 105.0, "share_1": 1.0}, "has levels for each side"),
-    "leaves": (BOTH | {"exit_short": True, "exit_long": False}, "position=-1 with exit_short=True"),
+    "a farther target of both": (BOTH | {"target_2": 105.0, "share_2": 1.0}, "has levels for each side"),
+    "leaves": (BOTH | {"exit_short": True, "exit_long": False}, "set exit_short to False where price_open_short is"),
+    "leaves by position": ({"position": -1, "exit_short": True}, "set exit_short to False where position is -1"),
 }  # fmt: skip
 
 
@@ -171,6 +172,10 @@ def test_what_a_row_answers(case: str) -> None:
         ),
         (BASE | BOTH | {"price_stop_los_long": 98.0}, "did you mean 'price_stop_loss_long'?"),
         ({"position": 0, "price_open_lon": 3.0} | BASE, "did you mean 'price_open_long'?"),
+        (BASE | {"price_open_1": 98.0}, "write open_1;"),
+        (BASE | {"price_open_share_2": 0.5}, "write open_share_2;"),
+        (BASE | BOTH | {"stop_percent_long": 2.0}, "write stop_percent; of one side are price_open_long,"),
+        (BASE | {"target_percents": 2.0}, "did you mean 'target_percent'?"),
     ],
 )
 def test_columns_that_cannot_be_are_refused(columns: dict[str, Any], said: str) -> None:

@@ -304,19 +304,21 @@ def test_sizing_takes_the_percentage_from_the_price_of_the_order() -> None:
     assert result.fills["quantity"].tolist()[0] == pytest.approx(104 / 4.16)
 
 
-def test_columns_are_what_a_get_signal_answers_and_a_sweep_has_the_same_trades() -> None:
-    market, frame = source(walk(5)), (ORIGIN, ORIGIN + LENGTH * MINUTE)
+COLUMNS: dict[str, Any] = {"exchange": source(walk(5)), "frame": (ORIGIN, ORIGIN + LENGTH * MINUTE), "interval": "1m"}
 
-    def get_signals(candles: Any, far: float = 1.0) -> dict[str, Any]:
-        side = np.where(candles.timestamp // MINUTE % 7 == 0, 1, np.where(candles.timestamp // MINUTE % 11 == 0, -1, 0))
-        return {
-            "position": side,
-            "minute_estimated_time": 20,
-            "stop_percent": np.where(side > 0, far, np.nan),
-            "target_percent": far,
-            "size": np.where(side > 0, 0.5, np.nan),
-        }
 
+def get_signals(candles: Any, far: float = 1.0) -> dict[str, Any]:
+    side = np.where(candles.timestamp // MINUTE % 7 == 0, 1, np.where(candles.timestamp // MINUTE % 11 == 0, -1, 0))
+    return {
+        "position": side,
+        "minute_estimated_time": 20,
+        "stop_percent": np.where(side > 0, far, np.nan),
+        "target_percent": far,
+        "size": np.where(side > 0, 0.5, np.nan),
+    }
+
+
+def test_columns_are_what_a_get_signal_answers() -> None:
     def get_signal(when: Any) -> Any:
         minute = round(when.timestamp() * 1000) // MINUTE - 1
         if minute % 7 and minute % 11:
@@ -325,14 +327,20 @@ def test_columns_are_what_a_get_signal_answers_and_a_sweep_has_the_same_trades()
         side = "long" if minute % 7 == 0 else "short"
         return bknb.Signal(position=side, minute_estimated_time=20, target_percent=1.0, **of_side)
 
-    run: dict[str, Any] = {"exchange": market, "frame": frame, "interval": "1m", "settings": SETTINGS}
+    run = COLUMNS | {"settings": SETTINGS}
     rows, asked = (bknb.backtest("BTCUSDT", strategy=each, **run) for each in (get_signals, get_signal))
     assert len(rows.trades) > 20
     assert rows.trades.drop(columns=["strategy", "signal_id"]).equals(
         asked.trades.drop(columns=["strategy", "signal_id"])
     )
+
+
+@pytest.mark.slow
+def test_a_sweep_of_percent_columns_has_the_trades_of_a_backtest() -> None:
+    run = COLUMNS | {"settings": SETTINGS}
+    rows = bknb.backtest("BTCUSDT", strategy=get_signals, **run)
     swept = bknb.sweep(get_signals, symbol="BTCUSDT", params={"far": [1.0, 2.0]}, metric="total_pnl", **run)
-    assert any("size of these rows go through the event engine" in text for text in swept.warnings)
+    assert not any("event engine" in text for text in swept.warnings)
     total = dict(zip(swept.ranking["far"], swept.ranking["total_pnl"], strict=True))
     assert total[1.0] == pytest.approx(rows.stats["total_pnl"])
     assert total[1.0] != total[2.0]

@@ -457,7 +457,7 @@ def test_the_kernel_fills_entries_as_the_model_does(model: str, entry: Any) -> N
         )  # fmt: skip
         wanted = execution.entry(signal, minute, first=first)
         kind = kernel.LIMIT if entry == "limit" else kernel.STOP_ENTRY
-        found = kernel._fill(market, 0, sign, kind, level, stop, first, rules)
+        found = kernel.fill_entry(market, 0, sign, kind, level, stop, first, rules)
         assert found[0] == told_fill(wanted), (minute, sign, first)
         assert not isinstance(wanted, Entry) or bool(found[1]) == wanted.in_doubt
 

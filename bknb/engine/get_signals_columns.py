@@ -12,23 +12,10 @@ import numpy as np
 from ..domain.signal_events import Reason
 from ..domain.tick_grid import NEARLY, round_down, round_up, tick_ratio
 from ..errors import UsageError
-from .column_values import (
-    EITHER_SIDE,
-    INVALID,
-    LONG_LEAVES,
-    OF_ONE_SIDE,
-    SHORT_LEAVES,
-    TWO_ENTRIES,
-    TWO_TARGETS,
-    check_index,
-    constant,
-    flags,
-    no_flags,
-    numbers,
-    positions,
-)
+from .column_values import EITHER_SIDE, check_index, constant, flags, no_flags, numbers, positions
+from .get_signals_contradictions import contradicted, why_no_signal
 from .get_signals_deadline_columns import TIMED_COLUMNS, RowDeadlines, read_deadlines
-from .get_signals_entry_columns import ENTRY_COLUMNS, RowEntries, read_entries, with_entries
+from .get_signals_entry_columns import ENTRY_COLUMNS, RowEntries, read_entries, sorted_parts, with_entries
 from .get_signals_exit_columns import EXIT_COLUMNS, RowExits, read_exits, refused_column, sorted_ladders
 from .get_signals_percent_columns import PERCENT_COLUMNS, RowPercents, read_percents
 
@@ -42,21 +29,6 @@ _KNOWN: Final = frozenset((*_COLUMNS, *EXIT_COLUMNS))
 _SHAPE: Final = "get_signals returns a DataFrame or a mapping of arrays, one row per candle"
 _STOP_ENTRY: Final = "True: price_open is the price at which the market has to come first; False: it is a limit"
 _SIDES: Final = {1: "long", -1: "short"}
-_NO_SIGNAL: Final = {
-    INVALID: "position in a row of get_signals must be 1 (long), -1 (short) or 0 (nothing), got another number; make "
-    "it one of these",
-    LONG_LEAVES: "a row of get_signals opens a long or closes one, got position=1 with exit_long=True; set exit_long "
-    "to False where position is 1",
-    SHORT_LEAVES: "a row of get_signals opens a short or closes one, got position=-1 with exit_short=True; set "
-    "exit_short to False where position is -1",
-    TWO_TARGETS: "a row of get_signals has one target or a ladder, got price_take_profit with target_1; set "
-    "price_take_profit to NaN where target_1 is a price, or leave that column out",
-    TWO_ENTRIES: "a row of get_signals has one entry: position with price_open or the ladder of open_1, or "
-    "price_open_long and price_open_short, which compete; set the others to 0 and NaN",
-    OF_ONE_SIDE: "a row of get_signals with price_open_long and price_open_short has levels for each side, got "
-    "price_take_profit, price_stop_loss or target_1; set price_stop_loss_long and so on, or stop_percent and "
-    "target_percent",
-}
 _WITHOUT_INDEX: Final = (np.ndarray, int, float)  # types of columns that are taken by place alone
 _EXACT: Final = 2**53  # whole numbers up to here are floats
 
@@ -111,8 +83,8 @@ class SignalRows:
         return len(self.position)
 
     @property
-    def by_events(self) -> bool:
-        """Whether rows have columns that the compiled loops do not know."""
+    def has_orders(self) -> bool:
+        """Whether rows have columns of several entries, of levels in percent, or of sizes."""
         return self.percents is not None or self.entries is not None
 
     def answer(self, row: int) -> RowAnswer:
@@ -126,7 +98,7 @@ class SignalRows:
         if code == 0:
             return None
         if code not in _SIDES and code != EITHER_SIDE:
-            return Reason("position", f"{_NO_SIGNAL[code]}; the row has {self._columns(row)}")
+            return Reason("position", f"{why_no_signal(code, self.entries, row)}; the row has {self._columns(row)}")
         answer: dict[str, Any] = {
             "position": _SIDES.get(code),
             "price_take_profit": _number(self.price_take_profit[row]),
@@ -200,12 +172,29 @@ class SignalRows:
             price_stop_loss=_rounded(self.price_stop_loss, tick, wanted=wanted, up=short),
             price_open=_rounded(self.price_open, tick, wanted=wanted, up=long == self.stop_entry),
             exits=None if self.exits is None else self._exits_on_grid(self.exits, tick, wanted=wanted, up=long),
+            entries=None if self.entries is None else self._entries_on_grid(self.entries, tick, wanted=wanted, up=long),
         )
 
     @staticmethod
     def _exits_on_grid(exits: RowExits, tick: float, *, wanted: NDArray[np.bool_], up: NDArray[np.bool_]) -> RowExits:
         targets = tuple(_rounded(column, tick, wanted=wanted, up=up) for column in exits.targets)
         return replace(exits, targets=targets)
+
+    def _entries_on_grid(
+        self, entries: RowEntries, tick: float, *, wanted: NDArray[np.bool_], up: NDArray[np.bool_]
+    ) -> RowEntries:
+        either, never, columns = self.position == EITHER_SIDE, no_flags(len(self)), dict(entries.by_column)
+        for side, above, below in (("long", either, never), ("short", never, either)):
+            ups = {
+                "price_open": self.stop_entry == (side == "long"),
+                "price_take_profit": above,
+                "price_stop_loss": below,
+            }
+            for level, column in entries.levels(side).items():
+                columns[f"{level}_{side}"] = _rounded(column, tick, wanted=either, up=ups[level])
+        for part, column in entries.parts.items():
+            columns[part] = _rounded(column, tick, wanted=wanted, up=up == self.stop_entry)
+        return replace(entries, by_column=columns)
 
 
 def _weight(value: float) -> float | Reason | None:
@@ -306,21 +295,25 @@ def read_rows(
         rows = np.flatnonzero(position)
         if "target_1" in present:
             exits = sorted_ladders(exits, position, rows)
-        position = _contradicted(position, exits, columns["price_take_profit"], rows)
+        position = contradicted(position, exits, columns["price_take_profit"], rows)
     entries = read_entries(table, present, count, name)
     if entries is not None:
         position, levels = with_entries(position, entries, columns, exits)
         columns |= levels
-    given = "stop_entry" in present
+    stop_entry = (
+        flags(table["stop_entry"], count, "stop_entry", name, meaning=_STOP_ENTRY)
+        if "stop_entry" in present
+        else no_flags(count)
+    )
+    if entries is not None:
+        entries = sorted_parts(entries, position, stop_entry)
     return SignalRows(
         position=position,
         price_take_profit=columns["price_take_profit"],
         price_stop_loss=columns["price_stop_loss"],
         minutes=columns["minute_estimated_time"],
         price_open=columns["price_open"],
-        stop_entry=flags(table["stop_entry"], count, "stop_entry", name, meaning=_STOP_ENTRY)
-        if given
-        else no_flags(count),
+        stop_entry=stop_entry,
         exits=exits,
         timed=read_deadlines(table, present, count, name),
         percents=read_percents(table, present, count, name),
@@ -370,23 +363,3 @@ def _weights_of(
     return SignalRows(
         no.view(np.int8), none, none, none, none, no, weight=numbers(table[_WEIGHT], count, _WEIGHT, name)
     )
-
-
-def _contradicted(
-    position: NDArray[np.int8], exits: RowExits, target: NDArray[np.float64], rows: NDArray[np.int64]
-) -> NDArray[np.int8]:
-    """Positions with a code of their own where another column of the row says the contrary."""
-    both = ~np.isnan(target[rows])
-    if both.any():
-        both &= ~np.isnan(exits.targets[0][rows])
-    if not (exits.leaves or both.any()):
-        return position
-    wanted = position[rows]
-    leaving_long, leaving_short = exits.leave_long[rows] & (wanted == 1), exits.leave_short[rows] & (wanted == -1)
-    if not (both.any() or leaving_long.any() or leaving_short.any()):
-        return position
-    wanted[both & (wanted != INVALID)] = TWO_TARGETS
-    wanted[leaving_long], wanted[leaving_short] = LONG_LEAVES, SHORT_LEAVES
-    codes = position.copy()
-    codes[rows] = wanted
-    return codes

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from ..errors import UsageError
-from .column_values import EITHER_SIDE, LONG_LEAVES, OF_ONE_SIDE, SHORT_LEAVES, TWO_ENTRIES, constant, numbers
+from .column_values import EITHER_SIDE, LONG_LEAVES, OF_ONE_SIDE, SHORT_LEAVES, TWO_ENTRIES, constant, no_flags, numbers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,12 +35,13 @@ class RowEntries:
     ----------
     by_column : mapping of str to ndarray of float64, shape (n,)
         All of ``ENTRY_COLUMNS``.
-    competes
-        Whether there were columns of a long and of a short.
+    competes, has_parts
+        Whether there were columns of a long and of a short, and of parts.
     """
 
     by_column: Mapping[str, NDArray[np.float64]]
     competes: bool
+    has_parts: bool
 
     def wanted(self, side: str) -> NDArray[np.bool_]:
         """In which rows a side has an entry of its own; shape (n,)."""
@@ -51,9 +52,21 @@ class RowEntries:
         return {level: self.by_column[column] for level, column in zip(_LEVELS, _BY_SIDE[side], strict=True)}
 
     @property
+    def parts(self) -> dict[str, NDArray[np.float64]]:
+        """The prices of the parts of entry ladders, by column."""
+        return {price: self.by_column[price] for price, _ in _LADDER}
+
+    @property
+    def shares(self) -> dict[str, NDArray[np.float64]]:
+        """Their shares of the whole, by column."""
+        return {share: self.by_column[share] for _, share in _LADDER}
+
+    @property
     def ladders(self) -> NDArray[np.bool_]:
         """Which rows have an entry ladder; shape (n,)."""
-        found: NDArray[np.bool_] = np.logical_or.reduce([~np.isnan(self.by_column[price]) for price, _ in _LADDER])
+        if not self.has_parts:
+            return no_flags(len(self.by_column[_LADDER[0][0]]))
+        found: NDArray[np.bool_] = np.logical_or.reduce([~np.isnan(column) for column in self.parts.values()])
         return found
 
     def ladder(self, row: int) -> list[tuple[float, float]]:
@@ -100,31 +113,62 @@ def read_entries(table: Any, present: Sequence[str], count: int, name: str) -> R
     columns = {
         column: numbers(table[column], count, column, name) if column in given else none for column in ENTRY_COLUMNS
     }
-    return RowEntries(columns, opens[0] in given)
+    return RowEntries(columns, opens[0] in given, any(price in given for price, _ in _LADDER))
+
+
+def sorted_parts(entries: RowEntries, position: NDArray[np.int8], stop_entry: NDArray[np.bool_]) -> RowEntries:
+    """The entries with the parts of each ladder in order: the nearest to the market first, missing ones last.
+
+    Examples
+    --------
+    >>> columns = {"open_1": 98.0, "open_share_1": 0.75, "open_2": 99.0, "open_share_2": 0.25}
+    >>> entries = sorted_parts(read_entries(columns, list(columns), 1, "demo"), np.ones(1, np.int8), np.zeros(1, bool))
+    >>> entries.ladder(0)
+    [(99.0, 0.25), (98.0, 0.75)]
+    """
+    if not entries.has_parts:
+        return entries
+    rows = np.flatnonzero((np.abs(position) == 1) & entries.ladders)
+    if not len(rows):
+        return entries
+    prices = np.stack([column[rows] for column in entries.parts.values()], axis=1)
+    down = (position[rows] < 0) == stop_entry[rows]  # the nearest limit of a long is the highest
+    key = np.where(down, -1.0, 1.0)[:, None] * prices
+    key[np.isnan(key)] = np.inf
+    order, columns = np.argsort(key, axis=1, kind="stable"), dict(entries.by_column)
+    for names in (entries.parts, entries.shares):
+        values = np.take_along_axis(np.stack([column[rows] for column in names.values()], axis=1), order, axis=1)
+        for name, ordered in zip(names, values.T, strict=True):
+            columns[name] = columns[name].copy()
+            columns[name][rows] = ordered
+    return replace(entries, by_column=columns)
 
 
 def with_entries(
     position: NDArray[np.int8], entries: RowEntries, columns: Mapping[str, NDArray[np.float64]], exits: RowExits | None
 ) -> tuple[NDArray[np.int8], dict[str, NDArray[np.float64]]]:
     """Positions of rows with entries of a long and a short, and the levels of those that have one of them alone."""
+    opens, ladders = ~np.isnan(columns["price_open"]), entries.ladders
+    if not entries.competes:
+        both = ladders & opens & (position != 0)
+        return (np.where(both, TWO_ENTRIES, position).astype(np.int8) if both.any() else position), {}
     long, short = entries.wanted("long"), entries.wanted("short")
     either = long | short
-    opens, stop, target = (~np.isnan(columns[name]) for name in _LEVELS)
+    of_both = ~(np.isnan(columns["price_take_profit"]) & np.isnan(columns["price_stop_loss"]))
     if exits is not None:
-        target = target | ~np.isnan(exits.targets[0])
+        of_both = np.logical_or.reduce([of_both, *(~np.isnan(column) for column in exits.targets)])
     codes = position.copy()
     codes[either & (position == 0)] = EITHER_SIDE
     codes[either & ~short & (codes == EITHER_SIDE)] = 1
     codes[either & ~long & (codes == EITHER_SIDE)] = -1
     if exits is not None:
         codes[long & exits.leave_long], codes[short & exits.leave_short] = LONG_LEAVES, SHORT_LEAVES
-    codes[either & (target | stop)] = OF_ONE_SIDE
-    codes[(either & ((position != 0) | opens | entries.ladders)) | (entries.ladders & opens & (position != 0))] = (
-        TWO_ENTRIES
-    )
-    levels = {name: columns[name].copy() for name in _LEVELS}
+    codes[either & of_both] = OF_ONE_SIDE
+    codes[(either & ((position != 0) | opens | ladders)) | (ladders & opens & (position != 0))] = TWO_ENTRIES
+    levels: dict[str, NDArray[np.float64]] = {}
     for code, side in _SIDES.items():
         alone = either & (codes == code)
-        for name, column in entries.levels(side).items():
-            levels[name][alone] = column[alone]
+        if alone.any():
+            for name, column in entries.levels(side).items():
+                levels[name] = np.where(alone, column, levels.get(name, columns[name]))
     return codes, levels

@@ -30,7 +30,11 @@ EXIT_COLUMNS: Final = (*_LEAVE, *_NUMBERS, *(column for pair in _LADDER for colu
 """The names of all columns of this module."""
 
 _NEAR: Final = dict.fromkeys((*_LEAVE, *_NUMBERS), 0.8) | {name: 0.9 for pair in _LADDER for name in pair}
+_OF_BOTH_SIDES: Final = re.compile(
+    "(stop_percent|target_percent|size|until|bars|minute_estimated_time|stop_entry)_(long|short)"
+)
 _OF_SIDES: Final = dict.fromkeys(COLUMNS_OF_SIDES, 0.9)
+_PERCENTS: Final = {"stop_percent": 0.93, "target_percent": 0.93}
 _BY_MANAGE: Final = frozenset(
     ("add", "add_long", "add_short", "add_share", "add_price", "reduce", "reduce_long", "reduce_short", "reduce_share",
      "move", "move_stop", "move_target", "cancel", "reverse", "loosen", "only_better")
@@ -122,6 +126,17 @@ def refused_column(present: tuple[str, ...], known: frozenset[str]) -> str | Non
                 f"get_signals returned a column {column!r}; columns have {_BY_SIGNAL[column]}\n"
                 f"rename it, also where it is an indicator; all columns of exits: {', '.join(EXIT_COLUMNS)}"
             )
+        if (ladder := re.fullmatch(r"price_open_(share_)?(\d+)", column)) is not None:
+            return (
+                f"get_signals returned a column {column!r}; an entry ladder has the parts open_1 to open_{PARTS}, with "
+                f"open_share_1 to open_share_{PARTS}\nwrite open_{ladder[1] or ''}{ladder[2]}; give an indicator "
+                "another name"
+            )
+        if "price_open_long" in present and (both := _OF_BOTH_SIDES.fullmatch(column)) is not None:
+            return (
+                f"get_signals returned a column {column!r}; {both[1]} of a row holds for its long and its short\n"
+                f"write {both[1]}; of one side are {', '.join(COLUMNS_OF_SIDES)}; give an indicator another name"
+            )
         if "open_1" in present and re.fullmatch(r"open_(share_)?\d+", column):
             return (
                 f"get_signals returned a column {column!r}; an entry ladder has the parts open_1 to open_{PARTS}, "
@@ -132,7 +147,7 @@ def refused_column(present: tuple[str, ...], known: frozenset[str]) -> str | Non
                 f"get_signals returned a column {column!r}; a ladder has the levels target_1 to target_{LEVELS}, with "
                 f"share_1 to share_{LEVELS}\nlonger ladders can be returned by get_signal"
             )
-    for name, cutoff in (_OF_SIDES | {"price_open": 0.8, "stop_entry": 0.8} | _NEAR).items():
+    for name, cutoff in (_OF_SIDES | {"price_open": 0.8, "stop_entry": 0.8} | _PERCENTS | _NEAR).items():
         near = [] if name in present else get_close_matches(name, others, n=1, cutoff=cutoff)
         if near:
             return f"get_signals returned a column {near[0]!r}; did you mean {name!r}?"

@@ -28,11 +28,15 @@ BREAKEVEN: Final = 6
 SIDE, ENTRY, STOP, TRAIL, TRAIL_FROM, EVEN_FROM, EVEN_STOP, BEST, LEFT, SOLD, TOP, BOTTOM, MOST, LEAST = range(14)
 TRAIL_AFTER, EVEN_AFTER, TICK, UNIT, SCALE = range(14, 19)  # as its row declares them, and the tick grid
 TRAIL_DISTANCE, EVEN_COSTS = range(19, 21)
-BOOK: Final = 21
+COST, BOUGHT, LARGEST, ADDED, STOP_PERCENT, TARGET_PERCENT = range(21, 27)
+BOOK: Final = 27
 """Its size. ``STOP``, ``TRAIL_FROM``, ``EVEN_FROM``, ``EVEN_STOP``, ``BEST``, ``TOP`` and ``BOTTOM`` are mirrored.
 
 A trailing stop lies ``TRAIL`` percent and ``TRAIL_DISTANCE`` (quote currency) behind the best price, one of them 0; it
-is there where ``TRAIL`` is a number. ``EVEN_COSTS`` is 1 where break-even includes the costs, else 0.
+is there where ``TRAIL`` is a number. ``EVEN_COSTS`` is 1 where break-even includes the costs, else 0. ``COST`` is that
+of all entries, ``BOUGHT`` their size, ``LARGEST`` the largest cost of what was held, as a multiple of the first fill's.
+``STOP_PERCENT`` and ``TARGET_PERCENT`` are where levels lie from the average entry, for
+:mod:`bknb.kernels.entry_parts`; NaN: they are prices.
 """
 
 FILLED_AT_OPEN, FILLED_AT_LEVEL, FILLED_AT_AVERAGE = range(3)  # how an entry filled
@@ -163,9 +167,9 @@ def progress(book: Any, best: float, slippage: float, fee: float) -> None:
     """What begins once the mirrored best price of closed candles is ``best`` (``after_progress`` in the domain)."""
     if best >= book[EVEN_FROM]:
         side = book[SIDE]
-        costs = book[EVEN_COSTS]
-        level = side * stop_on_grid(breakeven_price(side, book[ENTRY], costs * slippage, costs * fee), side, book)
-        if level > stop_in_force(book, best)[0]:
+        costs, average = book[EVEN_COSTS], book[COST] / book[BOUGHT]
+        level = side * stop_on_grid(breakeven_price(side, average, costs * slippage, costs * fee), side, book)
+        if book[TRAIL_FROM] != -np.inf or trailed(book, best) < level:  # behind a trailing stop it never holds
             book[EVEN_STOP] = level
         book[EVEN_FROM] = np.inf
     if best >= book[TRAIL_FROM]:
@@ -185,14 +189,17 @@ def open_book(book: Any, side: int, entry: float, stop: float, highest: float, l
     book[TOP], book[BOTTOM] = (highest, lowest) if side > 0 else (-lowest, -highest)
     book[BEST] = book[TOP]
     book[LEFT], book[SOLD], book[MOST], book[LEAST] = 1.0, 0.0, np.nan, np.nan
+    book[COST], book[BOUGHT], book[LARGEST], book[ADDED] = entry, 1.0, 1.0, 0.0
+    book[STOP_PERCENT] = book[TARGET_PERCENT] = np.nan
 
 
 def marked(book: Any, price: float, slippage: float, fee: float) -> Any:
     """The net result in percent with what is left closed at ``price``; ``domain.profit_of_partial_closes.result``."""
-    side, first = book[SIDE], book[ENTRY]
+    side = book[SIDE]
     left = book[SOLD] + book[LEFT] * price if book[LEFT] != 0 else book[SOLD]
-    paid, received = first * (1 + side * slippage / 100), left * (1 - side * slippage / 100)
-    return (received - paid) / paid * 100 * side - fee * (1 + received / paid)
+    first, paid = book[ENTRY] * (1 + side * slippage / 100), book[COST] * (1 + side * slippage / 100)
+    received = left * (1 - side * slippage / 100)
+    return (received - paid) / first * 100 * side - fee * (paid / first + received / first)
 
 
 def see(book: Any, price: float, slippage: float, fee: float) -> None:

@@ -1,7 +1,8 @@
 """A whole backtest as one loop: signals of every candle in, the ends of all positions out.
 
 Rows that declare one target, one stop and a deadline take a loop compiled without the rest (``exits`` is ``None``);
-all others one that has ladders, trailing and break-even stops, and rows that leave (``declared_exit_loop``).
+all others one that has ladders, trailing and break-even stops, and rows that leave (``declared_exit_loop``). Those
+with several entries, or levels in percent, take that of ``row_orders_loop``.
 
 The rules are those of ``domain/lifecycle.py`` for a strategy without a risk profile. ``simulate_plain`` goes minute by
 minute and is the specification; ``simulate`` does the same compiled, and jumps over blocks of minutes in which nothing
@@ -17,13 +18,16 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from . import declared_exit_loop, question_moments
+from . import declared_exit_loop, exit_loop, question_moments
 from .declared_exit_loop import (
+    ADDED,
     BOOK,
     BREAKEVEN,
+    COST,
     FILLED_AT_AVERAGE,
     FILLED_AT_LEVEL,
     FILLED_AT_OPEN,
+    LARGEST,
     LEAST,
     LEFT,
     LEVELS,
@@ -40,11 +44,11 @@ from .declared_exit_loop import (
     open_book,
     see,
 )
+from .entry_parts import hold_parts
 from .exit_loop import (
     DATA_END,
     FRAME_END,
     MINUTE,
-    PIECES,
     STOP_LOSS,
     TAKE_PROFIT,
     TIME_EXPIRED,
@@ -271,7 +275,7 @@ class RuleNumbers(NamedTuple):
 # --- pieces of both: plain Python that compiles as it stands -----------------------------------------------------
 
 
-def _reached(side: int, kind: int, price: float, level: float) -> bool:
+def reached(side: int, kind: int, price: float, level: float) -> bool:
     """Whether an entry order fills at once where the market is at ``price``; ``lifecycle_entries.reached``."""
     if kind == MARKET_ORDER:
         return True
@@ -316,7 +320,7 @@ def _is_undeclared(target: float, stop: float, minutes: float) -> Any:
     return np.isnan(target) or np.isnan(stop) or np.isnan(minutes)
 
 
-def _broken_declared(
+def broken_declared(
     side: int, kind: int, price: float, target: float, stop: float, minutes: float, level: float, book: Any,
     prices: Any, shares: Any, count: int, has_ladder: bool, rules: Any,  # noqa: FBT001 -- compiled, no keywords
 ) -> int:  # fmt: skip
@@ -373,7 +377,7 @@ def _too_near(side: int, fill: float, target: float, stop: float, rules: Any) ->
     return broken
 
 
-def _count_refusal(refusals: Any, kinds: int, broken: int, row: int, price: float) -> int:
+def count_refusal(refusals: Any, kinds: int, broken: int, row: int, price: float) -> int:
     """Count an answer with those that broke the same rules; returns how many kinds there are."""
     for i in range(kinds):
         if refusals[i, 0] == broken or i == len(refusals) - 1:
@@ -383,7 +387,7 @@ def _count_refusal(refusals: Any, kinds: int, broken: int, row: int, price: floa
     return kinds + 1
 
 
-def _fill(market: Any, i: int, side: int, kind: int, level: float, stop: float, first: bool, rules: Any) -> Any:  # noqa: FBT001
+def fill_entry(market: Any, i: int, side: int, kind: int, level: float, stop: float, first: bool, rules: Any) -> Any:  # noqa: FBT001
     """What minute ``i`` does with an entry order, and whether that is in doubt; ``ExecutionModel.entry``."""
     if kind == MARKET_ORDER:
         return AT_OPEN, False
@@ -413,15 +417,15 @@ def _fill(market: Any, i: int, side: int, kind: int, level: float, stop: float, 
     return RESTS, False
 
 
-def _write(
+def write_end(
     end: Any, row: int, side: int, scheduled_at: int, pending_at: int, closed_at: int, entry: float, target: float,
     stop: float, price: float, reason: int, highest: float, lowest: float, doubt: float, rules: Any,
 ) -> None:  # fmt: skip
     """One closed position; ``lifecycle_exits.close_at``."""
     highest, lowest = max(highest, price), min(lowest, price)
     best, worst = (highest, lowest) if side > 0 else (lowest, highest)
-    _write_result(end, row, side, scheduled_at, pending_at, closed_at, entry, target, stop, price, price, reason, doubt,
-                  rules)  # fmt: skip
+    _write_result(end, row, side, scheduled_at, pending_at, closed_at, entry, entry, target, stop, price, price, reason,
+                  doubt, rules)  # fmt: skip
     end[PEAK] = net(side, entry, best, rules.slippage, rules.fee)
     end[TROUGH] = net(side, entry, worst, rules.slippage, rules.fee)
 
@@ -433,28 +437,32 @@ def _write_declared(
     """One closed position that may have been closed in parts; ``FillRun.close`` and ``result`` in the domain."""
     see(book, price, rules.slippage, rules.fee)
     sold = book[SOLD] + book[LEFT] * price
-    _write_result(end, row, side, scheduled_at, pending_at, closed_at, entry, target, stop, price, sold, reason, doubt,
-                  rules)  # fmt: skip
-    end[PEAK], end[TROUGH] = book[MOST], book[LEAST]
+    _write_result(end, row, side, scheduled_at, pending_at, closed_at, entry, book[COST], target, stop, price, sold,
+                  reason, doubt, rules)  # fmt: skip
+    end[PEAK], end[TROUGH], end[LARGEST_COST], end[ADDS] = book[MOST], book[LEAST], book[LARGEST], book[ADDED]
 
 
 def _write_result(
-    end: Any, row: int, side: int, scheduled_at: int, pending_at: int, closed_at: int, entry: float, target: float,
-    stop: float, price: float, sold: float, reason: int, doubt: float, rules: Any,
+    end: Any, row: int, side: int, scheduled_at: int, pending_at: int, closed_at: int, entry: float, cost: float,
+    target: float, stop: float, price: float, sold: float, reason: int, doubt: float, rules: Any,
 ) -> None:  # fmt: skip
-    """What a position that was sold for ``sold`` came to, the last of it at ``price``; ``pnl.trade_pnl``."""
-    paid, got = entry * (1 + side * rules.slippage / 100), sold * (1 - side * rules.slippage / 100)
-    slipped = (got - paid) / paid * 100 * side
-    fees = rules.fee * (1 + got / paid)
-    gross = (sold - entry) / entry * 100 * side
+    """What a position came to that cost ``cost`` and was sold for ``sold``; ``profit_of_partial_closes.result``.
+
+    ``entry`` and ``price`` are the prices of the first of it and the last.
+    """
+    first, paid = entry * (1 + side * rules.slippage / 100), cost * (1 + side * rules.slippage / 100)
+    got = sold * (1 - side * rules.slippage / 100)
+    slipped = (got - paid) / first * 100 * side
+    fees = rules.fee * (paid / first + got / first)
+    gross = (sold - cost) / entry * 100 * side
     end[ROW], end[SIDE], end[SCHEDULED_AT], end[PENDING_AT], end[CLOSED_AT] = (
         row, side, scheduled_at, pending_at, closed_at)  # fmt: skip
     end[OPEN], end[TARGET], end[STOP], end[CLOSE], end[REASON] = entry, target, stop, price, reason
     end[NET], end[GROSS], end[FEE], end[SLIPPAGE] = slipped - fees, gross, fees, gross - slipped
-    end[AMBIGUOUS], end[LARGEST_COST], end[ADDS] = doubt, 1.0, 0.0  # what adds is not compiled
+    end[AMBIGUOUS], end[LARGEST_COST], end[ADDS] = doubt, 1.0, 0.0
 
 
-def _write_cancelled(
+def write_cancelled(
     end: Any, row: int, side: int, when: int, closed_at: int, entry: float, target: float, stop: float, price: float,
     reason: int,
 ) -> None:  # fmt: skip
@@ -473,7 +481,7 @@ def _wait(market: Any, rules: Any, side: int, kind: int, level: float, stop: flo
     first = rules.fills_at_open
     for i in range(at, over):
         if market.fills[i]:
-            done, doubt = _fill(market, i, side, kind, level, stop, first, rules)
+            done, doubt = fill_entry(market, i, side, kind, level, stop, first, rules)
             if done != RESTS:
                 return done, i, doubt
             first = False
@@ -491,7 +499,7 @@ def _deadline(market: Any, opened: int, minutes: float) -> Any:
     return _at_bar(market, opened + int(min(minutes, FOREVER)) * MINUTE)
 
 
-def _rests_until(market: Any, grid: Any, rules: Any, when: int) -> Any:
+def rests_until(market: Any, grid: Any, rules: Any, when: int) -> Any:
     """When the clock cancels an entry order that rests from a moment on; ``entry_timeout.rests_until``."""
     until = when + rules.await_ms
     if len(grid.opens):  # as long after the open of the next session, at the latest its close
@@ -524,7 +532,7 @@ def _newest_fill(market: Any, until: int, out_at: int, opened_in: int) -> int:
     return at if at >= opened_in else -1
 
 
-def _cancelled_by_clock(market: Any, rules: Any, last: int, due: int, over: int) -> Any:
+def cancelled_by_clock(market: Any, rules: Any, last: int, due: int, over: int) -> Any:
     """How the clock cancels an entry order at ``due``, or the data end it.
 
     Returns reason, average price and moment, and the moment after which the strategy may be asked.
@@ -564,6 +572,68 @@ def _left(market: Any, rules: Any, when: int, over: int) -> Any:
     if fill == count:
         return DATA_END, market.last_close, times[count - 1], when - 1, fill
     return STRATEGY, market.open[fill], time_at(market, fill), when - 1, fill
+
+
+def hold_to_end(  # noqa: C901 -- one position, one place
+    market: Any, blocks: Any, grid: Any, rows: Any, rules: Any, exits: Any, book: Any, prices: Any, shares: Any,
+    count: int, parts: Any, how: int, row: int, side: int, when: int, pending_at: int, entry: float, target: float,
+    stop: float, minutes: float, doubt: bool, at: int, found: Any, end: Any,  # noqa: FBT001 -- compiled, no keywords
+) -> Any:  # fmt: skip
+    """Minutes of a position that its book knows, from index ``at`` on, and its row in the table of ends.
+
+    ``parts`` are those of its entry that wait (:mod:`bknb.kernels.entry_parts`); ``None``: it has one. Returns the
+    moment after which the strategy may be asked, and the index of the minute that fills its closing order, -1: none.
+    """
+    last, leaving = grid.last, -1
+    final = last - 1 if rules.fills_at_open else last
+    clock_end = due = last if rules.fills_at_open else last + 1
+    if not np.isnan(minutes):
+        due = min(clock_end, _deadline(market, pending_at, minutes))
+    out_at = NEVER  # the close of a session at which it is out
+    if len(exits.lasts) and exits.lasts[row] >= 0:
+        lasts, opened_in = exits.lasts[row], first_at(market, pending_at)
+        due = min(due, _at_bar(market, exits.ends[lasts, opened_in]))
+        out_at = _at_bar(market, exits.closes[lasts, opened_in])
+        if out_at > last:
+            out_at = NEVER  # the frame is over before
+    rows_leave = exits.leave_long if side > 0 else exits.leave_short
+    leaves = _leaves_at(market, grid, rows.closes, rows_leave, pending_at + market.step, final, found[(side + 1) // 2])
+    over = first_at(market, due)
+    by_row = 0 <= leaves < due
+    if leaves >= due and not rules.fills_at_open:  # the clock ends it with a minute, if one comes
+        by_row = leaves <= (time_at(market, over) if over < len(market.times) else due)
+    if by_row:
+        over = first_at(market, leaves)
+    until = min(leaves if by_row else due, out_at)
+    if out_at < NEVER:
+        over = min(over, first_at(market, out_at))
+    reason, price, unsure = -1, entry, False
+    if parts is not None:
+        reason, at, price, unsure, count, how = hold_parts(
+            market, rules, book, prices, shares, count, parts, how, at, over)  # fmt: skip
+    if reason < 0:
+        in_doubt = unsure
+        reason, at, price, unsure = hold_declared(market, blocks, rules, book, prices, shares, count, how, at, over)
+        unsure = unsure or in_doubt
+    newest = -1
+    if reason < 0 and out_at < NEVER:
+        newest = _newest_fill(market, until, out_at, first_at(market, pending_at))
+    if reason >= 0:
+        closed_at = after = time_at(market, at)
+    elif newest >= 0:
+        reason, price, closed_at = TIME_EXPIRED, market.close[newest], time_at(market, newest)
+        after, leaving = until - 1, first_at(market, out_at) if until < out_at else -1
+    elif until == out_at:  # no candle since it opened: it leaves at the next one, held over
+        reason, price, closed_at, after, leaving = ended_by_clock(market, rules, last, out_at, over)
+    elif by_row:
+        reason, price, closed_at, after, leaving = _left(market, rules, leaves, over)
+    else:
+        # where no candle since it opened could fill it at that close, at the next one
+        due = min(due, out_at)
+        reason, price, closed_at, after, leaving = ended_by_clock(market, rules, last, due, over)
+    _write_declared(end, row, side, when, pending_at, closed_at, entry, target, stop, price, reason, book,
+                    1.0 if doubt or unsure else 0.0, rules)  # fmt: skip
+    return after, leaving
 
 
 # --- the run ------------------------------------------------------------------------------------------------------
@@ -627,39 +697,39 @@ def _go_on(  # noqa: C901 -- one pass, one place
                     return _UNDECLARED
             else:
                 count, has_ladder = declare(exits, row, target, book, prices, shares)
-                broken = _broken_declared(side, kind, price, target, stop, minutes, level, book, prices, shares, count,
+                broken = broken_declared(side, kind, price, target, stop, minutes, level, book, prices, shares, count,
                                           has_ladder, rules)  # fmt: skip
                 target = prices[count - 1] if count else np.nan
             if broken:
-                kinds = _count_refusal(refusals, kinds, broken, row, price)
+                kinds = count_refusal(refusals, kinds, broken, row, price)
             else:
                 end = ends[ended]
                 entry = price if kind == MARKET_ORDER else level
                 done, at, doubt, pending_at = AT_OPEN, index, False, when
-                if rules.fills_at_open or not _reached(side, kind, price, level):
-                    due = clock_end if kind == MARKET_ORDER else min(clock_end, _rests_until(market, grid, rules, when))
+                if rules.fills_at_open or not reached(side, kind, price, level):
+                    due = clock_end if kind == MARKET_ORDER else min(clock_end, rests_until(market, grid, rules, when))
                     over = first_at(market, due)
                     done, at, doubt = _wait(market, rules, side, kind, level, stop, index, over)
                     if done == RESTS:
-                        reason, price, closed_at, after = _cancelled_by_clock(market, rules, last, due, over)
+                        reason, price, closed_at, after = cancelled_by_clock(market, rules, last, due, over)
                         if reason != DATA_END_CANCEL and leaving >= over:  # what leaves meanwhile closes later
                             for column in range(WIDTH):
                                 ends[ended, column] = ends[ended - 1, column]
                             end = ends[ended - 1]
                         else:
                             leaving = -1
-                        _write_cancelled(end, row, side, when, closed_at, entry, target, stop, price, reason)
+                        write_cancelled(end, row, side, when, closed_at, entry, target, stop, price, reason)
                     else:
                         pending_at = after = time_at(market, at)
                         leaving = -1
                         if done == AT_OPEN:
                             entry = market.open[at]
                 if done == REJECTED:
-                    _write_cancelled(end, row, side, when, after, entry, target, stop, market.average[at],
-                                     PRICE_REJECT)  # fmt: skip
+                    write_cancelled(end, row, side, when, after, entry, target, stop, market.average[at],
+                                    PRICE_REJECT)  # fmt: skip
                 elif done == STOPPED_OUT:
-                    _write(end, row, side, when, after, after, entry, target, stop, stop, STOP_LOSS, entry, entry, 1.0,
-                           rules)  # fmt: skip
+                    write_end(end, row, side, when, after, after, entry, target, stop, stop, STOP_LOSS, entry, entry,
+                              1.0, rules)  # fmt: skip
                 elif done != RESTS:
                     highest = lowest = entry
                     reason = -1
@@ -678,48 +748,9 @@ def _go_on(  # noqa: C901 -- one pass, one place
                         how = FILLED_AT_LEVEL if done == AT_LEVEL else FILLED_AT_OPEN
                         if not rules.fills_at_open and done == AT_OPEN:
                             how = FILLED_AT_AVERAGE
-                        due = clock_end
-                        if not np.isnan(minutes):
-                            due = min(clock_end, _deadline(market, pending_at, minutes))
-                        out_at = NEVER  # the close of a session at which it is out
-                        if len(exits.lasts) and exits.lasts[row] >= 0:
-                            lasts, opened_in = exits.lasts[row], first_at(market, pending_at)
-                            due = min(due, _at_bar(market, exits.ends[lasts, opened_in]))
-                            out_at = _at_bar(market, exits.closes[lasts, opened_in])
-                            if out_at > last:
-                                out_at = NEVER  # the frame is over before
-                        rows_leave = exits.leave_long if side > 0 else exits.leave_short
-                        leaves = _leaves_at(market, grid, rows.closes, rows_leave, pending_at + market.step, final,
-                                            found[(side + 1) // 2])  # fmt: skip
-                        over = first_at(market, due)
-                        by_row = 0 <= leaves < due
-                        if leaves >= due and not rules.fills_at_open:  # the clock ends it with a minute, if one comes
-                            by_row = leaves <= (time_at(market, over) if over < len(market.times) else due)
-                        if by_row:
-                            over = first_at(market, leaves)
-                        until = min(leaves if by_row else due, out_at)
-                        if out_at < NEVER:
-                            over = min(over, first_at(market, out_at))
-                        reason, at, price, unsure = hold_declared(
-                            market, blocks, rules, book, prices, shares, count, how, at, over)  # fmt: skip
-                        newest = -1
-                        if reason < 0 and out_at < NEVER:
-                            newest = _newest_fill(market, until, out_at, first_at(market, pending_at))
-                        if reason >= 0:
-                            closed_at = after = time_at(market, at)
-                        elif newest >= 0:
-                            reason, price, closed_at = TIME_EXPIRED, market.close[newest], time_at(market, newest)
-                            after, leaving = until - 1, first_at(market, out_at) if until < out_at else -1
-                        elif until == out_at:  # no candle since it opened: it leaves at the next one, held over
-                            reason, price, closed_at, after, leaving = ended_by_clock(market, rules, last, out_at, over)
-                        elif by_row:
-                            reason, price, closed_at, after, leaving = _left(market, rules, leaves, over)
-                        else:
-                            # where no candle since it opened could fill it at that close, at the next one
-                            due = min(due, out_at)
-                            reason, price, closed_at, after, leaving = ended_by_clock(market, rules, last, due, over)
-                        _write_declared(end, row, side, when, pending_at, closed_at, entry, target, stop, price, reason,
-                                        book, 1.0 if doubt or unsure else 0.0, rules)  # fmt: skip
+                        after, leaving = hold_to_end(
+                            market, blocks, grid, rows, rules, exits, book, prices, shares, count, None, how, row, side,
+                            when, pending_at, entry, target, stop, minutes, doubt, at, found, end)  # fmt: skip
                     elif reason < 0:
                         due = min(clock_end, _deadline(market, pending_at, minutes))
                         over = first_at(market, due)
@@ -730,21 +761,22 @@ def _go_on(  # noqa: C901 -- one pass, one place
                         else:
                             closed_at = after = time_at(market, at)
                     if exits is None:
-                        _write(end, row, side, when, pending_at, closed_at, entry, target, stop, price, reason, highest,
-                               lowest, 1.0 if doubt or unsure else 0.0, rules)  # fmt: skip
+                        write_end(end, row, side, when, pending_at, closed_at, entry, target, stop, price, reason,
+                                  highest, lowest, 1.0 if doubt or unsure else 0.0, rules)  # fmt: skip
                 ended += 1
         when = question(market, grid, max(slot_at(grid, when + 1), after + 1))
     place[_ENDED], place[_KINDS_FOUND], place[_WHEN], place[_LEAVING] = ended, kinds, when, leaving
     return done_with
 
 
-_PIECES: Final = (
-    *PIECES, *declared_exit_loop.PIECES, *question_moments.PIECES, _no_price, _reached, _too_near, _broken_minutes,
-    _broken_entry, _broken_levels, _broken,
-    _is_undeclared, _broken_declared, _count_refusal, _fill, _write_result, _write, _write_declared, _write_cancelled,
-    _wait,
-    _at_bar, _deadline, _rests_until, _newest_fill, _cancelled_by_clock, _leaves_at, _left, _go_on,
+PIECES: Final = (
+    *exit_loop.PIECES, *declared_exit_loop.PIECES, *question_moments.PIECES, _no_price, reached, _too_near,
+    _broken_minutes, _broken_entry, _broken_levels, broken_declared, count_refusal, fill_entry, _write_result,
+    write_end, _write_declared, write_cancelled, _at_bar, _deadline, rests_until, _newest_fill, cancelled_by_clock,
+    _leaves_at, _left, hold_to_end,
 )  # fmt: skip
+"""What :func:`bknb.kernels.jit.compiled` compiles beside a loop that goes from question to question."""
+_PIECES: Final = (*PIECES, _is_undeclared, _broken, _wait, _go_on)
 
 
 def simulate(
@@ -823,8 +855,11 @@ def _plain_run() -> Any:
 
     stepped = FunctionType(hold_declared.__code__, {**hold_declared.__globals__, "BLOCK": 2**62}, "hold_declared_plain")
     names = {**globals(), "hold": hold_plain, "hold_declared": stepped}
-    names["_go_on"] = FunctionType(_go_on.__code__, names, "_go_on_plain")
+    for piece in (hold_to_end, _go_on):
+        names[piece.__name__] = FunctionType(piece.__code__, names, f"{piece.__name__}_plain")
     return FunctionType(_run.__code__, names, "_run_plain")
 
 
 _plainly: Final = _plain_run()
+hold_to_end_plain: Final = _plainly.__globals__["hold_to_end"]
+"""``hold_to_end`` minute by minute: its specification."""

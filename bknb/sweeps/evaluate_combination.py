@@ -30,11 +30,12 @@ from ..errors import UsageError
 from ..events.heard import NOBODY
 from ..kernels import simulate as kernel
 from ..kernels.declared_exit_loop import Exits
+from ..kernels.row_orders_loop import simulate_orders
 from ..kernels.sweep_figures import FIGURES, daily, daily_plain, score, score_plain
 from ..kernels.weight_loop import WeightRows, orders_wait, simulate_weights
 from ..market.answer_notes import ignored
 from ..market.source_hours import bar_grid_of
-from .kernel_inputs import CLOSE_CODES, fixed, fixed_market, grid_of, is_exact, rule_numbers
+from .kernel_inputs import CLOSE_CODES, fixed, fixed_market, grid_of, is_exact, row_orders, rule_numbers
 from .packed_days import frame_days
 from .prepared_candles import Prepared, goes_compiled
 from .refused_answers import of_events, of_table
@@ -52,8 +53,8 @@ if TYPE_CHECKING:
     from .row_lifetimes import Lifetimes, RowLifetimes
 
 _NO_SOURCE: Final = (
-    "rows with until, bars, stop_percent, target_percent or size need the exchange, which workers have where the rows "
-    "of the first combination have these columns\nreturn them in every combination, with NaN where there is none"
+    "rows with until or bars need the exchange, which workers have where the rows of the first combination have these "
+    "columns\nreturn them in every combination, with NaN where there is none"
 )
 _CANCEL_CODES: Final = {text: code for code, text in kernel.REASONS.items() if code >= kernel.FIRST_CANCEL}
 
@@ -132,17 +133,13 @@ class Evaluator:
             if self._compiled:
                 given = signal_rows(self.plan.strategy, self.prepared.candles, params, asked=self._asked)
                 rows = given.on_grid(self.plan.settings.price_tick)
-            if rows is not None and rows.by_events:  # what the compiled loops do not know
-                if self.plan.exchange.source is None:
-                    raise UsageError(_NO_SOURCE)
-                rows = None
             lifetimes: Lifetimes | None = None
             if rows is not None and rows.timed is not None:
                 if self.plan.exchange.source is None:
                     raise UsageError(_NO_SOURCE)
                 lifetimes = self._lifetimes.of(rows)
                 rows = None if lifetimes is None else rows
-            if rows is not None and (rows.exits is None or self._exact_grid):
+            if rows is not None and (self._exact_grid or (rows.exits is None and not rows.has_orders)):
                 ends, table = self._simulate(rows, lifetimes)
                 refusals = of_table(table, rows, self.plan)
                 figures, returns = score(ends, GATES), daily(ends, self.first_day, self.days)
@@ -183,10 +180,15 @@ class Evaluator:
             )
         table, exits = self.table(rows), self.exits(rows)
         if lifetimes is not None:
-            exits = (kernel.no_exits(len(rows)) if exits is None else exits)._replace(
+            exits = (self._without_exits(rows) if exits is None else exits)._replace(
                 lasts=fixed(lifetimes.lasts), ends=fixed(lifetimes.ends), closes=fixed(lifetimes.closes)
             )
-        return kernel.simulate(self.prepared.market, self._blocks, self._grid, table, self._rules, exits)
+        given = (self.prepared.market, self._blocks, self._grid, table)
+        if not rows.has_orders:
+            return kernel.simulate(*given, self._rules, exits)
+        if exits is None:
+            exits = self._without_exits(rows)
+        return simulate_orders(*given, row_orders(rows), self._rules, exits)
 
     def table(self, rows: SignalRows) -> kernel.Rows:
         """What a strategy answers, with prices on the tick grid, for the compiled loop."""
@@ -216,6 +218,10 @@ class Evaluator:
             *tick_numbers(tick),
         )
 
+    def _without_exits(self, rows: SignalRows) -> Exits:
+        tick, unit, scale = tick_numbers(self.plan.settings.price_tick)
+        return kernel.no_exits(len(rows))._replace(tick=tick, unit=unit, scale=scale)
+
     def points(self, params: Mapping[str, Any]) -> list[float]:
         """The results of the trades of one combination in points, quote currency for each unit."""
         return points_of(self._run_events(with_params(self.plan.strategy, params)), self.plan)
@@ -230,15 +236,18 @@ class Evaluator:
         return run.records
 
 
-def compile_loops(evaluator: Evaluator, *, declares: bool) -> None:
-    """Compile the loops into their cache by evaluating rows that want nothing; ``declares``: that of declared exits."""
+def compile_loops(evaluator: Evaluator, *, declares: bool, has_orders: bool) -> None:
+    """Compile the loops into their cache by evaluating rows that want nothing.
+
+    ``declares``: that of declared exits; ``has_orders``: that of several entries, levels in percent and sizes.
+    """
     from ..engine.registration_checks import make_strategy
 
     plan = evaluator.plan
     columns: dict[str, Any] = {"weight": np.nan}
     if plan.strategy.tolerance is None:
         columns = {"position": 0, "price_take_profit": 1.0, "price_stop_loss": 1.0, "minute_estimated_time": 1}
-        columns |= {"exit_long": False} if declares else {}
+        columns |= {"size": np.nan} if has_orders else {"exit_long": False} if declares else {}
     options: dict[str, Any] = {"interval": plan.strategy.interval, "tolerance": plan.strategy.tolerance}
     idle = make_strategy("idle", get_signals=lambda candles: columns, **options)  # noqa: ARG005 -- as it is asked
     Evaluator(replace(plan, strategy=idle), evaluator.prepared).evaluate({})

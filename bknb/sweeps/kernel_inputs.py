@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from ..domain.fills_at_stops_and_gaps import execution_model
 from ..domain.interval import DAY_MS, MINUTE, MINUTE_MS, WEEK, interval_ms
 from ..domain.tick_grid import tick_ratio
+from ..engine.column_values import EITHER_SIDE, constant
 from ..engine.plan import Plan
 from ..kernels import simulate as kernel
+from ..kernels.entry_parts import PARTS
+from ..kernels.row_orders import RowOrders
 from .prepared_candles import Prepared
+
+if TYPE_CHECKING:
+    from ..engine.get_signals_columns import SignalRows
 
 _EXACT: Final = 2**53  # whole numbers up to here are floats
 CLOSE_CODES: Final = {text: code for code, text in kernel.REASONS.items() if code < kernel.FIRST_CANCEL}
@@ -50,6 +56,28 @@ def fixed(array: Any) -> Any:
     fixed = np.ascontiguousarray(array).view()
     fixed.setflags(write=False)
     return fixed
+
+
+def row_orders(rows: SignalRows) -> RowOrders:
+    """Several entries, levels in percent and sizes of rows that are on the tick grid, for the compiled loop."""
+    none, entries, percents = fixed(constant(np.nan, len(rows))), rows.entries, rows.percents
+
+    def of_sides(level: str) -> tuple[Any, ...]:
+        if entries is None:
+            return none, none
+        return tuple(fixed(entries.levels(side)[level]) for side in ("long", "short"))
+
+    return RowOrders(
+        either=fixed(rows.position == EITHER_SIDE),
+        levels=of_sides("price_open"),
+        stops=of_sides("price_stop_loss"),
+        targets=of_sides("price_take_profit"),
+        parts=(none,) * PARTS if entries is None else tuple(map(fixed, entries.parts.values())),
+        shares=(none,) * PARTS if entries is None else tuple(map(fixed, entries.shares.values())),
+        stop_percent=none if percents is None else fixed(percents.stop_percent),
+        target_percent=none if percents is None else fixed(percents.target_percent),
+        size=none if percents is None else fixed(percents.size),
+    )
 
 
 def rule_numbers(plan: Plan) -> kernel.RuleNumbers:

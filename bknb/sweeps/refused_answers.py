@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ..domain.fills_at_stops_and_gaps import execution_model
-from ..domain.signal import Signal
+from msgspec.structs import replace
+
+from ..domain.checked_signal import checked_signal
 from ..domain.signal_events import Reason
-from ..domain.signal_validation import broken_rules, read_answer
+from ..domain.signal_validation import read_answer
 from ..domain.sweep_trial import Refusals, by_codes
+from ..engine.backtest_rules import rules_of_backtest
+from ..events.heard import NOBODY
 from ..kernels.weight_loop import ADD_TOO_LARGE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     import numpy as np
     from numpy.typing import NDArray
 
@@ -41,17 +43,19 @@ def of_table(table: NDArray[np.float64], rows: SignalRows, plan: Plan) -> Refusa
     """
     if not len(table):
         return ()
-    model, found = execution_model(plan.execution), list[tuple[list[Reason], int]]()
+    rules, found = rules_of_backtest(plan, NOBODY), list[tuple[Iterable[Reason], int]]()
     for kind, count, row, price in table.tolist():
         answer = rows.answer(int(row))
         if rows.weight is not None:
             found.append(([_refused_weight(kind, answer, price, plan)], int(count)))
             continue
-        signal = read_answer(answer)
-        if isinstance(signal, Signal):
-            reasons = broken_rules(signal, price=price, model=model, settings=plan.settings)
-        else:
-            reasons = [signal]
+        signal = read_answer(answer[kind < 0] if isinstance(answer, list) else answer)
+        if isinstance(signal, Reason):
+            found.append(([signal], int(count)))
+            continue
+        signal = replace(signal, until=None, bars=None)  # deadlines that break rules are not compiled
+        reasons = checked_signal(signal, 0, price, rules, last_id=None)
+        assert isinstance(reasons, tuple)  # it was refused  # noqa: S101
         found.append((reasons, int(count)))
     return _counted(found)
 

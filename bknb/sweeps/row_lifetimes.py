@@ -18,6 +18,7 @@ from ..domain.market_clock_protocol import NEVER
 from ..domain.states import Rules
 from ..domain.until_text import MINUTES, instant_of, moment_text
 from ..domain.valid_and_until import moment_faults, moments_of
+from ..engine.column_values import EITHER_SIDE
 from ..engine.questions import has_session_days
 from ..market.session_clock import SessionClock
 from ..market.source_hours import sessions_of
@@ -38,18 +39,6 @@ ROWS_BY_EVENTS: Final = (
     "different ones, where orders fill at opens (not in vwap) and no rule refuses a deadline"
 )
 """Where :meth:`RowLifetimes.of` knows none."""
-
-PERCENTS_BY_EVENTS: Final = (
-    "the stop_percent, target_percent or size of these rows go through the event engine, which takes some hundred "
-    "times as long as the compiled loop; that knows price_stop_loss and price_take_profit"
-)
-"""Where rows are percent of what is paid."""
-
-ENTRIES_BY_EVENTS: Final = (
-    "the entries of these rows, price_open_long and price_open_short or a ladder from open_1 on, go through the event "
-    "engine, which takes some hundred times as long as the compiled loop; that knows price_open"
-)
-"""Where rows have entries beside one."""
 
 _MOST: Final = 16  # different deadlines of one combination; more would need much memory
 _KEPT: Final = 64  # columns, of all combinations
@@ -134,7 +123,7 @@ class RowLifetimes:
         timed = rows.timed
         if timed is None or not self._rules.model.fills_at_open or self._plan.base == WEEK:
             return None
-        wanted = np.flatnonzero((rows.position == 1) | (rows.position == -1))
+        wanted = np.flatnonzero((np.abs(rows.position) == 1) | (rows.position == EITHER_SIDE))
         lasts, kinds = np.full(len(rows), -1, dtype=np.int64), dict[tuple[str, int], int]()
         texts = _texts(timed.until[wanted])
         if texts is None or not _are_whole(timed.bars[wanted]):
@@ -263,8 +252,4 @@ def _stepwise(times: NDArray[np.int64], moments: Callable[[int], tuple[int, ...]
 
 def why_by_events(rows: SignalRows, plan: Plan, market: Market) -> str:
     """Why rows go through the event engine, as a warning; empty: the compiled loop knows them."""
-    if rows.entries is not None:
-        return ENTRIES_BY_EVENTS
-    if rows.percents is not None:
-        return PERCENTS_BY_EVENTS
     return ROWS_BY_EVENTS if rows.timed is not None and RowLifetimes(plan, market).of(rows) is None else ""

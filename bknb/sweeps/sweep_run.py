@@ -127,7 +127,7 @@ class SweepRun:
         self.trial_sharpes: list[float] = []
         self.trials = 0
         # whether rows of the first combination declare exits, and may need the exchange
-        self._declares = self._with_source = False
+        self._declares = self._has_orders = self._with_source = False
         self._search = make_search(
             plan.space, search=plan.search, trials=plan.trials, seed=plan.seed, lower_is_better=plan.lower_is_better
         )
@@ -188,9 +188,9 @@ class SweepRun:
         executor = make_executor(plan.executor, work_dir, plan.plans[0], only=only, **given)
         if executor.workers > 1 and goes_compiled(plan.plans[0].strategy):
             prepared = Prepared.load(work_dir.folder / "0")
-            compile_loops(
-                Evaluator(plan.plans[0], prepared), declares=self._declares
-            )  # once, before all workers compile
+            evaluator = Evaluator(plan.plans[0], prepared)
+            # once, before all workers compile
+            compile_loops(evaluator, declares=self._declares, has_orders=self._has_orders)
         try:
             for combinations in self._search.rounds():
                 self._try_round(executor, combinations)
@@ -220,8 +220,9 @@ class SweepRun:
         try:
             asked, first = asked_of(plan, prepared.candle_closes), prepared.known_at(plan.frame.start)
             rows = signal_rows(strategy, prepared.candles, asked=asked)
-            self._with_source = rows.timed is not None or rows.by_events
+            self._with_source = rows.timed is not None
             self._declares = rows.exits is not None or rows.timed is not None
+            self._has_orders = rows.has_orders
             by_events = why_by_events(rows, plan, prepared.market)
             warning = unsteady_rows(strategy, rows, prepared.candles, first, asked=asked)
         except Exception:  # noqa: BLE001 -- the row of the combination shows the error

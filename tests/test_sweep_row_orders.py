@@ -1,0 +1,140 @@
+"""Rows with competing entries, entry ladders, levels in percent and sizes: sweeps have the engine's trades."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from scenarios import MINUTE
+from test_sweep_declared import declared
+from test_sweep_parity import MODELS, SEEDS, assert_same, by_events, by_kernel, chance, plan_for
+
+from bknb.kernels import row_orders_loop as loop
+from bknb.kernels import simulate as kernel
+from bknb.sweeps import evaluate_combination
+
+pytestmark = pytest.mark.filterwarnings("ignore::numba.core.errors.NumbaWarning")
+
+COMPETING, PARTS, PERCENTS = 32, 64, 128  # kinds beside those of rows that declare exits
+_NAMES = ("side", "long", "short", "how", "stop", "target", "odd", "part", "share", "second", "third", "percent",
+          "away", "size", "single", "stops", "kind")  # fmt: skip
+
+
+def ordered(candles: Any, seed: int = 0, busy: float = 0.3, kinds: int = 255) -> dict[str, Any]:
+    """Random wishes with everything a row can order, some impossible; ``kinds`` says which, a bit for each."""
+    rows = declared(candles, seed, busy, kinds & 31)
+    minute, close = candles.timestamp // MINUTE, candles.close
+    dice = {name: chance(minute, seed, 40 + k) for k, name in enumerate(_NAMES)}
+    nothing, side = np.full(len(minute), np.nan), rows["position"].copy()
+    competes = (dice["side"] < 0.5) & (side != 0) & bool(kinds & COMPETING)
+    ladder = (dice["side"] >= 0.4) & (side != 0) & ~competes & bool(kinds & PARTS)
+    percents = (dice["kind"] < 0.6) & bool(kinds & PERCENTS)
+    if kinds & (COMPETING | PARTS):
+        rows["stop_entry"] = np.where(competes | ladder, dice["stops"] < 0.5, rows["stop_entry"])
+        rows["price_open"] = np.where((competes | ladder) & (dice["odd"] < 0.98), np.nan, rows["price_open"])
+    if kinds & COMPETING:
+        free = competes & (dice["odd"] > 0.02)
+        for name in ("position", "price_take_profit", "price_stop_loss", *(f"target_{k}" for k in (1, 2, 3))):
+            if name in rows:
+                rows[name] = np.where(free, 0 if name == "position" else np.nan, rows[name])
+        for name, sign in (("long", 1), ("short", -1)):
+            way = sign * np.where(rows["stop_entry"], 1, -1)
+            entry = np.where(
+                competes & (dice["single"] < 0.9), close * (1 + way * (0.012 * dice[name] - 0.002)), np.nan
+            )
+            rows[f"price_open_{name}"] = entry
+            stop, target = (
+                entry * (1 + by * sign * (0.006 + 0.01 * dice[what])) for by, what in ((-1, "stop"), (1, "target"))
+            )
+            rows[f"price_stop_loss_{name}"] = np.where(percents | (dice["how"] < 0.2), np.nan, stop)
+            rows[f"price_take_profit_{name}"] = np.where(percents | (dice["how"] > 0.7), np.nan, target)
+        rows["price_open_short"][(dice["single"] > 0.85) & (dice["how"] < 0.8)] = np.nan
+    if kinds & PARTS:
+        way = side * np.where(rows["stop_entry"], 1, -1)
+        for k, name in enumerate(("part", "second", "third"), 1):
+            price = close * (1 + way * (0.01 * k * dice[name] - 0.003))
+            rows[f"open_{k}"] = np.where(ladder & (dice[name] < 0.8), price, np.nan)
+            rows[f"open_share_{k}"] = np.where(dice["share"] < 0.8, (0.5, 0.2, 0.3)[k - 1], dice["share"] / k)
+        rows["open_1"][dice["odd"] > 0.995] = np.inf
+    if kinds & PERCENTS:
+        other = percents & ~competes if kinds & COMPETING else percents
+        for name in ("price_take_profit", "price_stop_loss", *(f"target_{k}" for k in (1, 2, 3))):
+            if name in rows and not (name.startswith("target") and seed % 3):
+                rows[name] = np.where(other & (dice["odd"] > 0.03), np.nan, rows[name])
+        rows["stop_percent"] = np.where(percents & (dice["how"] > 0.1), 0.4 + 2 * dice["percent"], nothing)
+        rows["target_percent"] = np.where(percents & (dice["how"] < 0.8), 0.4 + 2 * dice["away"], nothing)
+        rows["stop_percent"][(dice["odd"] > 0.6) & (dice["odd"] < 0.61)] = 100.0
+        rows["target_percent"][(dice["odd"] > 0.7) & (dice["odd"] < 0.71)] = -1.0
+        rows["size"] = np.where(dice["size"] < 0.3, np.where(dice["size"] < 0.02, -1.0, 0.5), nothing)
+    return rows
+
+
+def ordered_plan(seed: int, model: str) -> Any:
+    """A world in which rows order everything, or, in most of them, some of it."""
+    own = (COMPETING, PARTS, PERCENTS, COMPETING | PERCENTS, PARTS | PERCENTS, 224)[seed % 6]
+    return plan_for(seed, model, ordered, kinds=own | seed // 6 % 32)
+
+
+def plainly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have sweeps go through the specifications, which need no compiler."""
+    monkeypatch.setattr(evaluate_combination, "simulate_orders", loop.simulate_orders_plain)
+    monkeypatch.setattr(evaluate_combination, "score", evaluate_combination.score_plain)
+    monkeypatch.setattr(evaluate_combination, "daily", evaluate_combination.daily_plain)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_specification_trades_as_the_engine(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    plainly(monkeypatch)
+    for seed in range(12):
+        plan = ordered_plan(seed, model)
+        assert_same(by_events(plan), *by_kernel(plan))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MODELS)
+@settings(max_examples=12)
+@given(seed=SEEDS)
+def test_kernel_trades_are_the_engines(model: str, seed: int) -> None:
+    plan = ordered_plan(seed, model)
+    assert_same(by_events(plan), *by_kernel(plan))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("seeds", [range(2000, 2030), pytest.param(range(2030, 2400), marks=pytest.mark.long)])
+def test_many_worlds(model: str, seeds: range) -> None:
+    for seed in seeds:
+        plan = ordered_plan(seed, model)
+        assert_same(by_events(plan), *by_kernel(plan))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MODELS)
+def test_the_kernel_equals_its_specification(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    plans = [ordered_plan(seed, model) for seed in range(20, 28)]
+    compiled = [by_kernel(plan) for plan in plans]
+    plainly(monkeypatch)
+    for plan, (ends, refusals) in zip(plans, compiled, strict=True):
+        found, refused = by_kernel(plan)
+        np.testing.assert_array_equal(ends, found)
+        assert refusals == refused
+
+
+@pytest.mark.slow
+def test_the_worlds_hold_every_kind_of_end() -> None:
+    seen: Counter[str] = Counter()
+    refused: set[str] = set()
+    for seed in range(36):
+        ends, refusals = by_kernel(ordered_plan(seed, MODELS[seed % 3]))
+        seen += Counter(kernel.REASONS[int(reason)] for reason in ends[:, kernel.REASON])
+        seen["doubt"] += int(ends[:, kernel.AMBIGUOUS].sum())
+        seen["of parts"] += int((ends[:, kernel.ADDS] > 1).sum())
+        refused |= {code for codes, _, _ in refusals for code in codes.split(", ")}
+    wanted = {"take_profit", "stop_loss", "time_expired", "trailing_stop", "breakeven", "strategy", "place_taken",
+              "timeout", "price_reject", "doubt", "of parts"}  # fmt: skip
+    assert min(seen[each] for each in wanted) > 5, seen
+    assert refused >= {"entry_ladder", "ladder", "stop_percent", "target_percent", "size", "position",
+                       "take_profit_near", "stop_loss_near", "take_profit_costs", "minutes_whole"}  # fmt: skip
