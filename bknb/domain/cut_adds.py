@@ -6,13 +6,12 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from .lifecycle_entries import refusal
 from .order_of_fills_in_a_managed_minute import without_adds
 from .position_book import PositionOrder
-from .risk_request_and_verdict import CutAdd, Verdict
+from .risk_request_and_verdict import CutAdd
 from .signal import OpenSignal
-from .signal_events import Event, Rejected, RiskRefused
-from .states import Holding, Rules
+from .signal_events import Event, RiskRefused
+from .states import Holding, Rules, labels
 
 
 def with_cut_adds(
@@ -40,10 +39,17 @@ def granted_adds(adds: Sequence[PositionOrder], cuts: Iterable[CutAdd]) -> tuple
     return tuple(adds)
 
 
-def refused_add(signal: OpenSignal, cut: CutAdd, when: int, price: float, rules: Rules) -> RiskRefused | Rejected:
+def refused_add(signal: OpenSignal, cut: CutAdd, when: int, price: float, rules: Rules) -> RiskRefused:
     """The event for an add of which its account pays nothing when it fills."""
-    verdict = Verdict(allowed=False, note=cut.note, open_positions=cut.open_positions, by_account=True)
-    return refusal(signal, when, price, verdict, rules)
+    return RiskRefused(
+        **labels(rules),
+        when=when,
+        price=price,
+        risk="",
+        note=cut.note,
+        signal=signal,
+        open_positions=cut.open_positions,
+    )
 
 
 def _smaller(orders: Sequence[PositionOrder], cut: CutAdd) -> tuple[PositionOrder, ...]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..domain import (  # noqa: F401 -- files cannot be opened afterwards
     competing_entries,
+    cut_adds,
     entry_ladder,
     manage_answers_carried_out,
     moved_and_cancelled_entries,
