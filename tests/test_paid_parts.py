@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from scenarios import Candle, long
-from test_capital import END, FLAT, market, notes, play
+from test_capital import END, FLAT, FRAME, FREE, market, notes, play
 
 import bknb
 
@@ -127,6 +127,28 @@ def test_a_part_is_as_large_as_the_step_of_its_market_leaves_it(candle: Candle) 
     fills = Cut("", HALVES, candles, []).play(exchange="steps").fills
     assert fills["quantity"].tolist() == [54.0, 51.0, 105.0]
     assert fills["share"].tolist() == pytest.approx([1.0, 51 / 54, 105 / 54])
+
+
+@pytest.mark.parametrize(
+    ("ladder", "low"),
+    [(None, 93.0), ([(None, 0.5), (101.0, 0.5)], 93.0), ([(101.0, 0.5), (103.0, 0.5)], 93.0), (HALVES, 85.0)],
+)
+def test_all_parts_that_fill_at_an_open_count_in_its_bar(ladder: Any, low: float) -> None:
+    """Legs with shared margin: 1 500 at 100 are liquidated at 93.94, half of them at 87.3 with 400 of A."""
+
+    def enters(minute: int, **signal: Any) -> Any:
+        return lambda when: bknb.Signal(side="long", **signal) if when.minute == minute else None
+
+    bknb.add_strategy("first", interval="1m", get_signal=enters(1, minute_estimated_time=50))
+    parts = {} if ladder is None else {"price_open": ladder}
+    bknb.add_strategy("second", interval="1m", get_signal=enters(5, minute_estimated_time=20, **parts))
+    result = bknb.portfolio(
+        legs=[("A", "first"), ("B", "second")], exchange={"A": market(), "B": market({5: (100.0, 100.0, low, 95.0)})},
+        frame=FRAME, capital=10_000, account=bknb.Perpetual(20, 0.5), sizing={"A": "units:400", "B": "units:1500"},
+        settings=FREE,
+    )  # fmt: skip
+    assert result.trades["close_reason"].tolist() == ["liquidation"] * 2
+    assert result.leg("B").fills["price"].iloc[-1] == pytest.approx(93.936 if low == 93.0 else 87.3, rel=1e-3)
 
 
 def test_a_stop_order_of_a_ladder_is_one_in_the_candle_of_its_entry_too() -> None:

@@ -14,7 +14,7 @@ from ..domain.declared_exits import targets_of
 from ..domain.fills_at_stops_and_gaps import Entry, Minute
 from ..domain.funding_charged_and_fills_booked import Ledger, LegFill
 from ..domain.order_of_fills_in_a_managed_minute import adds_at_open, book_behind_adds
-from ..domain.signal import Position, sign_of
+from ..domain.signal import Position, ScheduledSignal, sign_of
 from ..domain.states import Holding, Opening, waiting_signals
 from ..domain.trailing_and_breakeven_stops import stop_in_force
 from .cost_requests import side_of
@@ -72,7 +72,7 @@ def _whole_target(state: Holding, book: PositionBook | None) -> float | None:
 
 
 def entered_at_open(leg: LegAccount, ledger: Ledger, bar: BarAtWorst) -> Ledger:
-    """A ledger after what enters at the open of a bar: an entry, or adds."""
+    """A ledger after what enters at the open of a bar: an entry with its other parts, or adds."""
     state, opened, price = leg.state, bar.opened, bar.open
     if isinstance(state, Opening):
         minute = Minute(opened, price, price, price, price, price)
@@ -84,11 +84,23 @@ def entered_at_open(leg: LegAccount, ledger: Ledger, bar: BarAtWorst) -> Ledger:
             entry = leg.model.entry(signal, minute, first=True)
             if isinstance(entry, Entry) and entry.at_open:
                 rest = leg.waiting.without_entries(ledger)
-                return _entered(leg, rest, (signal.id, 0), signal.position, opened, entry.price)
+                after = _entered(leg, rest, (signal.id, 0), signal.position, opened, entry.price)
+                return _with_rungs(leg, after, signal, opened, entry.price) if signal.rungs else after
     elif isinstance(state, Holding) and state.book is not None and leg.name in ledger.positions:
         for add in adds_at_open(state.book, opened, price, sign_of(state.signal.position), leg.model):
             key = state.signal.id, add.number
             ledger = _entered(leg, ledger, key, state.signal.position, opened, price)
+    return ledger
+
+
+def _with_rungs(leg: LegAccount, ledger: Ledger, signal: ScheduledSignal, opened: int, price: float) -> Ledger:
+    """A ledger after the other parts of an entry ladder that fill at the open at which its first one did."""
+    sign, held = sign_of(signal.position), ledger.positions.get(leg.name)
+    larger = 0.0 if held is None else abs(held.quantity) / leg.waiting[signal.id, 0].quantity
+    for number, rung in enumerate(signal.rungs, 1):
+        away = sign * (rung.price - price) * (1 if rung.stop else -1)
+        if leg.model.fills_at_open and away <= 0.0 and larger:
+            ledger = _entered(leg, ledger, (signal.id, number), signal.position, opened, price, larger=larger)
     return ledger
 
 
@@ -98,8 +110,17 @@ def _ordered(state: Holding) -> tuple[PositionOrder, ...]:
 
 
 def _entered(
-    leg: LegAccount, ledger: Ledger, key: tuple[str, int], position: Position, opened: int, price: float
+    leg: LegAccount,
+    ledger: Ledger,
+    key: tuple[str, int],
+    position: Position,
+    opened: int,
+    price: float,
+    *,
+    larger: float = 1.0,
 ) -> Ledger:
+    """A ledger after an entry or an add, so many times as large as it was granted."""
+    sized = leg.waiting[key]
     order = CostRequest(
         symbol=leg.exits.symbol,
         at=opened,
@@ -112,7 +133,8 @@ def _entered(
     ledger = leg.waiting.released(ledger, key)
     prices = {name: leg.shared.holders[name].prices.at(opened) for name in ledger.positions}
     free = max(ledger.free(prices), 0.0)
-    filled = leg.money.filled(leg.waiting[key], order, free)
+    sized = sized._replace(quantity=sized.quantity * larger, money=sized.money * larger)
+    filled = leg.money.filled(sized, order, free)
     if filled.quantity <= 0.0:
         return ledger
     order = replace(order, quantity=filled.quantity)
