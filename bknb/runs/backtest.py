@@ -116,10 +116,7 @@ class BacktestTask(CountedRun, RunTask[Closed | Cancelled]):
         return Candles.empty()
 
     def equity_so_far(self, points: int = 400) -> tuple[Any, Any] | None:
-        """What its account was worth as far as it has come, at ``points`` moments: UTC ms, and quote currency.
-
-        ``None`` without a capital, and before its candles are loaded.
-        """
+        """Moments (UTC ms) and what its account was worth then, quote currency; ``None`` without capital or candles."""
         from .equity_so_far import equity_so_far  # nothing that runs needs it
 
         return equity_so_far(self._run, points)
@@ -271,8 +268,7 @@ def backtest(
     -----
     What is decided at a moment fills in a candle that opens then or later; nobody is asked at the last moment of the
     frame, and what is open then leaves at the market (``vwap``: as backtest-kit). An interrupt from the keyboard ends
-    the run at a minute boundary and returns what there is; then
-    ``result.stopped`` is true.
+    the run at a minute boundary and returns what there is; then ``result.stopped`` is true.
 
     Examples
     --------

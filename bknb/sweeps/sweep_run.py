@@ -49,7 +49,6 @@ _CANDLES_BY_EVENTS: Final = (
     "over these candles a sweep goes through the event engine, which takes some hundred times as long as the compiled "
     "loop: bars count from the open of their market, prices may be at or below zero, or ticks are too fine for floats"
 )
-
 _WEIGHTS_BY_EVENTS: Final = (
     "over these candles weights go through the event engine, which takes some hundred times as long as the compiled "
     "loop: orders may wait over a question for a candle that fills them, days are sessions, or bars count from the "
