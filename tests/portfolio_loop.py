@@ -145,6 +145,8 @@ class PortfolioLoop:
     def open(self, number: int, leg: Leg, when: int, price: float) -> None:
         assert leg.order
         self.told.append(Told(number, "opened", when, price))
+        mine = leg.order.number
+        self.places = [each._replace(scheduled=False) if each.signal == mine else each for each in self.places]
         leg.position, leg.order = Position(leg.order, price, when), None
 
     # --- the phases -------------------------------------------------------------------------------------------------
@@ -208,13 +210,9 @@ class PortfolioLoop:
         stopped = worst <= order.sign * order.stop
         if not (opened < level or stopped or worst < level):
             return
-        if not first:  # the bar of the question was asked about then
-            if not self.granted(number, order, bar.t, None):
-                self.cancel(number, leg, bar.t, "risk")
-                return
-            self.places = [
-                place._replace(scheduled=False) if place.signal == order.number else place for place in self.places
-            ]
+        if not first and not self.granted(number, order, bar.t, None):  # else it was asked about with the question
+            self.cancel(number, leg, bar.t, "risk")
+            return
         if opened < level:
             self.filled_at_open(number, leg, bar)
             return
@@ -258,7 +256,7 @@ class PortfolioLoop:
         self.count += 1
         ending = leg.position.order.number if leg.position else None
         if self.granted(number, order, self.now, ending):
-            self.places.append(Place(number, order.number, scheduled=True))
+            self.places.append(Place(number, order.number, scheduled=order.level is not None))
             leg.order = order
 
     def data_end(self, number: int, leg: Leg) -> None:

@@ -82,7 +82,7 @@ class World:
         count = int(random.integers(2, 6))
         self.limit = int(random.integers(1, count))
         self.await_minutes = int(random.choice([5, 30]))
-        resting_free = bool(random.random() < 0.4) and not all_count  # what rests, or was ordered, takes no place
+        resting_free = bool(random.random() < 0.4) and not all_count  # what rests takes no place
         mixed = bool(random.random() < 0.5)
         size = BEFORE + int(random.integers(60, 240))
         self.last = ORIGIN + (size - BEFORE - int(random.integers(12, 30))) * MINUTE // (5 * MINUTE) * 5 * MINUTE

@@ -102,10 +102,11 @@ class AccountMarks(NamedTuple):
 class OpenPosition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
     """A place taken in a risk profile: an open position, or a scheduled signal that may become one.
 
-    ``since`` is the moment (UTC ms) at which the place was taken. ``size``, in units of its first size, is how large
-    the position was when the profile allowed its last add, with that one and all that waited: parts that were closed
-    and adds that were taken back since still count. Of a place that was lost and taken again it is what was open then,
-    with adds that waited. In JSON a size of 1 is left out.
+    ``scheduled`` says that it rests, or waits for a close: an order at the market counts as open. ``since`` is the
+    moment (UTC ms) at which the place was taken. ``size``, in units of its first size, is how large the position was
+    when the profile allowed its last add, with that one and all that waited: parts that were closed and adds that were
+    taken back since still count. Of a place that was lost and taken again it is what was open then, with adds that
+    waited. In JSON a size of 1 is left out.
     """
 
     signal_id: str
@@ -205,7 +206,7 @@ def place_of(signal: OpenSignal | ScheduledSignal, when: int, *, size: float = 1
         price_take_profit=signal.price_take_profit,
         price_stop_loss=signal.price_stop_loss,
         since=when,
-        scheduled=isinstance(signal, ScheduledSignal),
+        scheduled=isinstance(signal, ScheduledSignal) and signal.entry != "market",
         size=size,
     )
 

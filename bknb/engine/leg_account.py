@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import copy
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from msgspec.structs import replace
 
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from .portfolio_run import LegPlan
     from .shared_account import SharedAccount
 
+Warn: TypeAlias = Callable[[str], object]
 _step: Final[Callable[[State, Input, Rules], Step]] = step
 
 
@@ -89,13 +90,7 @@ class LegAccount:
         self.liquidation = LegLiquidation(shared, self.name, self.funding, money.costs.borrow_yearly)
 
     def begin(
-        self,
-        plan: Plan,
-        window: Window,
-        places: RiskPlaces | None,
-        *,
-        published: ReadSeries,
-        warn: Callable[[str], object],
+        self, plan: Plan, window: Window, places: RiskPlaces | None, *, published: ReadSeries, warn: Warn
     ) -> None:
         """Take the plan of the leg, its candles, its risk profile, and published series; ``warn`` takes warnings."""
         bars = window.minutes(plan.symbol)
@@ -105,9 +100,7 @@ class LegAccount:
             for order in trial_orders(plan.symbol, bars.candles, self.shared.plan.capital):
                 fill_costs(order, self.money.costs)  # a function that fails does so before anything is traded
 
-    def _begin(
-        self, plan: LegPlan, prices: BarPrices, window: Window, places: RiskPlaces | None, warn: Callable[[str], object]
-    ) -> None:
+    def _begin(self, plan: LegPlan, prices: BarPrices, window: Window, places: RiskPlaces | None, warn: Warn) -> None:
         self.prices, self._places = prices, places
         self.model, self.tick = execution_model(plan.execution), plan.settings.price_tick
         self.liquidation.begin(prices, self.tick)
@@ -250,6 +243,11 @@ class LegAccount:
         if self._places is not None:
             self._places.release(symbol, strategy, signal_id, heir)
         self.waiting.drop_all(signal_id)
+
+    def opened(self, signal: OpenSignal) -> None:
+        """Note at the risk profile that a signal has opened."""
+        if self._places is not None:
+            self._places.opened(signal)
 
     # --- told -------------------------------------------------------------------------------------------------------
 

@@ -10,20 +10,23 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
-from ..domain.lifecycle import Reserve, Verdict
+from ..domain.lifecycle import Reserve, Rules, Verdict
 from ..domain.risk_request_and_verdict import (
     AccountMarks,
     ClosedBefore,
     ClosedPosition,
     Closes,
+    Command,
     OpenPosition,
+    Release,
     RiskRequest,
     closed_position,
     place_of,
 )
 from ..domain.signal import OpenSignal, ScheduledSignal, labels_of
-from ..domain.signal_events import Cancelled, Closed, Event
+from ..domain.signal_events import Cancelled, Closed, Event, Opened
 from ..domain.text import error_text, readable
+from ..errors import StateError
 from ..log import log
 from ..market.strategy_context import Context, current
 from ..market.system_clock import limited_to
@@ -234,6 +237,12 @@ class RiskPlaces:
                 self.places[_key(handed)] = handed
             self._save()
 
+    def opened(self, signal: OpenSignal) -> None:
+        """Note that a signal which was ordered when it took its place has opened, and at which prices."""
+        place = self.places.get((signal.symbol, signal.strategy, signal.id))
+        if place is not None and (opened := place_of(signal, place.since, size=place.size)) != place:
+            self.take(opened)
+
     def _save(self) -> None:
         if self._save_places is not None:
             self._save_places(tuple(self.places.values()))
@@ -241,3 +250,28 @@ class RiskPlaces:
 
 def _key(place: OpenPosition) -> Place:
     return place.symbol, place.strategy, place.signal_id
+
+
+def change_places(
+    places: RiskPlaces | LegAccount,
+    rules: Rules,
+    commands: Iterable[Command],
+    events: Iterable[Event],
+    failed: Callable[[StateError], object],
+) -> None:
+    """Give places back or hand them on, and note what has opened; ``failed`` is told what cannot be saved.
+
+    A restart finds from the state of the signal what was not saved.
+    """
+    for command in commands:
+        if isinstance(command, Release):
+            try:
+                places.release(rules.symbol, rules.strategy, command.signal_id, command.heir)
+            except StateError as error:
+                failed(error)
+    for event in events:
+        if isinstance(event, Opened):
+            try:
+                places.opened(event.signal)
+            except StateError as error:
+                failed(error)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
@@ -39,11 +39,12 @@ from ..domain.lifecycle import (
 )
 from ..domain.manage_answers import read_answers
 from ..domain.position_seen_by_manage import managed_from, position_view
-from ..domain.signal import OpenSignal, ScheduledSignal, Signal
+from ..domain.risk_request_and_verdict import Command, Release
+from ..domain.signal import Signal
 from ..domain.signal_events import Event
 from ..domain.signal_validation import STOPPED, is_list, read_answer
 from ..domain.states import labels
-from ..errors import NotEnoughData, StateError
+from ..errors import NotEnoughData
 from ..events import messages, subjects
 from ..market.strategy_context import Context, RunSources, current
 from ..user_code import where_it_failed
@@ -51,7 +52,7 @@ from .call_by_name import ManageQuestion
 from .callback_names import call_callbacks
 from .records import Failure, FailureKind, Records
 from .registry import Strategy, ask_model
-from .risk_profile_places import RiskPlaces, always
+from .risk_profile_places import RiskPlaces, always, change_places
 from .strategy_memo import keep_memo, run_of
 
 if TYPE_CHECKING:
@@ -343,9 +344,8 @@ class StrategyLoop:
         before, self.state = self.state, result.state
         if self._follow is not None:
             await self._follow(result.state, result.events)
-        for command in result.commands:
-            if not isinstance(command, Reserve):
-                self._release(command.signal_id, command.heir)
+        if result.events or result.commands:
+            self._change_places(result.commands, result.events)
         if result.events:
             await self.deliver(result.events)
         for command in result.commands:
@@ -357,21 +357,16 @@ class StrategyLoop:
                     if self.state is result.state:  # the verdict was not taken, so the question was not either
                         self.state = before
                         if isinstance(result.state, Asking):
-                            self._release(command.candidate.id)
+                            self._change_places((Release(command.candidate.id),), ())
                     raise
 
     def skip(self, given: SkippedMinutes) -> None:
         """Feed minutes in which the state cannot change: only extremes come of them, no event and no command."""
         self.state = self._step(self.state, given, self.rules).state
 
-    def _release(self, signal_id: str, heir: OpenSignal | ScheduledSignal | None = None) -> None:
-        """Give the place back, or to an heir; when that is not saved, a restart finds that its signal is over."""
-        if self.places is None:
-            return
-        try:
-            self.places.release(self.rules.symbol, self.rules.strategy, signal_id, heir)
-        except StateError as error:
-            self.fail("state", error, None)
+    def _change_places(self, commands: Iterable[Command], events: Iterable[Event]) -> None:
+        if self.places is not None:
+            change_places(self.places, self.rules, commands, events, lambda error: self.fail("state", error, None))
 
     async def _verdict(self, places: RiskPlaces | LegAccount, request: Reserve) -> Verdict:
         token = current.set(self.context(request.when))

@@ -240,3 +240,5 @@ def _take_place(places: RiskPlaces, state: State) -> None:
             place = place_of(signal, signal.scheduled_at)
         if not places.has(place):
             places.take(place)
+        elif isinstance(signal, OpenSignal):
+            places.opened(signal)
