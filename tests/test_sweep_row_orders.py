@@ -75,7 +75,7 @@ def ordered(candles: Any, seed: int = 0, busy: float = 0.3, kinds: int = 255) ->
 def ordered_plan(seed: int, model: str) -> Any:
     """A world in which rows order everything, or, in most of them, some of it."""
     own = (COMPETING, PARTS, PERCENTS, COMPETING | PERCENTS, PARTS | PERCENTS, 224)[seed % 6]
-    return plan_for(seed, model, ordered, kinds=own | seed // 6 % 32)
+    return plan_for(seed, model, ordered, kinds=own | seed // 6 * 11 % 32)
 
 
 def plainly(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +88,7 @@ def plainly(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("model", MODELS)
 def test_the_specification_trades_as_the_engine(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     plainly(monkeypatch)
-    for seed in range(12):
+    for seed in range(6, 12):
         plan = ordered_plan(seed, model)
         assert_same(by_events(plan), *by_kernel(plan))
 
@@ -127,7 +127,7 @@ def test_the_kernel_equals_its_specification(model: str, monkeypatch: pytest.Mon
 def test_the_worlds_hold_every_kind_of_end() -> None:
     seen: Counter[str] = Counter()
     refused: set[str] = set()
-    for seed in range(36):
+    for seed in range(72):
         ends, refusals = by_kernel(ordered_plan(seed, MODELS[seed % 3]))
         seen += Counter(kernel.REASONS[int(reason)] for reason in ends[:, kernel.REASON])
         seen["doubt"] += int(ends[:, kernel.AMBIGUOUS].sum())

@@ -37,7 +37,7 @@ def why_no_signal(code: int, entries: RowEntries | None, row: int) -> str:
 
     Examples
     --------
-    >>> why_no_signal(LONG_LEAVES, None, 0)[-45:]
+    >>> why_no_signal(LONG_LEAVES, None, 0)[-42:]
     'set exit_long to False where position is 1'
     """
     side = _SIDE_THAT_LEAVES.get(code)
