@@ -100,10 +100,11 @@ def lived(world: World, broker: Noted, *ends: int) -> bknb.PortfolioResult:
     return result
 
 
+SLOW = pytest.param(31, marks=pytest.mark.slow)
 LONG = [pytest.param(seed, marks=pytest.mark.long) for seed in range(60)]
 
 
-@pytest.mark.parametrize("seed", [7, 27, 35, *LONG])
+@pytest.mark.parametrize("seed", [7, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (27, 35)), *LONG])
 def test_fills_and_cash_are_those_of_a_loop_by_hand(seed: int) -> None:
     """Every close of the account; what is open at the end of a frame is closed there. Many of its parts are cut."""
     world = World(seed)
@@ -117,7 +118,7 @@ def test_fills_and_cash_are_those_of_a_loop_by_hand(seed: int) -> None:
         assert loop.nothing == (seed == 35)
 
 
-@pytest.mark.parametrize("seed", [31, *(LONG[seed] for seed in range(60) if seed % 3)])
+@pytest.mark.parametrize("seed", [SLOW, *(LONG[seed] for seed in range(60) if seed % 3)])
 def test_live_they_are_the_same_and_the_broker_holds_what_the_loop_does(seed: int) -> None:
     """In units, of which it is sent as many as the record has, and where nothing happened: orders follow candles."""
     world, broker = World(seed), Noted()
@@ -141,7 +142,7 @@ def test_live_they_are_the_same_and_the_broker_holds_what_the_loop_does(seed: in
     assert kinds <= {"cut_fill", "double_fill", "broker"}
 
 
-@pytest.mark.parametrize("seed", [31, *(LONG[seed] for seed in range(0, 60, 5))])
+@pytest.mark.parametrize("seed", [SLOW, *(LONG[seed] for seed in range(0, 60, 5))])
 def test_started_again_they_are_the_same(seed: int) -> None:
     world = World(seed)
     whole, again = lived(world, Noted(), MINUTES), lived(world, Noted(), 13, 37, 38, MINUTES)

@@ -66,7 +66,7 @@ def signals_of(seed: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(2, 12))])
-@pytest.mark.parametrize("kind", [signals_of, weights_of])
+@pytest.mark.parametrize("kind", [signals_of, pytest.param(weights_of, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("trouble", [{"script": hangs}, {"rates": {"partly": 0.08}}], ids=["always", "by chance"])
 def test_a_portfolio_whose_orders_are_filled_in_parts_ends_at_its_until(kind: Any, seed: int, trouble: Any) -> None:
     """Its broker is asked about what hangs again and again, for a minute behind the end; no moment is late."""
