@@ -194,6 +194,31 @@ def test_a_write_that_fails_changes_nothing_nor_does_a_start_behind_it() -> None
         assert ends(grid_life(asked, store, 1, 14)) == ends(whole), number
 
 
+def test_a_place_that_a_minute_has_ended_is_not_free_in_it_after_a_start() -> None:
+    """Both places are taken at minute 5, the older one is stopped in minute 6: it is asked at 7, whatever was saved."""
+    asked: list[int] = []
+
+    def get_signal(when: Any) -> Any:
+        asked.append(when.minute)
+        signals = [bknb.Signal(position="long", place="a", price_stop_loss=98.0), buy("b", 90)]
+        return signals if when.minute == 0 else bknb.Signal(position="short", place="c")
+
+    def lived(store: MemoryStore, start: int, end: int) -> list[int]:
+        asked.clear()
+        strategy = bknb.add_strategy("two", interval="5m", get_signal=get_signal, places=2)
+        live(strategy, source(market({6: DIP[3]}, 20)), clock=SimulatedClock(at(start)), until=at(end), store=store,
+             settings=SETTINGS | FREE)  # fmt: skip
+        return list(asked)
+
+    before, whole = Failing(10**6), Failing(10**6)
+    assert (lived(before, 0, 6), lived(whole, 0, 8)) == ([0], [0, 7])
+    for number in range(10**6 - before.left + 1, 10**6 - whole.left + 1):  # the last write of minute 6, and those behind
+        store = Failing(number, times=100)
+        lived(store, 0, 7)
+        store.left = 1_000
+        assert lived(store, 7, 8) in ([7], []), number  # [] where that was saved
+
+
 @pytest.mark.parametrize("signal", [
     GRID[2],
     buy("a", 99, size=bknb.size.Risk(1.5)),

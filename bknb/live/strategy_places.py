@@ -80,6 +80,8 @@ class LivePlaceLoop(PlaceLoop):
         saved = keeping.saver.progress
         self.last_managed = (saved and saved.last_managed) or 0
         self.after = self.last_managed - self.rules.model.fills_at_open  # where manage has ended what was here
+        if isinstance(self.state, Flat):  # in the minutes that it was told it may have had something
+            self.after = max(self.after, self.reached)
 
     @property
     def due(self) -> int:
