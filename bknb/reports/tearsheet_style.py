@@ -145,7 +145,7 @@ overflow-x:auto;font-size:11px}
 .months th:first-child{width:auto}.months th{text-align:left;padding:2px 4px 2px 0}.months td{padding:2px 4px}
 .months tbody th:first-child{text-align:center;border-top:0}}
 @media (max-width:419px){
-th,td{padding:2.6px 4px}.parts .last{display:none}}
+th,td{padding:2.6px 4px}.parts{font-size:10px}.parts .last{display:none}}
 @media screen and (min-width:900px){body{margin:24px auto;border:1px solid var(--line);padding:36px 44px;
 max-width:860px}}
 @page{size:A4;margin:10mm 11mm}
