@@ -165,6 +165,20 @@ def test_a_place_that_an_exit_in_a_bar_frees_is_there_for_the_question_at_its_cl
     assert [len(request.open_positions) for request in requests] == [0, 1, 0]
 
 
+def test_a_place_is_that_of_a_position_once_its_order_has_filled() -> None:
+    """At the market, at a limit that the first bar opens beyond, and at one that waited."""
+    requests = limit_of(9)
+    late = strategy_of("late", {3: {"D": long(110, 90, 20)}, 6: {"D": long(110, 90, 20)}})
+    first = {"A": long(110, 90, 20), "B": long(110, 90, 20, at=101.0), "C": long(110, 90, 20, at=99.9)}
+    exchange = {"A": market(), "B": market(), "C": market({5: (100.0, 100.0, 99.8, 100.0)}), "D": market()}
+    one = strategy_of("one", {0: first})
+    play([*((symbol, one) for symbol in "ABC"), ("D", late)], exchange)
+    assert [(place.symbol, place.scheduled, place.price_open) for place in requests[3].open_positions] == [
+        ("A", False, 100.0), ("B", False, 100.0), ("C", True, 99.9)
+    ]  # fmt: skip
+    assert [place.scheduled for place in requests[-1].open_positions][:3] == [False] * 3
+
+
 @pytest.mark.parametrize("legs", [["A", "B"], ["B", "A"]])
 def test_a_place_that_an_exit_in_a_bar_frees_is_not_there_for_an_entry_in_it(legs: list[str]) -> None:
     """A's target is reached in the bar in which B's limit is; in the next bar the place is free."""

@@ -263,15 +263,15 @@ def change_places(
 
     A restart finds from the state of the signal what was not saved.
     """
+    for event in events:  # before what ends: a position may end in the bar that fills its order
+        if isinstance(event, Opened):
+            try:
+                places.opened(event.signal)
+            except StateError as error:
+                failed(error)
     for command in commands:
         if isinstance(command, Release):
             try:
                 places.release(rules.symbol, rules.strategy, command.signal_id, command.heir)
-            except StateError as error:
-                failed(error)
-    for event in events:
-        if isinstance(event, Opened):
-            try:
-                places.opened(event.signal)
             except StateError as error:
                 failed(error)
