@@ -43,7 +43,7 @@ FILES = {
     "passes": """
 import pytest
 @pytest.mark.parametrize("n", range(5))
-def test_it(n): pass
+def test_it(n): sum(range(3_000_000))
 def test_skipped(): pytest.skip("")
 """,
     "session_one": "def test_it(number): pass",
@@ -80,6 +80,7 @@ def test_nothing_that_goes_wrong_in_a_worker_is_lost(tmp_path: Path) -> None:
     for name, text in FILES.items():
         (tmp_path / f"test_{name}.py").write_text(text + "\n")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-rA", "-n", "1", "-m", "not slow"]
+    command += ["--durations=1"]
     found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120).stdout
     assert re.search(r"^2 failed, 9 passed, 1 skipped, 3 errors in", found, re.MULTILINE), found
     for line in (
@@ -90,5 +91,8 @@ def test_nothing_that_goes_wrong_in_a_worker_is_lost(tmp_path: Path) -> None:
         "ERROR test_session_two.py::test_again - AssertionError: the end of the session",
     ):
         assert f"\n{line}" in found
+    processor = re.search(r"^processor seconds: ; of all files: ([0-9.]+)$", found, re.MULTILINE)
+    assert processor, found
+    assert float(processor[1]) >= 0.1  # of the worker that did not die
     read = (tmp_path / "read").read_text().split()  # one worker died, and another came
     assert sorted(read) == sorted(f"test_{name}.py" for name in FILES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import re
 import time
 from pathlib import Path
@@ -17,22 +18,32 @@ if TYPE_CHECKING:
 LONGEST = (  # those of LONG seconds and more
     "test_row_exits",  # compiles, for a third of a minute, what later ones then find compiled
     *("test_lab", "test_lab_card", "test_lab_controls", "test_dashboard_lab"),  # in one JupyterLab
-    *("test_sharing", "test_optimizer", "test_check_lookahead", "test_martingale_law", "test_lifecycle_types"),
-    *("test_page_simulator", "test_sweep", "test_live_parity", "test_recorded_digests", "test_shared_pins"),
-    *("test_misbehaving_exchange", "test_live_faults", "test_weekly_bars", "test_docs", "test_holes"),
-    *("test_live_bad_days", "test_managed_live", "test_sweep_declared", "test_kernel", "test_by_hand"),
-    *("test_strategy_page", "test_models_live", "test_models_in_workers", "test_weekly_runs"),
-    *("test_optimizer_hostile_replies", "test_optimizer_cells", "test_sweep_parity", "test_download"),
-    *("test_store_faults", "test_managed_law", "test_old_files", "test_managed_broker", "test_soak"),
-    *("test_managed_properties", "test_live_disks_and_clocks", "test_docstrings", "test_vectorised", "test_scenarios"),
-    *("test_order_faults", "test_live", "test_live_citizens", "test_journal", "test_ended_journal", "test_stores"),
-    *("test_sessions", "test_strategy_hash", "test_secret_scan", "test_task_memory", "test_stop_table"),
-    *("test_managed_simulator", "test_ccxt_source", "test_cli", "test_run_reports", "test_quantities"),
-    *("test_engine_properties", "test_walk_forward"),
+    *("test_sharing", "test_optimizer", "test_check_lookahead", "test_holes", "test_martingale_law"),
+    *("test_lifecycle_types", "test_misbehaving_exchange", "test_recorded_digests", "test_live_faults", "test_sweep"),
+    *("test_entry_columns", "test_live_bad_days", "test_docs", "test_managed_live", "test_places_live"),
+    *("test_page_simulator", "test_live_parity", "test_live_account", "test_live_account_marks", "test_shared_pins"),
+    *("test_live_late_symbol", "test_streamed_source", "test_managed_law", "test_download"),
+    *("test_lookahead_day_labels", "test_by_hand", "test_managed_broker", "test_kernel", "test_capital_portfolio"),
+    *("test_half_past_live", "test_soak", "test_bars_live", "test_optimizer_cells", "test_store_faults"),
+    *("test_lookahead_kinds", "test_optimizer_hostile_replies", "test_sweep_declared", "test_strategy_page"),
+    *("test_models_lookahead", "test_magics", "test_portfolio_weights", "test_live_portfolio_weights"),
+    *("test_sweep_parity", "test_market_orders_live", "test_live_disks_and_clocks", "test_live_citizens"),
+    *("test_old_files", "test_docstrings", "test_vectorised", "test_half_past_research", "test_bars_research"),
+    *("test_managed_properties", "test_ccxt_source", "test_live", "test_cli", "test_capital", "test_capital_law"),
+    *("test_weights", "test_session_candles", "test_luck", "test_calendars", "test_scheduled_questions"),
+    *("test_account", "test_live_shared_margin", "test_architecture", "test_conformance", "test_secret_scan"),
+    *("test_runs_in_workers", "test_order_faults", "test_lookahead_hazards", "test_base_that_covers"),
+    *("test_belief", "test_session_day_rows"),
 )
 PLACES = {name: number for number, name in enumerate(LONGEST)}
 LONG = 10.0  # seconds of a file
 IN_DURATIONS = 0.005  # seconds: --durations leaves out a setup or teardown that takes less
+PROCESSOR = "processor seconds"  # of each file, in what a worker tells at its end
+
+
+def processor_seconds() -> float:
+    """Those of this process, and of processes that it started and that are over."""
+    return sum(os.times()[:4])
 
 
 class FileByFile(LoadFileScheduling):
@@ -44,6 +55,7 @@ class FileByFile(LoadFileScheduling):
         self._last: dict[Any, str] = {}  # test of each worker
         self._seconds: dict[str, float] = {}  # of each file
         self._free: dict[str, float] = {}  # since when a worker is, seconds
+        self._processor: dict[str, float] = {}  # seconds of each file
         self.config.pluginmanager.register(self)
 
     def _split_scope(self, nodeid: str) -> str:
@@ -77,6 +89,9 @@ class FileByFile(LoadFileScheduling):
             self._reschedule(other)
         return what if "::" in what else f"{what}::the test after {self._last.get(node, 'none')}"
 
+    def pytest_testnodedown(self, node: Any) -> None:
+        self._processor |= getattr(node, "workeroutput", {}).get(PROCESSOR, {})  # nothing, where it died
+
     def pytest_runtest_logreport(self, report: Any) -> None:
         self._last[report.node] = report.nodeid
         self._tests += report.when == "call" or report.skipped
@@ -88,15 +103,21 @@ class FileByFile(LoadFileScheduling):
             return
         end = max(self._free.values())
         free = [f"{worker} {end - since:.0f}" for worker, since in self._free.items()]
-        files = sorted(self._seconds.items(), key=lambda each: -each[1])
-        told = [f"{name} {seconds:.0f}" for name, seconds in files if seconds >= LONG]
         terminalreporter.section("slowest files")
-        terminalreporter.write_line(f"seconds: {', '.join(told)}; without work at the end: {', '.join(free)}")
+        terminalreporter.write_line(f"seconds: {longest(self._seconds)}; without work at the end: {', '.join(free)}")
+        total = sum(self._processor.values())
+        terminalreporter.write_line(f"{PROCESSOR}: {longest(self._processor)}; of all files: {total:.1f}")
 
     def _tell_progress(self) -> None:
         """As the share of the files that are over: nobody knows how many tests hold those that were not read."""
         session = self.config.pluginmanager.get_plugin("session")
         session.testscollected = self._tests * len(self.collection or ()) // max(1, self._files)
+
+
+def longest(seconds: dict[str, float]) -> str:
+    """The files that take long, the longest first."""
+    files = sorted(seconds.items(), key=lambda each: -each[1])
+    return ", ".join(f"{name} {taken:.0f}" for name, taken in files if taken >= LONG)
 
 
 class UnreadFile(pytest.Item):
@@ -188,10 +209,11 @@ class InTurn:
         if not isinstance(file, UnreadFile):
             super().run_one_test()
             return
-        began = time.perf_counter()
+        began, worked = time.perf_counter(), processor_seconds()
         self.config.hook.pytest_runtest_protocol(item=file, nextitem=None)
         self._run(file)
         taken = time.perf_counter() - began
+        self.config.workeroutput.setdefault(PROCESSOR, {})[file.path.stem] = processor_seconds() - worked
         self.sendevent("runtest_protocol_complete", item_index=self.nextitem_index, duration=taken)
         self.nextitem_index = self.torun.get()
 
