@@ -346,6 +346,18 @@ def test_a_sweep_of_percent_columns_has_the_trades_of_a_backtest() -> None:
     assert total[1.0] != total[2.0]
 
 
+def test_sizes_that_differ_as_they_are_sums_of_32_bit_floats_are_told_so() -> None:
+    def get_signals(candles: Any) -> dict[str, Any]:
+        sums = np.cumsum(candles.close.astype(np.float32))
+        side = candles.timestamp // MINUTE % 7 == 0
+        size = 1e-4 * np.append(sums[:9], sums[9:] - np.append(np.float32(0), sums[:-10])[: len(sums) - 9])
+        return {"position": side, "minute_estimated_time": 20, "stop_percent": 1.0, "target_percent": 1.0, "size": size}
+
+    strategy = bknb.add_strategy("sums", interval="1m", get_signals=get_signals, lookback=30)
+    result = bknb.backtest("BTCUSDT", strategy=strategy, settings=SETTINGS, **COLUMNS)
+    assert any("32-bit floats): sums of these depend on where they begin" in text for text in result.warnings)
+
+
 def test_a_row_has_a_price_or_a_percentage() -> None:
     rows = {"position": 1, "price_take_profit": 110.0, "stop_percent": 2.0, "minute_estimated_time": 5, "size": -1.0}
 

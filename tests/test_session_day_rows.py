@@ -15,6 +15,7 @@ from test_session_candles import MARKETS, Market, needs_package, rows_between, w
 from test_sweep_declared import declared
 from test_sweep_parity import LIMITS, assert_same, by_events, by_kernel, chance
 from test_sweep_parity import market as nervous
+from test_sweep_row_orders import ordered
 
 import bknb
 from bknb.engine.plan import plan_backtest
@@ -258,9 +259,14 @@ SHORT = {
 }  # fmt: skip
 
 
-def by_day(candles: Any, seed: int = 0, busy: float = 0.3) -> dict[str, Any]:
+def orders_by_day(candles: Any, seed: int = 0, busy: float = 0.3) -> dict[str, Any]:
+    """The same with entries that compete, entry ladders, levels in percent and sizes."""
+    return by_day(candles, seed, busy, ordered)
+
+
+def by_day(candles: Any, seed: int = 0, busy: float = 0.3, rows_of: Any = declared) -> dict[str, Any]:
     """Rows of every kind, whose positions may last for days."""
-    rows = declared(candles, seed, busy)
+    rows = rows_of(candles, seed, busy)
     dice = chance(candles.timestamp // MINUTE, seed, 50)
     rows["minute_estimated_time"] = rows["minute_estimated_time"] * np.where(dice < 0.5, 400, 1)
     rows["exit_long"], rows["exit_short"] = (dice > 0.3) & (dice < 0.5), (dice > 0.4) & (dice < 0.6)
@@ -311,11 +317,11 @@ MODELS = ("pessimistic", "touch", "vwap")
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
-@settings(max_examples=6)
-@given(seed=st.integers(0, 2**32 - 1))
-@example(seed=3)
-def test_the_kernel_by_the_day_is_the_engine(model: str, seed: int) -> None:
-    plan = plan_by_day(seed, model)
+@settings(max_examples=9)
+@given(seed=st.integers(0, 2**32 - 1), rows=st.sampled_from([by_day, orders_by_day]))
+@example(seed=3, rows=by_day)
+def test_the_kernel_by_the_day_is_the_engine(model: str, seed: int, rows: Any) -> None:
+    plan = plan_by_day(seed, model, rows)
     assert_same(by_events(plan), *by_kernel(plan))
 
 

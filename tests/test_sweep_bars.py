@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scenarios import ORIGIN
 from test_sweep_declared import declared
 from test_sweep_parity import LIMITS, assert_same, by_events, by_kernel, get_signals, market
+from test_sweep_row_orders import ordered
 from worlds import drawn_plan
 
 import bknb
@@ -79,6 +80,7 @@ def plan_of_bars(seed: int, base: str, model: str, rows: Any = get_signals, **pa
 CASES = [
     (base, model, rows) for base in INTERVALS for model in ("pessimistic", "touch") for rows in (get_signals, declared)
 ]
+OF_ORDERS = [(base, model, ordered) for base in INTERVALS for model in ("pessimistic", "touch")]
 
 
 @pytest.mark.parametrize(("base", "model", "rows"), [CASES[0], CASES[5], CASES[10]])
@@ -91,8 +93,8 @@ def test_the_kernel_over_bars_gives_the_trades_of_the_engine(base: str, model: s
 
 
 @pytest.mark.slow
-@settings(max_examples=30)
-@given(seed=st.integers(0, 2**32 - 1), case=st.sampled_from(CASES))
+@settings(max_examples=40)
+@given(seed=st.integers(0, 2**32 - 1), case=st.sampled_from([*CASES, *OF_ORDERS]))
 def test_the_kernel_over_bars_gives_the_trades_of_the_engine_in_many_worlds(
     seed: int, case: tuple[str, str, Any]
 ) -> None:

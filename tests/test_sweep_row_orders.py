@@ -9,9 +9,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from scenarios import MINUTE
+from test_scheduled_questions import ZONE, ms
 from test_sweep_declared import declared
 from test_sweep_parity import MODELS, SEEDS, assert_same, by_events, by_kernel, chance, plan_for
+from test_sweep_row_lifetimes import LENGTHS, UNTIL
+from test_sweep_row_lifetimes import market as market_in_sessions
 
+from bknb.engine.get_signals_entry_columns import COLUMNS_OF_SIDES
+from bknb.engine.plan import plan_backtest
+from bknb.engine.registration_checks import make_strategy
 from bknb.kernels import row_orders_loop as loop
 from bknb.kernels import simulate as kernel
 from bknb.sweeps import evaluate_combination
@@ -19,6 +25,8 @@ from bknb.sweeps import evaluate_combination
 pytestmark = pytest.mark.filterwarnings("ignore::numba.core.errors.NumbaWarning")
 
 COMPETING, PARTS, PERCENTS = 32, 64, 128  # kinds beside those of rows that declare exits
+PRICES = {*COLUMNS_OF_SIDES, "price_open", "price_take_profit", "price_stop_loss",
+          *(f"{name}_{k}" for name in ("open", "target") for k in (1, 2, 3))}  # fmt: skip
 _NAMES = ("side", "long", "short", "how", "stop", "target", "odd", "part", "share", "second", "third", "percent",
           "away", "size", "single", "stops", "kind")  # fmt: skip
 
@@ -99,7 +107,9 @@ def test_the_specification_trades_as_the_engine(model: str, monkeypatch: pytest.
 @given(seed=SEEDS)
 def test_kernel_trades_are_the_engines(model: str, seed: int) -> None:
     plan = ordered_plan(seed, model)
-    assert_same(by_events(plan), *by_kernel(plan))
+    ends, refusals = by_kernel(plan)
+    assert (ends[:, kernel.ROW] >= 0).all()  # of the compiled loop
+    assert_same(by_events(plan), ends, refusals)
 
 
 @pytest.mark.slow
@@ -109,6 +119,43 @@ def test_many_worlds(model: str, seeds: range) -> None:
     for seed in seeds:
         plan = ordered_plan(seed, model)
         assert_same(by_events(plan), *by_kernel(plan))
+
+
+def timed_rows(kinds: int, texts: list[Any], near: float) -> Any:
+    """Rows of orders with levels so many times as near, and deadlines by the clock."""
+
+    def get_signals(candles: Any, seed: int = 0) -> dict[str, Any]:
+        rows, close, numbers = ordered(candles, seed, 0.6, kinds), candles.close, np.random.default_rng(seed)
+        for name in {*rows} & PRICES:
+            rows[name] = close + (np.asarray(rows[name], dtype=np.float64) - close) * near
+        for name in {*rows} & {"stop_percent", "target_percent", "trailing_percent", "trailing_after"}:
+            rows[name] = np.asarray(rows[name], dtype=np.float64) * near
+        rows["until"] = [texts[at] for at in numbers.integers(0, len(texts), len(close))]
+        rows["bars"] = np.where(numbers.random(len(close)) < 0.3, numbers.choice([1, 2, 3, 7], len(close)), np.nan)
+        return rows
+
+    return get_signals
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 2, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(3, 24))])
+def test_deadlines_by_the_clock_end_what_rows_order(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    step, interval = [(step, interval) for step, interval in LENGTHS if interval != "1d"][seed % 6]
+    market = market_in_sessions(draw, step, open_hours=draw.random() < 0.7)
+    texts = [UNTIL[at] for at in draw.permutation(len(UNTIL))[: draw.choice([1, 3])]]
+    made = make_strategy(
+        "rows", lookback=1, interval=interval, params={"seed": seed},
+        get_signals=timed_rows(224 | seed % 32, texts, (0.1, 0.2, 0.5)[seed % 3]),
+    )  # fmt: skip
+    frame = ms("2024-11-01 09:30", ZONE), ms("2024-11-08 11:07", ZONE)
+    free = {"max_signal_lifetime_minutes": None, "min_take_profit_distance_percent": 0, "percent_fee": 0.01,
+            "min_stop_loss_distance_percent": 0, "percent_slippage": 0.01}  # fmt: skip
+    plan = plan_backtest("X", made, market, frame, execution=MODELS[seed % 2], settings=free, allow_gaps=True)
+    ends, refusals = by_kernel(plan)
+    assert len(ends) > 10 or seed > 2
+    assert (ends[:, kernel.ROW] >= 0).all()  # of the compiled loop
+    assert_same(by_events(plan), ends, refusals)
 
 
 @pytest.mark.slow

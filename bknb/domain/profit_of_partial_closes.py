@@ -67,7 +67,10 @@ def average_price(fills: Sequence[Fill]) -> float:
     entries = [fill for fill in fills if fill.enters]
     if len(entries) == 1:
         return entries[0].price
-    return sum(fill.share * fill.price for fill in entries) / sum(fill.share for fill in entries)
+    cost = size = 0.0
+    for fill in entries:  # as in compiled loops: the built-in sum rounds otherwise from Python 3.12 on
+        cost, size = cost + fill.share * fill.price, size + fill.share
+    return cost / size
 
 
 def points(

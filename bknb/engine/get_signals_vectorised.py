@@ -41,6 +41,8 @@ DEFAULT_LOOKBACK: Final = 500
 """Candles a row may depend on, by default."""
 
 _SAMPLES: Final = 12  # rows that a backtest compares with what live would have seen
+_ROUNDED: Final = 1e-3  # so far, relatively, sums of many 32-bit floats may be off
+_OF_32_BITS: Final = ", 32-bit floats"
 _SAME: Final = 1e-6  # prices nearer than this, relatively, are the same: recursive averages depend on their start
 
 
@@ -289,10 +291,13 @@ def unsteady_rows(
         return None
     row, how = differing[0]
     moment = utc_text(int(candles.timestamp[row]))
+    why = "get_signals looks ahead, or needs a longer lookback"
+    if how.endswith(_OF_32_BITS):
+        why = "sums of these depend on where they begin; compute with 64-bit floats, which candles have"
     return (
         f"{len(differing)} of {len(where)} sampled rows of {strategy.name!r} change when only the "
-        f"{strategy.lookback} candles up to them are known, the first at {moment} ({how}): get_signals looks ahead, or "
-        f"needs a longer lookback; live would not trade as this backtest did"
+        f"{strategy.lookback} candles up to them are known, the first at {moment} ({how}): {why}; live would not trade "
+        f"as this backtest did"
     )
 
 
@@ -326,8 +331,16 @@ def _difference(rows: SignalRows, row: int, alone: SignalRows) -> str | None:
         other = float(others[column][-1]) if column in others else math.nan
         near = _SAME if column == "weight" else 0.0
         if not (math.isclose(one, other, rel_tol=_SAME, abs_tol=near) or (math.isnan(one) and math.isnan(other))):
-            return f"{column} {one:.8g} against {other:.8g}"
+            return f"{column} {one:.8g} against {other:.8g}{_OF_32_BITS if _are_of_32_bits(one, other) else ''}"
     return None
+
+
+def _are_of_32_bits(one: float, other: float) -> bool:
+    """Whether two numbers that are nearly the same came from 32-bit floats: others have more binary digits, or few."""
+    pair = (one, other)
+    if not (math.isclose(*pair, rel_tol=_ROUNDED) and max(map(abs, pair)) < 2**100):
+        return False
+    return all(float(np.float32(x)) == x for x in pair) and not all((x * 4096).is_integer() for x in pair)
 
 
 async def looked_up(

@@ -106,7 +106,7 @@ REASONS: Final = {
 EVENT_ENGINE_ONLY: Final = frozenset(
     [MANUAL, LIQUIDATION, RISK_CANCEL, STOPPED, *range(STRATEGY_CANCEL, PLACE_TAKEN + 1)]
 )
-"""Reasons that the compiled loop does not give."""
+"""Reasons that the compiled loop does not give; ``PLACE_TAKEN`` is of ``row_orders_loop``."""
 FIRST_CANCEL: Final = TIMEOUT
 """Reasons from here on are cancellations: their result is NaN."""
 
@@ -141,7 +141,7 @@ class Market(NamedTuple):
     step : int
         How long each is, ms.
     close : ndarray of float64, shape (n,) or (0,)
-        Where rows are out at closes of sessions.
+        Where rows are out at closes of sessions, or order entries that compete.
     """
 
     times: NDArray[np.int64]
