@@ -80,6 +80,10 @@ def test_manage_has_the_memo_of_get_signal() -> None:
     assert result.trades["close_reason"].tolist() == ["strategy"]
 
 
+ITSELF: list[Any] = []
+ITSELF.append(ITSELF)
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [
@@ -87,6 +91,7 @@ def test_manage_has_the_memo_of_get_signal() -> None:
         ({1, 2}, "write a text, a finite number"),
         ({1: 2}, "has the key 1"),
         ("x" * 16_384, "at most 16384 bytes of JSON"),
+        (ITSELF, "must not contain itself"),
     ],
 )
 def test_what_cannot_be_kept_is_no_answer(value: Any, text: str) -> None:
@@ -174,6 +179,7 @@ def test_what_was_cancelled_keeps_nothing() -> None:
 def test_texts_of_memos() -> None:
     assert (kept_memo({}), kept_memo({"a": (1, None)})) == ("", '{"a":[1,null]}')
     assert read_memo(kept_memo({"a": [1.5, True, "b"]})) == {"a": [1.5, True, "b"]}
+    assert kept_memo({"a": [np.float64(1.5), np.int64(2)]}) == '{"a":[1.5,2]}'
     assert memo_text({"a": "x" * (16_384 - 8)}) == '{"a":"' + "x" * (16_384 - 8) + '"}'
     first, other = (0, 5, "p1"), (0, 7, "p0")
     memos = [(1, ENTRY, "a"), (3, first, "b"), (3, ENTRY, "c")]

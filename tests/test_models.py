@@ -363,6 +363,9 @@ def test_what_cannot_be_registered_is_refused(options: dict[str, Any], said: str
     assert said in str(refused.value)
     with pytest.raises(bknb.UsageError, match="a model is a function fit"):
         bknb.model("m", every="mon")(3)  # type: ignore[type-var]
+    with pytest.raises(bknb.UsageError, match=r"called as fit\(ctx, when\)\nmoment and symbol are ctx"):
+        bknb.model("m", every="mon")(lambda ctx, when: 1)
+    bknb.model("m", every="mon")(lambda ctx, length=5: 1)
 
 
 @pytest.mark.slow

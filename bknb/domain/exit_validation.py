@@ -157,10 +157,12 @@ def memo_text(memo: object) -> str | Reason:
         return ""
     if not isinstance(memo, Mapping):
         return Reason("memo", f"memo must be a mapping that JSON can hold, got {type(memo).__name__}")
-    if fault := _not_in_json(memo, "memo"):
-        return Reason("memo", f"memo must be a mapping that JSON can hold, with texts as keys: {fault}")
     try:
+        if fault := _not_in_json(memo, "memo"):
+            return Reason("memo", f"memo must be a mapping that JSON can hold, with texts as keys: {fault}")
         text = msgspec.json.encode(memo)
+    except RecursionError:
+        return Reason("memo", "memo must be a mapping that JSON can hold, and not contain itself")
     except (ValueError, msgspec.MsgspecError) as error:  # a text that cannot be written
         return Reason("memo", f"memo must be a mapping that JSON can hold: {error}")
     if len(text) > _LONGEST_MEMO:

@@ -66,8 +66,8 @@ class HeldPosition(msgspec.Struct, frozen=True, kw_only=True):
         ``None`` where there is none before the year 10000.
     fills : tuple of Fill
     waiting : tuple
-        Orders that no candle has filled, each with its ``id``: parts to close and adds; the signal itself while it
-        waits.
+        Orders that no candle has filled, each with its ``id`` and ``price_open`` (``None``: at the market): parts to
+        close and adds, with ``kind`` and ``share``; signals while they wait.
     memo : mapping
         The values the signal, or the last ``Move``, brought; a new one each time.
     weight : float, optional

@@ -9,6 +9,7 @@ import msgspec
 from ..domain.exit_validation import memo_text
 from ..domain.position_seen_by_manage import began_at
 from ..domain.signal_events import Reason
+from ..domain.signal_validation import plain_numbers
 from ..errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,14 +32,20 @@ def read_memo(text: str) -> dict[str, Any]:
 
 
 def kept_memo(memo: dict[str, Any]) -> str:
-    """A memo as JSON text, as it is kept; empty for an empty one.
+    """A memo as JSON text, as it is kept; empty for an empty one. Numbers of numpy are numbers.
 
     Raises
     ------
     UsageError
         It is nothing that JSON can hold, or too long.
+
+    Examples
+    --------
+    >>> kept_memo({"losses": 2})
+    '{"losses":2}'
     """
-    text = memo_text(memo)
+    values: dict[str, Any] = {"memo": memo}
+    text = plain_numbers(values) or memo_text(values["memo"])
     if isinstance(text, Reason):
         raise UsageError(f"ctx.{text.text}\nthe question counts as one that raised: nothing was ordered, nothing kept")
     return "" if text == "{}" else text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
@@ -96,6 +97,11 @@ def model(
     def register(fit: F) -> None:
         if not callable(fit):
             raise UsageError(f"a model is a function fit(ctx), got {type(fit).__name__}")
+        if (asked := _not_of_ctx_alone(fit)) is not None:
+            raise UsageError(
+                f"a model is a function fit(ctx), and this one is called as fit{asked}\n"
+                "moment and symbol are ctx.when and ctx.symbol; give other parameters a default"
+            )
         code = partial(source_hash, fit)
         unseen = partial(reads_unseen, fit)
         made = Model(
@@ -104,3 +110,16 @@ def model(
         registry.models.add(name, made, strict=strict)
 
     return decorator(register)
+
+
+def _not_of_ctx_alone(fit: Callable[..., object]) -> inspect.Signature | None:
+    """What a function asks for that cannot be called with a context alone; ``None``: it can, or does not tell."""
+    try:
+        asked = inspect.signature(fit)
+    except (TypeError, ValueError):
+        return None
+    try:
+        asked.bind(None)
+    except TypeError:
+        return asked
+    return None
