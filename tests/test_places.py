@@ -392,7 +392,7 @@ def test_what_has_no_places_says_so() -> None:
     assert strategy.places == 2
     rows = source(market({2: (100, 100, 98, 98)}))
     given_frame = {"exchange": rows, "frame": (ORIGIN, ORIGIN + 9 * MINUTE), "settings": FREE}
-    with pytest.raises(UsageError, match="luck enters the same positions at other moments, one after the other"):
+    with pytest.raises(UsageError, match="more of them would be open at once than there are places"):
         bknb.luck(bknb.backtest("BTCUSDT", strategy="grid", **given_frame))
 
 
@@ -408,3 +408,29 @@ def test_a_sweep_goes_through_the_event_engine_and_says_why_it_has_no_account() 
     alone = bknb.backtest("BTCUSDT", strategy=strategy, **common)
     assert len(swept.trades(1)) == len(alone.trades) > 0
     assert [*swept.why_no_account] == [0, 1]
+
+
+@pytest.mark.parametrize("managed", [False, True])
+def test_the_check_for_look_ahead_shows_the_positions_of_all_places(managed: bool) -> None:  # noqa: FBT001
+    """Whoever asks again, at each moment there are as many as in the run; the first question alone knows of no run."""
+    seen: dict[tuple[str, int], set[int]] = {}
+
+    def see(who: str, ctx: Any) -> int:
+        seen.setdefault((who, ctx.when_ms), set()).add(len(ctx.positions))
+        return len(ctx.positions)
+
+    def get_signal(ctx: Any) -> Any:
+        see("entries", ctx)
+        busy = {position.place for position in ctx.positions}
+        free = [name for name in NAMES if name not in busy]
+        return [bknb.Signal(position="long", place=name, minute_estimated_time=9) for name in free[:1]]
+
+    def manage(ctx: Any, position: Any) -> Any:
+        return bknb.Close() if see(position.place, ctx) == 3 and position.place == "p1" else None
+
+    own = {"manage": manage} if managed else {}
+    strategy = make_strategy("looks", get_signal, interval="1m", places=4, **own)
+    report = bknb.check_lookahead(strategy, exchange=source(walk(3)), frame=(ORIGIN, ORIGIN + 60 * MINUTE), moments=4)
+    assert not report.findings, str(report)
+    assert sum(len(counts) > 1 for counts in seen.values()) <= 1
+    assert set().union(*seen.values()) >= {0, 1, 2, 3}

@@ -223,8 +223,8 @@ def luck(result: Result, n: int = 2000, *, seed: int = 0) -> Luck:
     ------
     UsageError
         For a result without trades, or of a live run; where something was decided while trades were open, or
-        positions were entered in parts; for a number that cannot be; for ladders, trailing and break-even stops where
-        prices may be at or below zero.
+        positions were entered in parts or are in several places; for a number that cannot be; for ladders, trailing and
+        break-even stops where prices may be at or below zero.
     MissingDependency
         Without numba.
 
@@ -247,14 +247,14 @@ def luck(result: Result, n: int = 2000, *, seed: int = 0) -> Luck:
         raise UsageError("there is no trade that luck could explain\nbacktest a strategy that trades")
     if result.run_record.records.in_places:
         raise UsageError(
-            "luck enters the same positions at other moments, one after the other, and these are in several places "
-            "at the same time\n"
+            "luck enters each position at other moments by itself, and these are in several places at the same time: "
+            "elsewhere more of them would be open at once than there are places, and they would not be open together\n"
             "compare with the buy_and_hold of result.account"
         )
     if any(trade.signal.rungs for trade in closed):
         raise UsageError(
             "luck enters each position at one price, and positions of this run are entered in parts, "
-            "by an entry ladder in price_open\n"
+            "by an entry ladder in price_open: how many of them fill depends on how prices go on\n"
             "compare with the buy_and_hold of result.account, or give price_open one price"
         )
     if _was_decided_about(result):

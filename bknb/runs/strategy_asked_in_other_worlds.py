@@ -78,11 +78,16 @@ class _SeriesOfWorld:
 
 
 class _Ran(NamedTuple):
-    """A run over the frame: what happened, its rules, and what ``manage`` was asked about, by moment (UTC ms)."""
+    """A run over the frame: what happened, its rules, and what ``manage`` was asked about, by moment (UTC ms).
+
+    ``together`` are all positions of several places as it saw them then, and ``entries`` as questions for entries did.
+    """
 
     records: Records
     rules: Rules
     held: dict[int, HeldPosition]
+    together: dict[int, tuple[HeldPosition, ...]]
+    entries: dict[int, tuple[HeldPosition, ...]]
 
 
 def _has_no_account() -> float:
@@ -137,6 +142,7 @@ class AskedStrategy:
         self._held: Mapping[int, HeldPosition] | None = None  # while manage is asked: about what, by moment
         self._rules, self._nothing = rules_of_backtest(plan, NOBODY), Records()
         self._looked = False  # whether the strategy did at the last question
+        self._together: dict[int, tuple[HeldPosition, ...]] = {}  # what manage saw of several places then
         self._ran: _Ran | None = None  # a run over the frame, once the strategy has looked at something of its run
         self._fits: KeptFits = OrderedDict()  # of models it uses
         self._model: Model | None = None  # while one is fitted in place of the strategy
@@ -238,8 +244,6 @@ class AskedStrategy:
         answer = self._ask(when, world)
         if self._ran is None and self._looked:
             self._ran = self._run()
-            if self.strategy.places > 1:
-                self._unseen.append("ctx.positions of several places: one of them is shown at most")
             self.weights.pop(when, None)
             return self._ask(when, world)
         return answer
@@ -288,13 +292,10 @@ class AskedStrategy:
         held = self._held if self._held is not None else {} if ran is None else ran.held
         rules, records = (self._rules, self._nothing) if ran is None else (ran.rules, ran.records)
         there = held.get(when)
-        run = RunAtMoment(
-            rules,
-            records.closed,
-            managing=managing,
-            positions=lambda: () if there is None else (there,),
-            equity=_has_no_account,
-        )
+        all_there: tuple[HeldPosition, ...] = () if there is None else (there,)
+        if self.strategy.places > 1:
+            all_there = (self._together if managing else {} if ran is None else ran.entries).get(when, ())
+        run = RunAtMoment(rules, records.closed, managing=managing, positions=lambda: all_there, equity=_has_no_account)
         turn = turn_of(there) if managing and there is not None else ENTRY
         have_run(context, run, memo_before(records.memos, when, turn))
         return run
@@ -323,28 +324,40 @@ class AskedStrategy:
     # --- a run over the frame -----------------------------------------------------------------------------------
 
     def held_positions(self) -> dict[int, HeldPosition]:
-        """Return what a run over the frame asks ``manage`` about, by moment (UTC ms)."""
-        return self._run().held
+        """Return what a run over the frame asks ``manage`` about, by moment (UTC ms), of several places the last."""
+        ran = self._run()
+        self._together = ran.together
+        return ran.held
 
     def _run(self) -> _Ran:
         """A run over the frame, with what it asks ``manage`` about, by moment (UTC ms)."""
         held: dict[int, HeldPosition] = {}
-        ask = self.strategy.ask_manage
+        together: dict[int, tuple[HeldPosition, ...]] = {}
+        entries: dict[int, tuple[HeldPosition, ...]] = {}
+        ask, several = self.strategy.ask_manage, self.strategy.places > 1
+
+        def asked(context: Context) -> Any:
+            entries[context.when_ms] = context.positions
+            return self.strategy.ask(context)
 
         def recorded(context: Context, position: HeldPosition) -> Any:
             if self.check.over:
                 run.stop(now=True)
             held[context.when_ms] = position
+            if several:
+                together[context.when_ms] = context.positions
             assert ask is not None  # else it is not asked  # noqa: S101
             return ask(context, position)
 
         watched = replace(self.strategy, callbacks={})
+        if several and self.strategy.get_signals is None:
+            watched = replace(watched, ask=asked)
         if ask is not None:  # without its get_signals: rows that are looked up would ask manage by themselves
             watched = replace(watched, ask_manage=recorded, get_signals=None)
         run = BacktestRun(replace(self.plan, strategy=watched), listeners=NOBODY, published=self.published)
         asyncio.run_coroutine_threadsafe(run.through(), _RUNS.loop()).result()
         self.check.go_on()
-        return _Ran(run.records, run.rules, held)
+        return _Ran(run.records, run.rules, held, together, entries)
 
 
 async def _awaited(answer: Any) -> Any:
