@@ -212,7 +212,7 @@ def test_a_place_that_a_minute_has_ended_is_not_free_in_it_after_a_start() -> No
 
     before, whole = Failing(10**6), Failing(10**6)
     assert (lived(before, 0, 6), lived(whole, 0, 8)) == ([0], [0, 7])
-    for number in range(10**6 - before.left + 1, 10**6 - whole.left + 1):  # the last write of minute 6, and those behind
+    for number in range(10**6 - before.left + 1, 10**6 - whole.left + 1):  # the last writes
         store = Failing(number, times=100)
         lived(store, 0, 7)
         store.left = 1_000
