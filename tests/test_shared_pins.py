@@ -16,7 +16,12 @@ from test_sharing import CHANCE, write
 
 import bknb
 from bknb.sharing import fresh_environment, recorder
-from bknb.sharing.fresh_environment import NoFreshEnvironment, make_environment, registry_unreachable
+from bknb.sharing.fresh_environment import (
+    NoFreshEnvironment,
+    clean_environment,
+    make_environment,
+    registry_unreachable,
+)
 from bknb.sharing.pins import imports_of, make_pins
 from bknb.sharing.secrets import Guard
 from bknb.sharing.shared_folder import SharedFolder
@@ -183,21 +188,22 @@ def test_a_registry_out_of_reach_is_told_from_pins_that_do_not_exist(output: str
     assert registry_unreachable(output) == unreachable
 
 
-OF_PIP = {
+OF_PIP: dict[str, tuple[str, list[str] | dict[str, str] | None]] = {
     "nothing": ("", []),
-    "an index": ("global.index-url='https://a/simple'", ["--default-index", "https://a/simple"]),
+    "an index": ("global.index-url='https://a/simple'", {"UV_DEFAULT_INDEX": "https://a/simple"}),
     "more indexes": (
         "global.extra-index-url='https://a/simple\\nfile:///b'",
-        ["--index", "https://a/simple", "--index", "file:///b"],
+        {"UV_INDEX": "https://a/simple file:///b"},
     ),
     "of the installation before of all": (
         "install.find-links='/i'\nglobal.find-links='/g'\ndownload.find-links='/d'",
-        ["--find-links", "/i"],
+        {"UV_FIND_LINKS": "/i"},
     ),
     "a variable before a file": (":env:.find-links=''\nglobal.find-links='/g'", []),
     "versions": ("global.constraint='/etc/c.txt'", ["--constraints", "/etc/c.txt"]),
     "no index": (":env:.no-index='1'", ["--no-index"]),
     "an index after all": (":env:.no-index='false'", []),
+    "certificates": ("global.cert='/a.crt'\n:env:.cert='/b.crt'", {"SSL_CERT_FILE": "/b.crt"}),
     "a host without a certificate": ("global.trusted-host='a'", ["--allow-insecure-host", "a"]),
     "what does not matter": ("global.no-compile='0'\nglobal.retries='3'\n:env:.progress-bar='off'", []),
     "hashes": ("install.require-hashes='1'", None),
@@ -207,17 +213,22 @@ OF_PIP = {
 }
 
 
-@pytest.mark.parametrize(("configuration", "options"), OF_PIP.values(), ids=OF_PIP)
-def test_uv_installs_as_pip_is_set_up_to_or_not_at_all(configuration: str, options: list[str] | None) -> None:
+@pytest.mark.parametrize(("configuration", "given"), OF_PIP.values(), ids=OF_PIP)
+def test_uv_installs_as_pip_is_set_up_to_or_not_at_all(
+    configuration: str, given: list[str] | dict[str, str] | None
+) -> None:
     read = uv_options(configuration)
-    expected = None if options is None else ["--index-strategy", "unsafe-best-match", *options]
-    assert (read and read.options) == expected
+    if given is None:
+        assert read is None
+        return
+    options, variables = ([], given) if isinstance(given, dict) else (given, {})
+    assert read == UvOptions(["--no-config", "--index-strategy", "unsafe-best-match", *options], variables)
 
 
-def test_uv_takes_the_certificates_of_pip() -> None:
-    assert uv_options("global.cert='/a.crt'\n:env:.cert='/b.crt'") == UvOptions(
-        ["--index-strategy", "unsafe-best-match"], {"SSL_CERT_FILE": "/b.crt"}
-    )
+def test_uv_chooses_by_no_settings_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("UV_INDEX_URL", "UV_EXCLUDE_NEWER", "UV_CACHE_DIR"):
+        monkeypatch.setenv(name, "set")
+    assert [name for name in clean_environment() if name.startswith("UV_")] == ["UV_CACHE_DIR"]
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from ..errors import UsageError
-from .uv_instead_of_pip import UvOptions, uv_command, uv_options
+from .uv_instead_of_pip import CHOICES, UvOptions, uv_command, uv_options
 
 REQUIREMENTS: Final = "binder/requirements.txt"
 _LONGEST_SECONDS: Final = 1800.0
@@ -32,7 +32,7 @@ _NOTHING_FOUND: Final = re.compile(
 )
 _PIP_WITH_PYTHON: Final = Version("22.3")
 """The first pip with the option ``--python``."""
-_OF_THIS_ENVIRONMENT: Final = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__")
+_OF_THIS_ENVIRONMENT: Final = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__"} | CHOICES
 
 
 class NoFreshEnvironment(Exception):  # noqa: N818 -- no fault of the notebook: its text is a reason, "as ..."
@@ -117,7 +117,7 @@ def _installed_by_uv(python: Path, folder: Path, timeout_seconds: float) -> bool
 
 def _options_for_uv(folder: Path, timeout_seconds: float) -> UvOptions | None:
     if _pip_version() is None:
-        return UvOptions()
+        return uv_options("")
     listed = _run([sys.executable, "-m", "pip", "config", "list"], folder, timeout_seconds)
     return None if listed.returncode else uv_options(listed.stdout)
 

@@ -11,13 +11,32 @@ from dataclasses import dataclass, field
 from typing import Final
 
 _LINE: Final = re.compile(r"^(?P<section>[^.]+)\.(?P<name>[a-z-]+)=(?P<value>['\"].*)$")
-_OF_UV: Final = {
-    "index-url": "--default-index",
-    "extra-index-url": "--index",
-    "find-links": "--find-links",
-    "constraint": "--constraints",
-    "trusted-host": "--allow-insecure-host",
+_OPTIONS: Final = {"constraint": "--constraints", "trusted-host": "--allow-insecure-host"}
+_VARIABLES: Final = {  # as they may hold passwords, which everybody sees in a command line; with what separates several
+    "index-url": ("UV_DEFAULT_INDEX", " "),
+    "extra-index-url": ("UV_INDEX", " "),
+    "find-links": ("UV_FIND_LINKS", ","),
 }
+CHOICES: Final = frozenset(
+    {
+        "UV_CONFIG_FILE",
+        "UV_CONSTRAINT",
+        "UV_DEFAULT_INDEX",
+        "UV_EXCLUDE_NEWER",
+        "UV_EXTRA_INDEX_URL",
+        "UV_FIND_LINKS",
+        "UV_INDEX",
+        "UV_INDEX_STRATEGY",
+        "UV_INDEX_URL",
+        "UV_NO_BINARY",
+        "UV_NO_BUILD",
+        "UV_NO_INDEX",
+        "UV_OVERRIDE",
+        "UV_PRERELEASE",
+        "UV_RESOLUTION",
+    }
+)
+"""Environment variables by which uv would choose other files than pip."""
 _WITHOUT_EFFECT: Final = frozenset(
     {
         "break-system-packages",
@@ -80,16 +99,20 @@ def uv_options(configuration: str) -> UvOptions | None:
 
     Examples
     --------
-    >>> uv_options("global.index-url='https://pypi.example.com/simple'").options
-    ['--index-strategy', 'unsafe-best-match', '--default-index', 'https://pypi.example.com/simple']
+    >>> uv_options("global.index-url='https://pypi.example.com/simple'").variables
+    {'UV_DEFAULT_INDEX': 'https://pypi.example.com/simple'}
     >>> uv_options("install.require-hashes='true'") is None
     True
     """
     settings = _settings(configuration)
-    options, variables = ["--index-strategy", "unsafe-best-match"], {}  # of several indexes pip prefers none
+    options = ["--no-config", "--index-strategy", "unsafe-best-match"]  # of several indexes pip prefers none
+    variables: dict[str, str] = {}
     for name, value in settings.items():
-        if name in _OF_UV:
-            options += [word for each in value.split() for word in (_OF_UV[name], each)]
+        if name in _OPTIONS:
+            options += [word for each in value.split() for word in (_OPTIONS[name], each)]
+        elif name in _VARIABLES:
+            variable, separator = _VARIABLES[name]
+            variables |= {variable: separator.join(value.split())} if value.split() else {}
         elif name == "no-index":
             options += ["--no-index"] if value.lower() in _TRUE else []
         elif name == "cert":

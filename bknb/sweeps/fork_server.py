@@ -56,20 +56,24 @@ class ForkServer:
 
     def pid_of(self, number: int) -> int | None:
         """The process id of a worker, once there is one; ``None`` where there never will be."""
-        assert self._process.stdout is not None  # it is a pipe  # noqa: S101
         with self._changing:
-            if self._pids is None:
-                self._pids = pickle.loads(receive(self._process.stdout) or pickle.dumps([]))  # noqa: S301 -- from a process of ours
-            return self._pids[number] if number < len(self._pids) else None
+            return self._pid(number)
+
+    def _pid(self, number: int) -> int | None:
+        assert self._process.stdout is not None  # it is a pipe  # noqa: S101
+        if self._pids is None:
+            self._pids = pickle.loads(receive(self._process.stdout) or pickle.dumps([]))  # noqa: S301 -- from a process of ours
+        return self._pids[number] if number < len(self._pids) else None
 
     def end(self, number: int) -> None:
-        """End a worker now; its process id is no other's before all of them have ended."""
-        if number not in self._left:
-            return
-        if (pid := self.pid_of(number)) is not None:
-            with suppress(ProcessLookupError):  # the server has died
-                os.kill(pid, signal.SIGKILL)
+        """End a worker now; its process id is no other's as long as that interpreter is there."""
         with self._changing:
+            if number not in self._left:
+                return
+            pid = self._pid(number)
+            if pid is not None and self._process.poll() is None:  # else they have ended with it
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             self._left.discard(number)
             if not self._left:
                 self._end()
