@@ -398,7 +398,7 @@ def test_what_cannot_be_joined_is_refused_in_words() -> None:
             joined(**given)
     both = joined(spot=demo(), perp=demo())
     for symbol in ("BTCUSDT", "swap:BTCUSDT", "spot:"):
-        with pytest.raises(UsageError, match="they have 'spot:…' and 'perp:…'"):
+        with pytest.raises(UsageError, match="they have 'spot:…' and 'perp:…'\nwrite it so: 'spot:BTCUSDT'"):
             bknb.backtest(symbol, strategy=lambda ctx: None, exchange=both, frame=(ORIGIN, ORIGIN + MINUTE))
     with pytest.raises(UsageError, match=r"put a store around each, joined\(spot=stored\(…\), perp=stored\(…\)\)"):
         bknb.exchanges.stored(both)

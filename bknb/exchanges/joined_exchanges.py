@@ -162,7 +162,7 @@ class JoinedSource:
             has = " and ".join(f"'{each}:…'" for each in self.prefixes)
             raise UsageError(
                 f"symbol {symbol!r} does not say which of the joined exchanges it is of: they have {has}\n"
-                f"write it so: '{self.prefixes[0]}:{rest or symbol}'"
+                f"write it so: '{self.prefixes[0]}:{rest or ('BTCUSDT' if ':' in symbol else symbol)}'"
             )
         return part, rest
 
