@@ -40,16 +40,23 @@ def market(candles: Mapping[int, Candle] | None = None, *, last: int = END + 10)
     return source([(ORIGIN + k * MINUTE, *shown.get(k, FLAT), 100.0) for k in range(-60, last + 1)])
 
 
-def play(answers: Mapping[int, Any], exchange: Any, *, manage: Mapping[int, Any] | None = None, **options: Any) -> Any:
-    """A run of a strategy that answers by the minute."""
+def play(
+    answers: Mapping[int, Any], exchange: Any, *, manage: Mapping[int, Any] | None = None,
+    seen: dict[int, Any] | None = None, **options: Any,
+) -> Any:  # fmt: skip
+    """A run of a strategy that answers by the minute; what ``manage`` is shown is ``seen`` by the moment (UTC ms)."""
 
     def get_signal(ctx: Any) -> Any:
         return answers.get(int(ctx.when_ms - ORIGIN) // MINUTE)
 
-    def managed(ctx: Any) -> Any:
+    def managed(ctx: Any, position: Any) -> Any:
+        if seen is not None:
+            seen[ctx.when_ms] = position
         return (manage or {}).get(int(ctx.when_ms - ORIGIN) // MINUTE)
 
-    more: dict[str, Any] = {} if manage is None else {"manage": managed, "manage_interval": "1m"}
+    more: dict[str, Any] = {name: options.pop(name) for name in ("places", "risk") if name in options}
+    if manage is not None or seen is not None:
+        more |= {"manage": managed, "manage_interval": "1m"}
     bknb.add_strategy("s", interval="1m", get_signal=get_signal, **more)
     options = {"frame": FRAME, "settings": FREE, "capital": 10_000} | options
     return bknb.backtest("BTCUSDT", strategy="s", exchange=exchange, **options)

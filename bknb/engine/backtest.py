@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from .portfolio_clock import LegTurn
     from .runs_in_workers import DoneElsewhere
     from .strategy_places_walk import PlacesWalk
+    from .verdicts_of_another_run import VerdictsOfAnotherRun
 
 _REPORTS: Final = 200  # progress is emitted this often in a run
 
@@ -66,7 +67,7 @@ class BacktestRun:
     published
         The point-in-time series it reads.
     account
-        What it has of an account, where there is a capital.
+        What it has of an account, where there is a capital. ``verdicts``: in place of one.
     stopping
         ``""``, ``"entries"`` once it opens nothing new any more, ``"now"`` once it leaves at the next minute.
     """
@@ -85,8 +86,9 @@ class BacktestRun:
         turn: LegTurn | None = None,
         on_event: Callable[[Event], None] | None = None,
         account: LegAccount | None = None,
+        verdicts: VerdictsOfAnotherRun | None = None,
     ) -> None:
-        self.plan, self.account = plan, account
+        self.plan, self.account, self._verdicts = plan, account, verdicts
         self._seen_from = plan.frame.start if seen_from is None else seen_from  # where candles begin to show volume
         self.records = records = Records()
         self.published = published or RunSeries(
@@ -101,8 +103,7 @@ class BacktestRun:
         self._loop: StrategyLoop | None = None
         self.window: Window | None = window  # candles in memory that several runs share
         self.seconds, self.paused = 0.0, False
-        self._every_minute = every_minute
-        self._listeners = listeners
+        self._every_minute, self._listeners = every_minute, listeners
         self._late: Lateness = {} if late is None else late  # what a live run decided late
         self._no_entries = self._leave = False
         self._turn, self._on_event = turn, on_event  # of a leg of a portfolio; the latter is called after listeners
@@ -263,12 +264,13 @@ class BacktestRun:
         if account is not None:
             account.begin(self.plan, window, places, published=self.published, warn=self.records.warnings.append)
             rules = account.money.rules(rules)
+        rules = rules if self._verdicts is None else self._verdicts.rules(rules)
         options: Any = {
             "rules": rules,
             "strategy": strategy,
             "window": window,
-            "places": places if account is None else account,
-            "step_with": None if account is None else account.step,
+            "places": account or self._verdicts or places,
+            "step_with": getattr(account or self._verdicts, "step", None),
             "records": self.records,
             "on_event": self._on_event if places is None else places.tells(rules.bar_end, self._on_event, account),
             "listeners": self._listeners,

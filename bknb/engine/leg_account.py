@@ -116,6 +116,10 @@ class LegAccount:
         self.liquidation.begin(self.prices, self.tick)
         self.exits = LegExits(self.name, leg.exits.symbol, self.money, self.prices)
 
+    def at_place(self, name: str) -> LegAccount:
+        """What one of several places of the leg has of the account."""
+        return self.shared.place(self, name)
+
     def held_weight(self, when: int) -> tuple[float, float]:
         """What is held at a moment (UTC ms): its weight, below 0 for a short, and its size in units of the first."""
         marked, held = self.shared.marked_at(when), self.shared.ledger.positions.get(self.name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
@@ -43,24 +43,27 @@ def with_paid_adds(leg: LegAccount, state: State, given: Input, rules: Rules, re
     if isinstance(state, Entering):
         booked = 1 + next(at for at, event in enumerate(result.events) if isinstance(event, Opened))
         leg.tell(result.events[:booked])
-    adds = [event for event in result.events if isinstance(event, Added)]
-    when, price = adds[0].when, adds[0].price
-    leg.charge(adds[0].fill.at)
+    first = next(event for event in result.events if isinstance(event, Added))
+    leg.charge(first.fill.at)
     cuts: dict[int, CutAdd] = {}
     while (cut := _short_add(leg, result.events[booked:])) is not None:
         cuts[cut.number] = cut
-        if isinstance(state, Holding):
-            held, told = with_cut_adds(state, cuts.values(), when, price, rules)
-            result = _step(held, given, rules)
-            result = result._replace(events=(*told, *result.events))
-        else:
-            assert isinstance(given, Verdict)  # about what opens the position, or the last of the adds  # noqa: S101
-            result = _step(state, given._replace(cuts=tuple(cuts.values())), rules)
+        result = step_with_cuts(state, given, rules, cuts.values(), first)
     if isinstance(state, AskingAdds):
         for cut in cuts.values():
             if cut.share == 0.0:  # it never was an order
                 leg.waiting.drop((state.holding.signal.id, cut.number))
     return result, booked
+
+
+def step_with_cuts(state: State, given: Input, rules: Rules, cuts: Iterable[CutAdd], first: Added) -> Step:
+    """A step with adds that are cut; ``first`` is the first that fills in the same step without."""
+    if isinstance(state, Holding):
+        held, told = with_cut_adds(state, cuts, first.when, first.price, rules)
+        result = _step(held, given, rules)
+        return result._replace(events=(*told, *result.events))
+    assert isinstance(given, Verdict)  # about what opens the position, or the last of the adds  # noqa: S101
+    return _step(state, given._replace(cuts=tuple(cuts)), rules)
 
 
 def _short_add(leg: LegAccount, events: Sequence[Event]) -> CutAdd | None:

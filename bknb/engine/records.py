@@ -32,6 +32,8 @@ from ..domain.signal_events import (
 from ..domain.text import error_text, readable
 
 if TYPE_CHECKING:
+    from ..domain.risk_request_and_verdict import Verdict
+    from ..domain.signal import ScheduledSignal
     from ..market.kept_memo import Turn
     from ..market.model_fit import FittedModel
 
@@ -118,6 +120,7 @@ class Records(Struct):
     places_taken: int = 0  # signals that were left out as their place was taken, or none was free
     missed: int = 0  # moments of the strategy's schedule at which it could not be asked
     memos: list[tuple[int, Turn, str]] = field(default_factory=list)  # of a backtest; see ``market.kept_memo``
+    add_verdicts: dict[tuple[SignalKey, int], Verdict] = field(default_factory=dict)  # of a backtest: adds cut, refused
     models: list[FittedModel] = field(default_factory=list)  # fits of models that the strategy used, in order
     held: tuple[tuple[Fill, OpenSignal], ...] = ()  # fills of what was open when a live run was started again
     _failures: dict[tuple[str, str, str], Failure] = field(default_factory=dict)
@@ -220,6 +223,11 @@ class Records(Struct):
             event for event in self.positions if not (isinstance(event, Moved) and key_of(event.signal) in gone)
         ]
         self._moved = sum(isinstance(event, Moved) for event in self.positions)
+
+    def note_add(self, signal: OpenSignal | ScheduledSignal, number: int, verdict: Verdict) -> None:
+        """Note what a backtest was granted of an add when it was ordered, where that is not all of it."""
+        if self._limit is None and not (verdict.allowed and verdict.share is None):
+            self.add_verdicts[key_of(signal), number] = verdict
 
     def fail(self, kind: FailureKind, error: BaseException, *, where: str, when: int) -> Failure:
         """Count an error; the same kind of error at the same place is one entry.

@@ -34,6 +34,7 @@ from .registry import Risk
 
 if TYPE_CHECKING:
     from .leg_account import LegAccount
+    from .verdicts_of_another_run import VerdictsOfAnotherRun
 
 Place: TypeAlias = tuple[str, str, str]
 """Symbol, strategy and id of the signal that holds a place; ids alone may repeat between strategies."""
@@ -253,7 +254,7 @@ def _key(place: OpenPosition) -> Place:
 
 
 def change_places(
-    places: RiskPlaces | LegAccount,
+    places: RiskPlaces | LegAccount | VerdictsOfAnotherRun,
     rules: Rules,
     commands: Iterable[Command],
     events: Iterable[Event],

@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from ..market.newest_series_rows import ReadSeries
     from ..market.window import Window
     from .leg_account import LegAccount
+    from .verdicts_of_another_run import VerdictsOfAnotherRun
 
 
 class StrategyLoop:
@@ -104,7 +105,7 @@ class StrategyLoop:
         strategy: Strategy,
         window: Window,
         records: Records,
-        places: RiskPlaces | LegAccount | None = None,
+        places: RiskPlaces | LegAccount | VerdictsOfAnotherRun | None = None,
         state: State | None = None,
         save: Callable[[State, tuple[Event, ...], OldPrice | None], None] | None = None,
         follow: Callable[[State, tuple[Event, ...]], Awaitable[None]] | None = None,
@@ -368,13 +369,16 @@ class StrategyLoop:
         if self.places is not None:
             change_places(self.places, self.rules, commands, events, lambda error: self.fail("state", error, None))
 
-    async def _verdict(self, places: RiskPlaces | LegAccount, request: Reserve) -> Verdict:
+    async def _verdict(self, places: RiskPlaces | LegAccount | VerdictsOfAnotherRun, request: Reserve) -> Verdict:
         token = current.set(self.context(request.when))
         try:
             filled = isinstance(self.state, Entering)  # by a candle: it was opened before
-            return await places.ask(request, may_open=always if filled else self.may_open)
+            verdict = await places.ask(request, may_open=always if filled else self.may_open)
         finally:
             current.reset(token)
+        if request.order is not None:
+            self.records.note_add(request.candidate, request.order.number, verdict)
+        return verdict
 
     async def deliver(self, events: tuple[Event, ...]) -> None:
         """Deliver events in order, each to the records, the strategy's callbacks, then listeners."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..domain.position_seen_by_manage import HeldPosition
     from ..market.run_seen_by_strategy import RunSeen
     from .leg_account import LegAccount
+    from .verdicts_of_another_run import VerdictsOfAnotherRun
 
 
 def began(state: State) -> int:
@@ -143,12 +144,12 @@ class PlacesLoop(StrategyLoop):
 def places_loop(options: Mapping[str, Any]) -> PlacesLoop:
     """The loop of a strategy with several places; ``options`` as of :class:`bknb.engine.strategy_loop.StrategyLoop`."""
     rules: Rules = options["rules"]
-    account: LegAccount | None = options["places"] if rules.sized else None
+    account: LegAccount | VerdictsOfAnotherRun | None = options["places"] if rules.sized else None
 
     def make(place: str) -> PlaceLoop:
         own: dict[str, Any] = {"rules": rules._replace(place=place)}
         if account is not None:
-            part = account.shared.place(account, place)
+            part = account.at_place(place)
             own |= {"places": part, "step_with": part.step}
         return PlaceLoop(**{**options, **own})
 

@@ -1,8 +1,9 @@
 """Positions in the middle of a run, by playing them again from their signals on.
 
 Events do not tell everything that is managed of a position: an add that rests, a memo. So the candles are walked again
-with ``manage`` being asked as in the run, up to the moment. Each order of a strategy with several places has a place of
-its own again; where ``manage`` looks at other positions, those of before are played again, too.
+with ``manage`` being asked as in the run, up to the moment. What the account and the risk profile allowed is in the
+records of the run: neither is asked again. Each order of a strategy with several places has a place of its own again;
+where ``manage`` looks at other positions, those of before are played again, too.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from ..engine.backtest import BacktestRun
 from ..engine.plan import Plan
 from ..engine.questions import has_session_days
 from ..engine.registry import Frame, Strategy
+from ..engine.verdicts_of_another_run import VerdictsOfAnotherRun
 from ..events.heard import NOBODY
 from ..market.source_hours import bar_grid_of, sessions_of
 from ..market.strategy_context import reads_of
@@ -129,7 +131,10 @@ class _Again:
         )
         frame = Frame(plan.frame.name, first, plan.frame.last)
         plan, window = replace(plan, strategy=strategy, frame=frame), record.candles.window
-        self.run = BacktestRun(plan, listeners=NOBODY, window=window, published=record.published, seen_from=self._start)
+        asked = record.money_positions is not None or own.risk is not None
+        verdicts = VerdictsOfAnotherRun(record.records, own.risk) if asked else None
+        options: Any = {"published": record.published, "seen_from": self._start, "verdicts": verdicts}
+        self.run = BacktestRun(plan, listeners=NOBODY, window=window, **options)
 
     def _ask(self, ctx: Context) -> list[Signal] | Signal | None:
         now = ctx.when_ms

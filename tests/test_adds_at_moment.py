@@ -1,0 +1,75 @@
+"""Stepping into a run with a capital: adds are as large as the account, and the risk profile, let them be then."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from scenarios import MINUTE, ORIGIN
+from test_capital import FRAME, FREE, market, notes
+from test_paid_parts import CUTS, Cut
+
+import bknb
+
+HALF = {"sizing": "percent:60"}
+ORDERED = [
+    Cut("cut when it is ordered", None, {}, [], HALF, manage={2: bknb.Add(1.0)}),
+    Cut("cut when it is ordered, and rests", None, {5: (100.0, 100.0, 94.0, 95.0)}, [], HALF,
+        manage={2: bknb.Add(1.0, price_open=95.0)}),
+    Cut("cut, and ends with its position", None, {}, [], HALF, manage={2: bknb.Add(1.0, price_open=95.0)}),
+    Cut("cut when it fills", None, {2: (110.0, 110.0, 100.0, 100.0)}, [], {"sizing": "percent:50"},
+        manage={2: bknb.Add(1.0)}),
+    Cut("refused", None, {}, [], manage={2: [bknb.Add(0.5), bknb.Reduce(0.25)]}),
+    Cut("the second of two refused", None, {}, [], {"sizing": "percent:50"},
+        manage={2: [bknb.Add(1.0), bknb.Add(0.5)], 5: bknb.Reduce(0.5)}),
+    Cut("refused by a risk profile", None, {}, [], {"sizing": "percent:10", "risk": "no adds"},
+        manage={2: bknb.Add(0.5), 4: bknb.Reduce(0.5)}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("places", [1, 2])
+@pytest.mark.parametrize("row", [*CUTS, *ORDERED], ids=lambda row: row.name)
+def test_a_position_that_was_added_to_comes_out_again(row: Cut, places: int) -> None:
+    if places > 1 and row.name == "one of two signals that compete":
+        return  # each has a place of its own
+    bknb.add_risk("no adds", validations=[lambda request: request.add == 0.0])
+    seen: dict[int, Any] = {}
+    result = row.play(seen=seen, places=places)
+    asked = dict(seen)
+    assert asked or row.name == "then the stop"
+    for when, position in list(asked.items())[::2]:
+        moment = result.at(when)
+        again = moment.manage()
+        assert (moment.position, again.position, again.diverged) == (position, position, "")
+    assert seen == asked
+
+
+def test_a_run_without_a_capital_has_the_verdicts_of_its_risk_profile() -> None:
+    bknb.add_risk("no adds", validations=[lambda request: request.add == 0.0])
+    row = ORDERED[-1]
+    seen: dict[int, Any] = {}
+    result = row.play(seen=seen, capital=None, sizing=None, account=None)
+    moment = result.at(ORIGIN + 6 * MINUTE)
+    assert len(notes(result)) == 1
+    assert (moment.position.size, moment.manage().diverged) == (0.5, "")
+
+
+def test_a_reversal_that_was_refused_holds_no_place() -> None:
+    """The place has a signal again at minute 6; as others are looked at, all is played again from the first one on."""
+    bknb.add_risk("no shorts", validations=[lambda request: request.signal.position == "long"])
+
+    def get_signal(when: Any) -> Any:
+        return bknb.Signal(position="long", place="a") if when.minute in (0, 6) else None
+
+    seen: dict[int, Any] = {}
+
+    def manage(ctx: Any) -> Any:
+        seen[ctx.when_ms] = ctx.positions
+        return [bknb.Close(), bknb.Signal(position="short")] if ctx.when.minute == 3 else None
+
+    bknb.add_strategy("turns", interval="1m", get_signal=get_signal, manage=manage, places=2, risk="no shorts")
+    result = bknb.backtest("A", strategy="turns", exchange=market(), frame=FRAME, settings=FREE, capital=1_000)
+    assert notes(result) == ["<lambda> refused"]
+    when = ORIGIN + 8 * MINUTE
+    expected = seen[when]
+    assert (result.at(when).positions, result.at(when).manage().diverged) == (expected, "")
