@@ -118,8 +118,8 @@ def test_minutes_that_begin_behind_the_frame_are_told_with_the_longer_bars_that_
     frame = ("2023-01-01", "2023-02-01")
     options: Any = {"strategy": lambda: None, "exchange": "both", "interval": "1d", "frame": frame}
     with pytest.raises(bknb.NotEnoughData, match="longer bars may begin earlier: base='1d' of the run"):
-        bknb.backtest("X", **options)
-    assert bknb.backtest("X", base="1d", **options).base == "1d"
+        bknb.backtest("X", base="1m", **options)
+    assert bknb.backtest("X", **options).base == bknb.backtest("X", base="1d", **options).base == "1d"
 
 
 def test_candles_finer_than_the_chosen_base_are_refused() -> None:

@@ -178,7 +178,7 @@ class BacktestRun:
     async def results(self) -> AsyncIterator[Closed | Cancelled]:
         """Run, and yield every closed and cancelled result as it happens."""
         began, plan, records = stopwatch(), self.plan, self.records
-        records.warnings.extend(plan.notes)
+        records.warnings[:0] = plan.notes
         window = self.window = self.window or open_window(plan, warn=records.warnings.append)
         window.gather_closed()
         lookup = await looked_up(window, plan, self.published, records.warnings.append)

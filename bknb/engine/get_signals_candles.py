@@ -10,6 +10,7 @@ import numpy as np
 from ..domain.interval import interval_ms
 from ..market.candle_closes import CandleCloses
 from ..market.candles import Candles
+from ..market.candles_of_one_symbol import Series
 from ..market.fetch_loop import submit
 from ..market.rows_asked import RowsAsked
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ..market.calendar_candles import MadeCandles
     from ..market.newest_series_rows import ReadSeries
     from ..market.window import Window
     from .registry import Strategy
@@ -54,14 +56,20 @@ class RowCandles(NamedTuple):
 
 async def row_candles(window: Window, strategy: Strategy, symbol: str, start: int) -> RowCandles:
     """The candles of the rows of a run that starts at ``start`` (UTC ms), up to the horizon of its window."""
+    series = await loaded_rows(window, strategy, symbol, start)
+    if isinstance(series, Series):
+        by = CandleCloses(series.step, grid=series.grid)
+    else:
+        by = CandleCloses(interval_ms(strategy.interval), (series.candles.timestamp, series.closes))
+    return RowCandles(series.candles.copy(), series.closes, series.closed, by)
+
+
+async def loaded_rows(window: Window, strategy: Strategy, symbol: str, start: int) -> Series | MadeCandles:
+    """The same candles as they are in memory from now on."""
     interval, lookback = strategy.interval, strategy.lookback
     if window.is_by_calendar(symbol, interval):
         days = window.calendar_candles()
-        made = await asyncio.wrap_future(submit(days.load(symbol, interval, lookback, start)))
-        by = CandleCloses(interval_ms(interval), (made.candles.timestamp, made.closes))
-        return RowCandles(made.candles.copy(), made.closes, made.closed, by)
+        return await asyncio.wrap_future(submit(days.load(symbol, interval, lookback, start)))
     begin = window.reach_back(symbol, start, interval_ms(interval), lookback)
     loading = window.load_closed(symbol, interval, start, lookback, since=begin)
-    series = await asyncio.wrap_future(submit(loading))
-    by = CandleCloses(series.step, grid=series.grid)
-    return RowCandles(series.candles.copy(), series.closes, series.closed, by)
+    return await asyncio.wrap_future(submit(loading))

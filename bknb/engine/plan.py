@@ -11,7 +11,7 @@ import msgspec
 from ..config import Settings, changed, get_config
 from ..domain.fills_at_stops_and_gaps import execution_model
 from ..domain.formatting import utc_text
-from ..domain.interval import MINUTE, WEEK, ceil_to, interval_ms
+from ..domain.interval import INTERVAL_MS, MINUTE, WEEK, ceil_to, interval_ms
 from ..domain.text import text_fault
 from ..errors import UsageError
 from ..events.messages import RunLabels
@@ -21,8 +21,9 @@ from ..market.source_hours import bar_grid_of
 from ..market.system_clock import SystemClock
 from ..market.window import Window
 from ..ports import CandleSource
+from .registration_checks import rebuilt
 from .registry import Exchange, Frame, Strategy, registry
-from .resolve import resolve_exchange, resolve_frame, resolve_strategy
+from .resolve import resolve_exchange, resolve_frame, resolve_strategy, says_no_interval
 from .strategy_checks import over_bars_of
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class Plan(msgspec.Struct, frozen=True):
     settings: Settings
     allow_gaps: bool = False
     base: str = MINUTE  # the interval of the candles that fill orders
+    longer_bases: tuple[str, ...] = ()  # that may fill them where those of ``base`` begin too late; none once chosen
+    asked_at_bars: bool = False  # whether its strategy is asked at each base bar, as it says no interval
     notes: tuple[str, ...] = ()  # what was decided about the frame
     given: tuple[str, ...] = ()  # what the call gave itself: "interval", "execution", "setting percent_fee"
     account: AccountPlan | None = None  # of this run alone; legs of a portfolio share that of the portfolio
@@ -108,7 +111,8 @@ def plan_backtest(
     at
         The moments at which the strategy is asked; ``None``: as it says.
     base
-        The interval of the bars that fill orders; ``None``: the finest the exchange has.
+        The interval of the bars that fill orders; ``None``: the finest the exchange has, or where these do not cover
+        frame and look-back, longer ones that do (:mod:`bknb.engine.base_that_covers`).
 
     Raises
     ------
@@ -142,6 +146,7 @@ def plan_backtest(
 
         check_above_zero(resolved.source, resolved.name, "a strategy of weights")
     span = over_bars(asked, base, resolved.source, checked_symbol(symbol))
+    longer = longer_bases(base, resolved.source) if given_base is None else ()
     return Plan(
         symbol=checked_symbol(symbol),
         strategy=chosen,
@@ -151,8 +156,54 @@ def plan_backtest(
         settings=on_exchange(chosen_settings(settings), resolved, symbol),
         allow_gaps=allow_gaps,
         base=base,
+        longer_bases=longer,
+        asked_at_bars=bool(longer) and interval is None and at is None and says_no_interval(strategy),
         notes=_moved(asked, span, base),
         given=(*given, *_given_settings(settings)),
+    )
+
+
+def longer_bases(finest: str, source: CandleSource) -> tuple[str, ...]:
+    """The intervals that a source answers itself and that are longer than its finest, the shortest first.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> longer_bases("1m", SimpleNamespace(intervals=("1d", "1m", "1h")))
+    ('1h', '1d')
+    """
+    least, known = interval_ms(finest), source.intervals or ()
+    longer = [each for each in known if each in INTERVAL_MS and each != WEEK and interval_ms(each) > least]
+    return tuple(sorted(longer, key=interval_ms))
+
+
+def over_longer(plan: Plan, base: str) -> Plan:
+    """The plan over longer base bars than it was made for, as if they had been given.
+
+    Raises
+    ------
+    UsageError
+        Something cannot be done with them.
+
+    Examples
+    --------
+    >>> plan = plan_backtest("BTCUSDT", lambda: None, "demo", ("2024-01-01", "2024-02-01"), "4h")
+    >>> longer = over_longer(plan, "1h")
+    >>> longer.base, longer.strategy.interval, "base" in longer.given
+    ('1h', '4h', True)
+    """
+    strategy = rebuilt(plan.strategy, interval=base) if plan.asked_at_bars else plan.strategy
+    strategy = over_bars_of(base, strategy)
+    check_on_base(base, strategy, plan.execution, plan.exchange.name)
+    span = over_bars(plan.frame, base, plan.exchange.source, plan.symbol)
+    return msgspec.structs.replace(
+        plan,
+        strategy=strategy,
+        frame=span,
+        base=base,
+        longer_bases=tuple(each for each in plan.longer_bases if interval_ms(each) > interval_ms(base)),
+        notes=(*plan.notes, *_moved(plan.frame, span, base)),
+        given=tuple(dict.fromkeys((*plan.given, "base"))),
     )
 
 

@@ -74,6 +74,11 @@ def resolve_strategy(
     return make_strategy(name, chosen, interval=interval if at is not None else interval or default, at=at)
 
 
+def says_no_interval(chosen: object) -> bool:
+    """Whether a strategy is a function that is registered nowhere: how often it is asked is said by the run alone."""
+    return callable(chosen) and not isinstance(chosen, Strategy) and registered(chosen) is None
+
+
 def registered(function: AnyFunction) -> Strategy | None:
     """The strategy that this very function is registered as, if there is one."""
     found = [

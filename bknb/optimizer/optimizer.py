@@ -72,10 +72,14 @@ class OptimizerTask(Task[Proposals, Step]):
             base=base_of(self.exchange.source),
         )
         self.attempt_ledger = None if spec.ledger is None else AttemptLedger(spec.ledger, spec.name, symbol)
-        self._study: Study | None = Study(
+        self._study: Study | None = self._new_study()
+
+    def _new_study(self) -> Study:
+        spec = self.spec
+        return Study(
             Work(
                 optimizer=spec.name,
-                symbol=symbol,
+                symbol=self.symbol,
                 sources=spec.sources,
                 train=spec.range_train,
                 test=spec.range_test,
@@ -100,6 +104,11 @@ class OptimizerTask(Task[Proposals, Step]):
         earlier = self._earlier_codes()
         self._loop = asyncio.get_running_loop()
         assert self._study is not None  # until its candles are let go  # noqa: S101
+        if await self.trials.choose_base([*spec.range_train, spec.range_test]):
+            log.warning("study %s of %s: %s", spec.name, self.symbol, self.trials.notes[-1])
+            self._study = self._new_study()
+            if self._stopping:
+                self._study.stop()
         self._inner = asyncio.ensure_future(self._study.run())
         if self._stopping == "now":
             self._inner.cancel()

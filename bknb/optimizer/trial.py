@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -18,9 +20,9 @@ from ..domain.manage_answers import PositionAnswer
 from ..domain.signal import Signal
 from ..engine.backtest import BacktestRun
 from ..engine.call_by_name import calling_by_name, managing_by_name
-from ..engine.plan import Plan, over_bars
+from ..engine.plan import Plan, longer_bases, over_bars
 from ..engine.registry import Exchange, Frame, Strategy
-from ..errors import NotEnoughData
+from ..errors import DataError, NotEnoughData
 from ..exchanges.dataframe_source import frame_in_sessions
 from ..llm.structured import Objection
 from ..market.candles import Candles
@@ -55,6 +57,8 @@ class DraftTrials:
         Days of candles before a range that a strategy may look back on.
     base
         The interval of the bars that fill orders.
+    notes
+        What was decided about them, for the results of trials.
     """
 
     symbol: str
@@ -64,6 +68,7 @@ class DraftTrials:
     limits: Limits = field(default_factory=Limits)
     lead_days: int = 30
     base: str = MINUTE
+    notes: tuple[str, ...] = ()
     _candles: dict[tuple[int, int], Candles] = field(default_factory=dict)
 
     async def candles(self, range_: Range) -> Candles:
@@ -83,6 +88,48 @@ class DraftTrials:
                 )
             self._candles[key] = found
         return self._candles[key]
+
+    async def choose_base(self, ranges: Iterable[Range]) -> bool:
+        """Go over longer bars where the finest begin behind the first of some ranges; whether it does.
+
+        What the trials of that range need is asked for, and nothing else where the finest bars cover it.
+        """
+        longer = tuple(each for each in longer_bases(self.base, self.exchange.source) if intervals_of(each))
+        first = min(ranges, key=lambda each: each.start)
+        if not longer or await self._covers(first):
+            return False
+        from ..engine.base_that_covers import over_bars_that_cover  # where the finest do not
+        from ..engine.registration_checks import make_strategy
+
+        plan = Plan(
+            symbol=self.symbol,
+            strategy=make_strategy("trial", lambda: None, interval=self.base),
+            exchange=self.exchange,
+            frame=over_bars(Frame(None, first.start, first.end), self.base, self.exchange.source, self.symbol),
+            execution=self.execution,
+            settings=self.settings,
+            allow_gaps=True,
+            base=self.base,
+            longer_bases=longer,
+            asked_at_bars=True,
+        )
+        with suppress(NotEnoughData):  # which the trials say
+            (plan,) = await over_bars_that_cover([plan], None)
+        if plan.base == self.base:
+            return False
+        self.base, self.notes = plan.base, plan.notes
+        self._candles.clear()
+        return True
+
+    async def _covers(self, range_: Range) -> bool:
+        sessions = sessions_of(self.exchange.source, self.symbol)
+        opens = range_.start if sessions is None else sessions.next_open(range_.start, range_.end)
+        try:
+            return int((await self.candles(range_)).timestamp[0]) <= opens
+        except NotEnoughData:
+            return False
+        except DataError:  # which the trials say
+            return True
 
     def candle_bytes(self) -> int:
         """Return the memory of the candles fetched so far, bytes: once here, and once in the results."""
@@ -179,6 +226,7 @@ class DraftTrials:
             settings=self.settings,
             allow_gaps=True,
             base=self.base,
+            notes=self.notes,
         )
         run = BacktestRun(plan)
         async for _ in run.results():

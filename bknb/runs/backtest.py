@@ -66,6 +66,11 @@ class BacktestTask(CountedRun, RunTask[Closed | Cancelled]):
 
     async def _work(self) -> Result:
         prices, notes = None, list[str]()
+        if self.plan.longer_bases:
+            from .run_over_chosen_base import over_chosen_base  # a table has bars of one length
+
+            self._run = await over_chosen_base(self._run, lambda plan: _only_leg(plan.account))
+            self.plan = self._run.plan
         if self.plan.benchmark is not None:
             from .optional_benchmark import load_benchmark_of  # few runs have one
 
@@ -230,7 +235,7 @@ def backtest(
         Accept missing minutes; nothing can fill inside a gap.
     base
         The interval of the bars that fill orders and that longer candles are made of, such as ``"1h"``; by default the
-        finest the exchange has. One-minute candles tell most of what happened within a bar.
+        finest the exchange has, or the next longer ones that reach back far enough, which is told.
     capital
         What an account begins with, in the currency of the prices. Then ``result.equity`` and the last columns of
         ``result.trades`` are money. Without it positions are measured in percent of their own value.

@@ -174,7 +174,13 @@ class _HoldoutTask(Task[Holdout, None]):
     async def _work(self) -> Holdout:
         plan = self.plan
         warnings: list[str] = []
-        window = open_window(plan, warn=warnings.append)
+        if plan.longer_bases:
+            from ..engine.base_that_covers import loaded_over_bars_that_cover  # a table has bars of one length
+
+            (plan,), window = await loaded_over_bars_that_cover([plan], warn=warnings.append, gather=False)
+            self.plan = plan
+        else:
+            window = open_window(plan, warn=warnings.append)
         series = await run_minutes(window, plan)
         times = series.candles.timestamp
         held = series.candles[int(times.searchsorted(plan.frame.start)) : int(times.searchsorted(plan.frame.last + 1))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import inspect
 from collections.abc import Mapping
@@ -28,8 +29,18 @@ _FITS: Final = 8  # moments at which a model is fitted again and again
 def report_of(plan: Plan, check: Check, *, moments: int, seed: int) -> LookaheadReport:
     """Run all experiments with the strategy of a plan, at so many moments, and return their findings."""
     unseen: list[str] = []
+    told: list[str] = []
     asked = AskedStrategy(plan, check, unseen)
+    if plan.longer_bases:
+        from ..engine.base_that_covers import over_bars_that_cover  # a table has bars of one length
+
+        before = plan.base
+        (plan,) = asyncio.run(over_bars_that_cover([plan], asked.window))
+        if plan.base != before:
+            asked = AskedStrategy(plan, check, unseen)
+            told = [plan.notes[-1]]
     experiments = Experiments(asked, unseen, count=moments, seed=seed)
+    experiments.remarks.extend(told)
     fetch_now(asked.window.load_run(plan.symbol, plan.frame.start))
     scanned, row_signals = scanned_moments(asked, moments)
     answers = {when: asked.ask(when) for when in scanned}

@@ -122,7 +122,8 @@ def portfolio(
     execution, settings, allow_gaps
         As for ``bknb.backtest``, for all legs.
     base
-        The interval of the bars that fill orders; or a mapping of them by symbol. By default the finest there are.
+        The interval of the bars that fill orders; or a mapping of them by symbol. By default the finest there are
+        that reach back far enough.
     priority
         Whose signal has cash and places first where several legs are asked at one moment: ``"declared"``, that of the
         leg that was given first; ``"score"``, the one with the highest ``score``, and of equal ones that of the leg

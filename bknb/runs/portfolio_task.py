@@ -59,17 +59,47 @@ class PortfolioTask(CountedRun, ControlledTask[PortfolioResult, Closed | Cancell
         more = f" and {len(symbols) - _NAMED} more" if len(symbols) > _NAMED else ""
         super().__init__(f"{', '.join(symbols[:_NAMED])}{more}", name)
         self.plans, self.account, self.benchmark = tuple(plans), account, benchmark
+        self._given = self.plans
         self._keys = [key_of(plan) for plan in plans]
         # The code is read now: a cell may be run again, with other text, before this run is over.
-        shared = None if account is None else shared_account(account)
-        codes = [code_of(plan) for plan in plans]
-        self._run = PortfolioRun(plans, codes=codes, account=shared, by_score=by_score)
         self._priority = "score" if by_score else "declared"
-        self._run.warnings.extend(() if account is None else account.notes)
+        self._run = self._run_of([code_of(plan) for plan in plans])
         self._executor = executor
         self._workers = None if is_inline(executor) else self._in_workers(executor)
         self._prices: BenchmarkPrices | None = None
         self._snapshots: Snapshots | None = None
+
+    def _run_of(self, codes: Sequence[object]) -> PortfolioRun:
+        account = self.account
+        shared = None if account is None else shared_account(account)
+        run = PortfolioRun(self.plans, codes=codes, account=shared, by_score=self._priority == "score")
+        run.warnings.extend(() if account is None else account.notes)
+        return run
+
+    async def _choose_bases(self) -> None:
+        """Go over longer bars where the finest of a symbol do not cover the frame."""
+        from .portfolio_bases import over_chosen_bases  # a table has bars of one length
+
+        run, workers = self._run, self._workers
+        plans = await over_chosen_bases(self.plans, run if workers is None else None)
+        if all(plan.base == before.base for plan, before in zip(plans, self.plans, strict=True)):
+            self.plans = run.plans = plans
+            for leg, plan in zip(run.legs, plans, strict=True):
+                leg.plan = plan
+            return
+        stopping, paused = self._controlled.stopping, self._controlled.paused
+        self.plans = plans
+        self._run = self._run_of([leg.code for leg in run.legs])
+        self._run.warnings[:] = run.warnings
+        if workers is not None:
+            workers.stop()
+            with workers.runs:  # its workers end
+                pass
+            self._workers = self._in_workers(self._executor)
+        if stopping:
+            self._controlled.stop(now=stopping == "now")
+        if paused:
+            self._controlled.pause()
 
     def _in_workers(self, executor: object) -> LegsInWorkers | None:
         from .portfolio_workers import LegsInWorkers, why_here  # few portfolios are given workers
@@ -85,6 +115,8 @@ class PortfolioTask(CountedRun, ControlledTask[PortfolioResult, Closed | Cancell
         return self._run if self._workers is None else self._workers
 
     async def _work(self) -> PortfolioResult:
+        if any(plan.longer_bases for plan in self.plans):
+            await self._choose_bases()
         run = self._run
         self._prices = prices = await load_benchmark_of(self.benchmark, self.plans, run.warnings.append)
         if self._workers is None and not is_inline(self._executor):
@@ -122,7 +154,7 @@ class PortfolioTask(CountedRun, ControlledTask[PortfolioResult, Closed | Cancell
     @property
     def asked(self) -> tuple[object, ...]:
         """All that decides what it does: two tasks with the same do the same."""
-        return self.plans, self.account, self.benchmark, self._priority
+        return self._given, self.account, self.benchmark, self._priority
 
     # --- memory -----------------------------------------------------------------------------------------------------
 
@@ -149,6 +181,7 @@ class PortfolioTask(CountedRun, ControlledTask[PortfolioResult, Closed | Cancell
     def _release_candles(self) -> None:
         super()._release_candles()
         self.plans = tuple(replace(plan, exchange=with_weak_source(plan.exchange)) for plan in self.plans)
+        self._given = self.plans
         self._run.release_candles(self.plans)
 
     # --- looking ----------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..domain.interval import interval_ms
 from ..engine.registration_checks import make_strategy
 from ..engine.registry import Strategy, registry
 from ..engine.resolve import registered
@@ -40,9 +41,10 @@ def verify_portfolio(
     chosen = _chosen(card, strategy)
     check_registered((leg, chosen[leg.strategy]) for leg in card.legs)
     first = card.legs[0]
+    finest = min(zip(card.legs, card.bases, strict=True), key=lambda pair: interval_ms(pair[1]))[0]  # as it was asked
     task = plan_portfolio(
         exchange={leg.symbol: leg.exchange for leg in card.legs} if exchange is None else exchange,
-        frame=frame_of(first) if frame is None else frame,
+        frame=frame_of(finest) if frame is None else frame,
         legs=_legs(card, chosen),
         execution=execution or (first.execution if "execution" in first.given else None),
         settings=settings_of(first) if settings is None else settings,

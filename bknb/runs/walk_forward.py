@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
@@ -58,7 +58,7 @@ class WalkForwardTask(Counted, Task[WalkForward, Fold]):
     def __init__(
         self,
         plan: Plan,
-        steps: Sequence[Stretch],
+        stretches: Callable[[Plan], tuple[Stretch, ...]],
         sets: Sequence[dict[str, Any]],
         *,
         metric: str,
@@ -67,7 +67,7 @@ class WalkForwardTask(Counted, Task[WalkForward, Fold]):
     ) -> None:
         super().__init__(plan.symbol, plan.strategy.name)
         self.plan = plan
-        self.steps = tuple(steps)
+        self._stretches, self.steps = stretches, stretches(plan)
         self.sets = tuple(sets)
         self.metric = metric
         self.anchored = anchored
@@ -97,7 +97,16 @@ class WalkForwardTask(Counted, Task[WalkForward, Fold]):
 
     async def _work(self) -> WalkForward:
         plan = self.plan
-        window = open_window(plan, warn=self._warn_of_all)
+        if plan.longer_bases:
+            from ..engine.base_that_covers import loaded_over_bars_that_cover  # a table has bars of one length
+
+            options: Any = {"warn": self._warn_of_all, "gather": False, "check": self._stretches}
+            (plan,), window = await loaded_over_bars_that_cover([plan], **options)
+            self.plan, self.steps = plan, self._stretches(plan)
+            for text in plan.notes:
+                self._warn_of_all(text)
+        else:
+            window = open_window(plan, warn=self._warn_of_all)
         # Every stretch has its own window over the same candles, so that no choice can look beyond its end.
         plan = replace(plan, exchange=Exchange(plan.exchange.name, WindowSource(window)))
         if is_inline(self._executor):
@@ -309,17 +318,14 @@ def walk_forward(
     sets = combinations_of(params)
     for each in sets:
         with_params(plan.strategy, each)
-    steps = stretches(
-        plan.frame.start,
-        plan.frame.end,
-        train_ms=_span(train, "train", plan.base),
-        test_ms=_span(test, "test", plan.base),
-        gap_ms=_span(gap, "gap", plan.base),
-        warm_up_ms=_span(warm_up, "warm_up", plan.base),
-        anchored=anchored,
-    )
+
+    def stretches_of(plan: Plan) -> tuple[Stretch, ...]:
+        spans = {"train": train, "test": test, "gap": gap, "warm_up": warm_up}
+        lengths = {f"{name}_ms": _span(span, name, plan.base) for name, span in spans.items()}
+        return tuple(stretches(plan.frame.start, plan.frame.end, anchored=anchored, **lengths))
+
     checked_executor(executor)
-    task = WalkForwardTask(plan, steps, sets, metric=metric, anchored=anchored, executor=executor)
+    task = WalkForwardTask(plan, stretches_of, sets, metric=metric, anchored=anchored, executor=executor)
     with running(plan.strategy):
         task.start()
         return task.wait_or_stop()

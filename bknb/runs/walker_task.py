@@ -14,6 +14,7 @@ from ..domain.formatting import failure_text
 from ..engine.backtest import BacktestRun
 from ..engine.plan import Plan, open_window
 from ..engine.registry import WalkerSpec
+from ..errors import DataError
 from ..events import messages, subjects
 from ..events.messages import WalkerStep
 from ..metrics.figure_table import for_ranking
@@ -111,7 +112,7 @@ class WalkerTask(Task[Comparison, WalkerStep]):
     # --- work ---------------------------------------------------------------------------------------------------
 
     async def _work(self) -> Comparison:
-        window = open_window(self.plans[0], warn=self._warn)
+        window = await self._window()
         if is_inline(self._executor):
             await self._compare(window)
         else:
@@ -126,6 +127,19 @@ class WalkerTask(Task[Comparison, WalkerStep]):
         await self._call_back("on_complete", comparison)
         subjects.walker_complete.emit(comparison)
         return comparison
+
+    async def _window(self) -> Window:
+        """Return the candles of all, over longer bars where the finest do not cover the frame."""
+        if self.plans[0].longer_bases:
+            from ..engine.base_that_covers import loaded_over_bars_that_cover  # a table has bars of one length
+
+            try:
+                self.plans, window = await loaded_over_bars_that_cover(self.plans, warn=self._warn)
+            except DataError as error:  # which goes into the entry of each
+                self._warn(str(error))
+            else:
+                return window
+        return open_window(self.plans[0], warn=self._warn)
 
     async def _compare(self, window: Window) -> None:
         for order, plan in enumerate(self.plans):

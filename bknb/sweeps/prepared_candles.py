@@ -15,7 +15,7 @@ from ..domain.fills_at_stops_and_gaps import execution_model
 from ..domain.interval import DAY_MS
 from ..engine.filling_minutes import look_back_begin, minutes_that_fill
 from ..engine.get_signals_candles import RowCandles, row_candles
-from ..engine.plan import Plan, open_window
+from ..engine.plan import Plan, open_window, over_longer
 from ..engine.questions import has_session_days, ready_minutes
 from ..engine.run_candles import coverage_notes, run_minutes
 from ..engine.runs_in_workers import candles_of
@@ -27,6 +27,8 @@ from ..market.candles_of_one_symbol import Series
 from .sweep_series import digests
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     from ..engine.registry import Strategy
@@ -38,6 +40,19 @@ _OF_POINTS: Final = "of_points"
 _AROUND_MS: Final = 400 * DAY_MS  # how far around a frame sessions are listed
 _NONE: Final = np.zeros(0, dtype=np.int64)
 _NO_DAYS: Final = kernel.Days(_NONE, _NONE, _NONE)
+
+
+class OverLongerBars(Exception):  # noqa: N818 -- control flow of a sweep, never an error for a user
+    """The base bars of a plan do not cover it, and longer ones do: those of ``plan``."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(plan.base)
+        self.plan = plan
+
+    def of_all(self, plans: Iterable[Plan]) -> tuple[Plan, ...]:
+        """The plans of all symbols over these bars, as combinations are compared over one length of bars."""
+        own = self.plan
+        return tuple(own if each.symbol == own.symbol else over_longer(each, own.base) for each in plans)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +148,22 @@ def goes_compiled(strategy: Strategy) -> bool:
 
 
 async def prepare(plan: Plan, warn: Any = None) -> Prepared:
-    """Return the candles of one symbol for a sweep, fetched and checked as for a backtest."""
-    window = open_window(plan, warn=warn or ignored)
-    window.gather_closed()
+    """Return the candles of one symbol for a sweep, fetched and checked as for a backtest.
+
+    Raises
+    ------
+    OverLongerBars
+        Longer bars than those of the plan cover it.
+    """
+    if plan.longer_bases:
+        from ..engine.base_that_covers import loaded_over_bars_that_cover  # a table has bars of one length
+
+        (chosen,), window = await loaded_over_bars_that_cover([plan], warn=warn or ignored)
+        if chosen.base != plan.base:
+            raise OverLongerBars(chosen)
+    else:
+        window = open_window(plan, warn=warn or ignored)
+        window.gather_closed()
     strategy = plan.strategy
     rows: RowCandles | None = None
     if strategy.get_signals is not None:

@@ -6,7 +6,7 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,7 +28,7 @@ from .executor_of_sweep import make_executor
 from .executor_options import is_inline
 from .packed_days import frame_days, pack_days, unpack_days
 from .parameter_search import Params, Space, make_search
-from .prepared_candles import Prepared, goes_compiled, prepare
+from .prepared_candles import OverLongerBars, Prepared, goes_compiled, prepare
 from .row_lifetimes import why_by_events
 from .sweep_series import asked_of
 from .symbol_means import is_at_zero, known_figures, mean_of_known, missing_by_adds, missing_symbols, told_of_points
@@ -165,12 +165,20 @@ class SweepRun:
 
     def _run_in(self, work_dir: WorkDir) -> None:
         plan = self.plan
+        for each in (self.data, self.data_hashes, self.at_zero, self.open_days):
+            each.clear()
         self.strategy_hash = fingerprint(plan.plans[0].strategy)
         self._trial_keys = TrialKeys(plan.plans, self.strategy_hash, self.data)
         self._not_compared = not_compared(plan.plans[0].strategy)
         only: Prepared | None = None
         for number, one in enumerate(plan.plans):
-            prepared = asyncio.run(prepare(one, self._warn))
+            try:
+                prepared = asyncio.run(prepare(one, self._warn))
+            except OverLongerBars as longer:
+                self._warn(longer.plan.notes[-1])
+                self.plan = replace(plan, plans=longer.of_all(plan.plans))
+                self._run_in(WorkDir(Path(tempfile.mkdtemp(dir=work_dir.folder))))
+                return
             if len(plan.plans) == 1 and is_inline(plan.executor):
                 only = prepared
             else:
