@@ -140,7 +140,7 @@ def test_a_symbol_that_is_young_in_all_intervals_keeps_its_minutes(market: Marke
 
 
 def test_a_look_for_longer_bars_of_a_young_symbol_is_one_request(market: Market) -> None:
-    names = ["1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d"]
+    names = ["1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d"]
     market.tables = {name: table(FIRST_MINUTE, interval_ms(name)) for name in names}
     bknb.add_exchange("mine", get_candles=market.get_candles, intervals=names)
     asked = []

@@ -233,7 +233,7 @@ async def _reaches(plan: Plan, base: str, moment: int, before: int | None, *, at
     """
     step = interval_ms(base)
     most = min(_MOST, plan.exchange.source.page_limit or _MOST)
-    count = min(most, max(_BEFORE_MS // step, 1))
+    count = min(most, -(-_BEFORE_MS // step))
     looks = [moment - moment % step - (count - 1) * step]
     if count * step < _BEFORE_MS:
         hour = moment if at is None else at - -(-(at - moment) // _WEEK_MS) * _WEEK_MS
