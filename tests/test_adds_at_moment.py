@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
-from scenarios import MINUTE, ORIGIN
+from scenarios import MINUTE, ORIGIN, source
 from test_capital import FRAME, FREE, market, notes
 from test_paid_parts import CUTS, Cut
+from worlds import walk
 
 import bknb
 
@@ -73,3 +75,22 @@ def test_a_reversal_that_was_refused_holds_no_place() -> None:
     when = ORIGIN + 8 * MINUTE
     expected = seen[when]
     assert (result.at(when).positions, result.at(when).manage().diverged) == (expected, "")
+
+
+@pytest.mark.parametrize("capital", [None, 1_000])
+def test_a_position_of_weights_comes_out_again(capital: float | None) -> None:
+    """With what the account held, to the last digit: a weight of it decides what is bought next."""
+    seen: dict[int, Any] = {}
+
+    def get_weight(ctx: Any) -> float | None:
+        seen[ctx.when_ms] = ctx.position
+        minute = (ctx.when_ms - ORIGIN) // MINUTE
+        return round(0.5 + 0.5 * math.sin(minute / 7), 2) if minute % 3 == 0 else None
+
+    bknb.add_strategy("waves", interval="1m", get_weight=get_weight)
+    result = bknb.backtest("A", strategy="waves", exchange=source(walk(3)), frame=FRAME, capital=capital)
+    asked = {when: position for when, position in seen.items() if position is not None}
+    assert len(asked) > 20
+    for when in [*asked][3::5]:
+        again = result.at(when).manage()
+        assert (again.position, again.diverged) == (asked[when], "")

@@ -29,9 +29,15 @@ class VerdictsOfAnotherRun:
         Those of the other run.
     risk
         The name of its risk profile, where it had one.
+    held_weight
+        Returns what its account held at a moment (UTC ms): its weight and its size, as that of
+        :class:`bknb.engine.leg_account.LegAccount`. ``None``: it is not known.
     """
 
-    def __init__(self, records: Records, risk: str | None) -> None:
+    def __init__(
+        self, records: Records, risk: str | None, held_weight: Callable[[int], tuple[float, float]] | None = None
+    ) -> None:
+        self.held_weight = held_weight
         self._risk, self._of_adds = risk, records.add_verdicts
         self._opened = {key_of(event.signal) for event in records.events if isinstance(event, Opened)}
         self._cancelled = {key_of(event.signal) for event in records.cancelled if event.reason == "risk"}

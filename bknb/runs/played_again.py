@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
@@ -37,7 +38,7 @@ from ..reports.signal_story import history
 from .nested_loop import run_here
 from .orders_of_run import Order, orders_before
 from .position_at_moment import Held
-from .run_seen_at_moment import have_past
+from .run_seen_at_moment import have_past, held_weight_at
 
 if TYPE_CHECKING:
     from ..engine.records import Records
@@ -132,7 +133,8 @@ class _Again:
         frame = Frame(plan.frame.name, first, plan.frame.last)
         plan, window = replace(plan, strategy=strategy, frame=frame), record.candles.window
         asked = record.money_positions is not None or own.risk is not None
-        verdicts = VerdictsOfAnotherRun(record.records, own.risk) if asked else None
+        held = None if record.money is None else partial(held_weight_at, record, record.money)
+        verdicts = VerdictsOfAnotherRun(record.records, own.risk, held) if asked else None
         options: Any = {"published": record.published, "seen_from": self._start, "verdicts": verdicts}
         self.run = BacktestRun(plan, listeners=NOBODY, window=window, **options)
 

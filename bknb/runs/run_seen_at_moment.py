@@ -17,7 +17,9 @@ from ..market.kept_memo import ENTRY, memo_before, turn_of
 from ..market.strategy_context import have_run
 
 if TYPE_CHECKING:
+    from ..domain.funding_charged_and_fills_booked import Ledger
     from ..market.strategy_context import Context
+    from .account_result import RunAccount
     from .run_record import RunRecord
 
 
@@ -107,9 +109,29 @@ def equity_at(record: RunRecord, when: int) -> float:
                 "look at the equity of the portfolio"
             )
         raise no_equity()
-    changes, minutes = record.money.changes, record.candles.minutes
+    ledger, close = _ledger_at(record, record.money, when)
+    return ledger.mark(dict.fromkeys(ledger.positions, close)).equity
+
+
+def held_weight_at(record: RunRecord, money: RunAccount, when: int) -> tuple[float, float]:
+    """What the account of a backtest in one place held at a moment (UTC ms).
+
+    Its weight, below 0 for a short, and its size in units of the first.
+    """
+    ledger, close = _ledger_at(record, money, when)
+    entries = (each.fills[0].fill.order for each in money.positions[0].values() if each.fills)
+    first = max((entry for entry in entries if entry.at < when), key=lambda entry: entry.at, default=None)
+    if not ledger.positions or first is None:
+        return 0.0, 0.0
+    (held,) = ledger.positions.values()
+    marked = ledger.mark(dict.fromkeys(ledger.positions, close))
+    return marked.part_of_equity(held.quantity * close), abs(held.quantity) / first.quantity
+
+
+def _ledger_at(record: RunRecord, money: RunAccount, when: int) -> tuple[Ledger, float]:
+    """The account at a moment (UTC ms), and the last close (quote currency)."""
+    changes, minutes = money.changes, record.candles.minutes
     count = bisect_right(changes, when, key=lambda change: change.since)
-    ledger = changes[count - 1].ledger if count else record.money.begin
     assert record.rules is not None  # a backtest has them  # noqa: S101
     opened = int(minutes.timestamp.searchsorted(record.rules.bar_before(when), side="right")) - 1
-    return ledger.mark({leg: float(minutes.close[opened]) for leg in ledger.positions}).equity
+    return changes[count - 1].ledger if count else money.begin, float(minutes.close[opened])
