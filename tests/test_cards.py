@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 import bknb
 from bknb.market.candles import Candles
 from bknb.provenance.candle_fingerprint import compare, fingerprint
-from bknb.provenance.card import Card
+from bknb.provenance.card import Card, row_text
 from bknb.provenance.card_file import encode
 from bknb.provenance.portfolio_card import decode
 from bknb.provenance.source_code_and_hash import read_code
@@ -647,3 +647,31 @@ def test_defaults_of_0_1_0_are_no_setting_of_the_user(entries: Any) -> None:
 def test_a_card_of_0_1_0_survives_another_save(tmp_path: Path) -> None:
     card = Card.load(OLD / "vwap.json")
     assert Card.load(card.save(tmp_path / "again.json")) == card
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0.0"),
+        (-0.0, "0.0"),
+        (-0.05, "-0.05"),
+        (np.float64(0.5), "0.5"),
+        (np.float64(-0.0), "0.0"),
+        (-7, "-7"),
+        ("-0.0", '"-0.0"'),
+    ],
+)
+def test_equal_numbers_of_an_outcome_are_written_alike(value: Any, text: str) -> None:
+    assert row_text({"first": 0.1, "value": value}) == f'{{"first":0.1,"value":{text}}}'
+
+
+def test_the_sums_of_a_day_are_the_same_with_many_days_and_alone() -> None:
+    day = 1_440
+    candles = Candles.from_rows([(at * 60_000, 1.0 + at, 2.0 + at, 0.5, 1.5, at % 7.0) for at in range(13 * day)])
+
+    def sums(part: Candles) -> Any:
+        return fingerprint(part, exchange="paper", symbol="BTCUSDT", interval="1m").days
+
+    assert sums(candles) == {
+        key: value for at in range(0, 13 * day, day) for key, value in sums(candles[at : at + day]).items()
+    }

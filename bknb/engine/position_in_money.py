@@ -61,15 +61,17 @@ class PositionInMoney(msgspec.Struct):
         the result after fees, funding and interest, without a loss beyond the margin, which is ``forgiven``. All in
         quote currency.
         """
-        entered = [each.fill for each in self.fills if each.fill.order.kind in ("entry", "add")]
-        left = [each.fill for each in self.fills if each.fill.order.kind not in ("entry", "add")]
-        cost = sum(fill.order.quantity * fill.costs.price for fill in entered)
-        brought = sum(fill.order.quantity * fill.costs.price for fill in left)
+        entered: list[LegFill] = []
+        left: list[LegFill] = []
+        for each in self.fills:
+            (entered if each.fill.order.kind in ("entry", "add") else left).append(each.fill)
+        cost = sum([fill.order.quantity * fill.costs.price for fill in entered])
+        brought = sum([fill.order.quantity * fill.costs.price for fill in left])
         side = 1 if entered and entered[0].position == "long" else -1
-        fees = sum(each.fill.costs.fee for each in self.fills)
-        forgiven = sum(each.forgiven for each in self.fills)
+        fees = sum([each.fill.costs.fee for each in self.fills])
+        forgiven = sum([each.forgiven for each in self.fills])
         return {
-            "quantity": sum(fill.order.quantity for fill in entered),
+            "quantity": sum([fill.order.quantity for fill in entered]),
             "cost": cost,
             "funding": self.funding,
             "borrow": self.borrow,

@@ -260,7 +260,7 @@ def outcome_of(rows: list[dict[str, Any]], *, trades: int, rejected: int, refuse
     )
 
 
-def row_text(row: dict[str, Any]) -> str:
+def row_text(row: Mapping[str, Any]) -> str:
     """A row as text in which equal floats, and only those, look the same on every platform.
 
     Examples
@@ -268,6 +268,12 @@ def row_text(row: dict[str, Any]) -> str:
     >>> row_text({"position": "long", "pnl_percentage": 0.1 + 0.2, "closed_at": 60000})
     '{"position":"long","pnl_percentage":0.30000000000000004,"closed_at":60000}'
     """
+    try:
+        text = msgspec.json.encode(row).decode()
+    except TypeError:  # floats of numpy
+        text = ""
+    if text and "-0.0" not in text:
+        return text
     plain = {key: float(value) + 0.0 if isinstance(value, float) else value for key, value in row.items()}
     return msgspec.json.encode(plain).decode()
 

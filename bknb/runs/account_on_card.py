@@ -129,7 +129,7 @@ def with_outcome(
         figures=_numbers({name: value for name, value in figures.items() if name not in BENCHMARK_DEFINITIONS}),
         fills=len(fills),
         movements=len(money.rows),
-        fills_digest=digest_of_rows(row_text(dict(row)) for row in fills),
+        fills_digest=digest_of_rows(row_text(row) for row in fills),
         movements_digest=digest_of_rows(row_text(row._asdict()) for row in money.rows),
     )
     return replace(account, outcome=outcome)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from ..domain.funding_charged_and_fills_booked import CashRow
     from ..metrics.marked_equity import MarkedEquity
     from ..metrics.marked_positions import Floats, Times
     from ..metrics.run_account import Terms
@@ -46,11 +47,8 @@ def contribution_table(
     """One row for each leg: what it made of the capital after all costs, and what those were, in quote currency."""
     import pandas as pd
 
-    prices = _prices_at_end([*legs.values()], terms, account)
-    rows = [
-        {"trades": len(record.records.closed), **_of_leg(order, prices, account)}
-        for order, record in enumerate(legs.values())
-    ]
+    made = _of_legs([*legs.values()], terms, account)
+    rows = [{"trades": len(record.records.closed), **row} for record, row in zip(legs.values(), made, strict=True)]
     index = pd.MultiIndex.from_tuples(list(legs), names=["symbol", "strategy"])
     return pd.DataFrame(rows, index=index, columns=[*CONTRIBUTION_COLUMNS])
 
@@ -64,8 +62,7 @@ def _prices_at_end(records: Sequence[RunRecord], terms: Sequence[Terms], account
 
 def money_at_end(records: Sequence[RunRecord], terms: Sequence[Terms], account: RunAccount) -> list[float]:
     """What each leg has made of the account after all costs, open positions included, quote currency."""
-    prices = _prices_at_end(records, terms, account)
-    return [_of_leg(order, prices, account)["money"] for order in range(len(records))]
+    return [row["money"] for row in _of_legs(records, terms, account)]
 
 
 def contribution_by_period(
@@ -140,17 +137,25 @@ def _cash_by_leg(account: RunAccount, legs: int) -> Floats:
     return moved
 
 
-def _of_leg(order: int, prices: Mapping[str, float], account: RunAccount) -> dict[str, float]:
-    name, end = str(order), account.end
+def _of_legs(records: Sequence[RunRecord], terms: Sequence[Terms], account: RunAccount) -> list[dict[str, float]]:
+    """What each leg has added to the account, and what it has paid of each kind, in declared order."""
+    prices, names = _prices_at_end(records, terms, account), [str(order) for order in range(len(records))]
     if account.kept is not None:
-        return _of_positions(name, prices, account)
+        return [_of_positions(name, prices, account) for name in names]
+    rows: dict[str, list[CashRow]] = {name: [] for name in names}
+    for row in account.rows:
+        rows[leg_name(row.leg)].append(row)
+    return [_of_leg(order, rows[name], prices, account) for order, name in enumerate(names)]
+
+
+def _of_leg(order: int, rows: Sequence[CashRow], prices: Mapping[str, float], account: RunAccount) -> dict[str, float]:
+    name, end = str(order), account.end
     moved = {"funding": 0.0, "borrow": 0.0, "forgiven": 0.0}
     money = 0.0
-    for row in account.rows:
-        if leg_name(row.leg) == name:
-            money += row.amount
-            if row.kind in moved:
-                moved[row.kind] += row.amount if row.kind == "forgiven" else -row.amount
+    for row in rows:
+        money += row.amount
+        if row.kind in moved:
+            moved[row.kind] += row.amount if row.kind == "forgiven" else -row.amount
     for part in end.parts_of(name):
         if (held := end.positions.get(part)) is not None:
             money += held.quantity * prices[name] - (0.0 if end.account_of(name).owns else held.cost)
