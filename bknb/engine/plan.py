@@ -11,12 +11,12 @@ import msgspec
 from ..config import Settings, changed, get_config
 from ..domain.fills_at_stops_and_gaps import execution_model
 from ..domain.formatting import utc_text
-from ..domain.interval import INTERVAL_MS, MINUTE, WEEK, ceil_to, interval_ms
+from ..domain.interval import MINUTE, WEEK, ceil_to, interval_ms
 from ..domain.text import text_fault
 from ..errors import UsageError
 from ..events.messages import RunLabels
 from ..market.feed import Feed
-from ..market.measured_bar_length import base_of, check_made_of
+from ..market.measured_bar_length import base_of, check_made_of, longer_than
 from ..market.source_hours import bar_grid_of
 from ..market.system_clock import SystemClock
 from ..market.window import Window
@@ -146,7 +146,7 @@ def plan_backtest(
 
         check_above_zero(resolved.source, resolved.name, "a strategy of weights")
     span = over_bars(asked, base, resolved.source, checked_symbol(symbol))
-    longer = longer_bases(base, resolved.source) if given_base is None else ()
+    longer = longer_than(base, resolved.source) if given_base is None else ()
     return Plan(
         symbol=checked_symbol(symbol),
         strategy=chosen,
@@ -161,20 +161,6 @@ def plan_backtest(
         notes=_moved(asked, span, base),
         given=(*given, *_given_settings(settings)),
     )
-
-
-def longer_bases(finest: str, source: CandleSource) -> tuple[str, ...]:
-    """The intervals that a source answers itself and that are longer than its finest, the shortest first.
-
-    Examples
-    --------
-    >>> from types import SimpleNamespace
-    >>> longer_bases("1m", SimpleNamespace(intervals=("1d", "1m", "1h")))
-    ('1h', '1d')
-    """
-    least, known = interval_ms(finest), source.intervals or ()
-    longer = [each for each in known if each in INTERVAL_MS and each != WEEK and interval_ms(each) > least]
-    return tuple(sorted(longer, key=interval_ms))
 
 
 def over_longer(plan: Plan, base: str) -> Plan:

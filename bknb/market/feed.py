@@ -10,14 +10,14 @@ import numpy as np
 from msgspec.structs import replace
 
 from ..domain.formatting import utc_text
-from ..domain.interval import INTERVAL_MS, MINUTE_MS, WEEK, ceil_to, floor_to, interval_ms
+from ..domain.interval import MINUTE_MS, WEEK, ceil_to, floor_to, interval_ms
 from ..errors import BadCandle, DataError, UsageError
 from .answer_notes import Told, ignored, noting
 from .bar_slots import slot_of
 from .calls_in_threads import candles_from
 from .candles import Candles
 from .candles_repaired_or_refused import CandleRequest, Page, Repair, audit, in_sessions, left_out
-from .measured_bar_length import base_of, check_made_of, measured
+from .measured_bar_length import base_of, check_made_of, longer_than, measured
 from .missing_candles import check_gaps, check_spacing, nothing_text
 from .paging import Paging
 from .price_spikes_and_unit_changes import is_within
@@ -262,9 +262,7 @@ class Feed:
 
     def request(self, symbol: str, interval: str, since: int, until: int) -> CandleRequest:
         """A request to the source, for messages."""
-        known = set(self.source.intervals or ()) if interval == self.base else ()
-        step = interval_ms(interval)
-        longer = tuple(each for each, ms in INTERVAL_MS.items() if ms > step and each in known and each != WEEK)
+        longer = longer_than(interval, self.source) if interval == self.base else ()
         return CandleRequest(
             exchange=self.source.name, symbol=symbol, interval=interval, since=since, until=until, longer=longer
         )

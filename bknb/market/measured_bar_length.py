@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ..ports import CandleSource
+
 _HOUR_MS: Final = 60 * MINUTE_MS
 _MONTH_MS: Final = (28 * DAY_MS, 31 * DAY_MS)
 _STRAY: Final = 0.1  # of distances may be no whole numbers of bars, and in few bars two: those beside a stray row
@@ -187,6 +189,20 @@ def base_of(source: object) -> str:
         return found
     known = getattr(source, "intervals", None) or (MINUTE,)
     return min((each for each in known if each in INTERVAL_MS), key=interval_ms, default=MINUTE)
+
+
+def longer_than(interval: str, source: CandleSource) -> tuple[str, ...]:
+    """The intervals that a source answers itself and that are longer than another one, the shortest first.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> longer_than("1m", SimpleNamespace(intervals=("1d", "1m", "1h")))
+    ('1h', '1d')
+    """
+    least, known = interval_ms(interval), source.intervals or ()
+    longer = [each for each in known if each in INTERVAL_MS and each != WEEK and interval_ms(each) > least]
+    return tuple(sorted(longer, key=interval_ms))
 
 
 def check_made_of(interval: str, base: str, known: Sequence[str], exchange: str) -> None:

@@ -20,13 +20,14 @@ from ..domain.manage_answers import PositionAnswer
 from ..domain.signal import Signal
 from ..engine.backtest import BacktestRun
 from ..engine.call_by_name import calling_by_name, managing_by_name
-from ..engine.plan import Plan, longer_bases, over_bars
+from ..engine.plan import Plan, over_bars
 from ..engine.registry import Exchange, Frame, Strategy
 from ..errors import DataError, NotEnoughData
 from ..exchanges.dataframe_source import frame_in_sessions
 from ..llm.structured import Objection
 from ..market.candles import Candles
 from ..market.feed import Feed
+from ..market.measured_bar_length import longer_than
 from ..market.sessions import Sessions
 from ..market.source_hours import sessions_of
 from ..market.system_clock import SystemClock
@@ -94,7 +95,7 @@ class DraftTrials:
 
         What the trials of that range need is asked for, and nothing else where the finest bars cover it.
         """
-        longer = tuple(each for each in longer_bases(self.base, self.exchange.source) if intervals_of(each))
+        longer = tuple(each for each in longer_than(self.base, self.exchange.source) if intervals_of(each))
         first = min(ranges, key=lambda each: each.start)
         if not longer or await self._covers(first):
             return False
