@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -356,3 +357,27 @@ def test_drafts_of_a_model_are_tried_over_the_bars_that_cover_their_ranges(marke
     asked = len(market.asked)
     asyncio.run(over_minutes.candles(of_minutes))
     assert (over_minutes.base, len(market.asked), asked > 0) == ("1m", asked, True)
+
+
+@pytest.mark.parametrize("frame", [OF_MINUTES, OF_HOURS], ids=["the finest", "longer ones"])
+@pytest.mark.usefixtures("market")
+def test_what_is_started_again_while_it_runs_is_the_same_task(frame: tuple[str, str]) -> None:
+    asked, goes_on = threading.Event(), threading.Event()
+
+    def waits(ctx: Any) -> None:
+        asked.set()
+        assert goes_on.wait(30)
+
+    bknb.add_strategy("waits", interval="1d", get_signal=waits)
+    starts: list[Any] = [
+        lambda: bknb.Backtest.background("X", strategy="waits", exchange="mine", frame=frame),
+        lambda: bknb.Walker.background("X", strategies=["waits"], exchange="mine", frame=frame),
+    ]
+    for start in starts:
+        asked.clear()
+        goes_on.clear()
+        first = start()
+        assert asked.wait(30)
+        assert start() is first
+        goes_on.set()
+        first.result(timeout=30)

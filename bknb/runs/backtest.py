@@ -62,7 +62,7 @@ class BacktestTask(CountedRun, RunTask[Closed | Cancelled]):
             checked_executor(executor)
         # The code is read now: the cell may be run again, with other text, before this run is over.
         self._run = BacktestRun(plan, code=code_of(plan), account=_only_leg(plan.account))
-        self.plan = plan
+        self.plan = self.asked = plan  # which may go over other bars; with the same ``asked`` tasks do the same
 
     async def _work(self) -> Result:
         prices, notes = None, list[str]()
@@ -108,7 +108,7 @@ class BacktestTask(CountedRun, RunTask[Closed | Cancelled]):
 
     def _release_candles(self) -> None:
         super()._release_candles()
-        self.plan = replace(self.plan, exchange=with_weak_source(self.plan.exchange))
+        self.plan = self.asked = replace(self.plan, exchange=with_weak_source(self.plan.exchange))
         self._run.release_candles(self.plan)
 
     @property
@@ -356,7 +356,7 @@ class Backtest:
         """Start a backtest and return at once; options as in ``bknb.backtest``."""
         executor = options.pop("executor", None)
         plan = plan_run(symbol, strategy=strategy, exchange=exchange, frame=frame, **options)
-        running = TASKS.running(plan.symbol, plan.strategy.name, lambda known: known.plan == plan)
+        running = TASKS.running(plan.symbol, plan.strategy.name, lambda known: known.asked == plan)
         return running or TASKS.start(BacktestTask(plan, executor))
 
     @staticmethod

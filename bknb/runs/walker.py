@@ -175,7 +175,7 @@ class Walker:
     def background(symbol: str, *, walker: str | WalkerSpec | None = None, **options: Any) -> WalkerTask:
         """Start a comparison and return at once; options as in ``bknb.walker``."""
         task = _plan(symbol, walker, **_complete(options))
-        running = TASKS.running(task.symbol, task.walker, lambda known: known.plans == task.plans)
+        running = TASKS.running(task.symbol, task.walker, lambda known: known.asked == task.asked)
         return running or TASKS.start(task)
 
     @staticmethod

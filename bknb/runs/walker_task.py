@@ -51,7 +51,7 @@ class WalkerTask(Task[Comparison, WalkerStep]):
     def __init__(self, spec: WalkerSpec, plans: Sequence[Plan], executor: object = None) -> None:
         super().__init__(plans[0].symbol, spec.name)
         self.spec = spec
-        self.plans = tuple(plans)
+        self.plans = self.asked = tuple(plans)  # these may go over other bars; tasks of the same ``asked`` do the same
         self._keys = {plan.strategy.name: key_of(plan) for plan in plans}  # before any of them changes what it reads
         self.entries: list[Entry] = []
         self.results: dict[str, Result] = {}
@@ -280,7 +280,7 @@ class WalkerTask(Task[Comparison, WalkerStep]):
     def _release_candles(self) -> None:
         super()._release_candles()
         self.results = {}
-        self.plans = tuple(replace(plan, exchange=with_weak_source(plan.exchange)) for plan in self.plans)
+        self.plans = self.asked = tuple(replace(plan, exchange=with_weak_source(plan.exchange)) for plan in self.plans)
         self.spec = replace(self.spec, exchange=self.plans[0].exchange)
 
     def _warn(self, text: str) -> None:
