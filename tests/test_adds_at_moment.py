@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from scenarios import MINUTE, ORIGIN, source
-from test_capital import FRAME, FREE, market, notes
+from test_capital import FRAME, FREE, market, notes, play
 from test_paid_parts import CUTS, Cut
 from worlds import walk
 
@@ -44,6 +44,43 @@ def test_a_position_that_was_added_to_comes_out_again(row: Cut, places: int) -> 
         again = moment.manage()
         assert (moment.position, again.position, again.diverged) == (position, position, "")
     assert seen == asked
+
+
+LADDER = [(99.5, 0.4), (99.0, 0.2), (90.0, 0.1)]
+
+
+def mirrored(parts: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    return [(200.0 - price, share) for price, share in parts]
+
+
+BEYOND = {
+    "limits": (98.0, bknb.Signal(side="long", price_open=LADDER, price_stop_loss=80.0)),
+    "limits of a short": (102.0, bknb.Signal(side="short", price_open=mirrored(LADDER), price_stop_loss=120.0)),
+    "stop orders": (102.0, bknb.Signal(side="long", entry="stop", price_open=mirrored(LADDER), stop_percent=20.0)),
+    "one limit, with a stop nearer to the fill than one may be": (
+        98.0,
+        bknb.Signal(side="long", price_open=99.0, price_stop_loss=97.9),
+    ),
+}
+MONEY = [{"capital": None}, {"sizing": "percent:50"}, {"sizing": "percent:50", "places": 2}]
+
+
+@pytest.mark.parametrize("options", MONEY, ids=str)
+@pytest.mark.parametrize("name", BEYOND)
+def test_an_entry_that_filled_at_its_first_open_beyond_its_price_comes_out_again(
+    name: str, options: dict[str, Any]
+) -> None:
+    """It is ordered again at the price of its order, so that its parts are in the same order, and it is valid."""
+    price, signal = BEYOND[name]
+    seen: dict[int, Any] = {}
+    exchange = market(dict.fromkeys(range(3, 41), (price,) * 4))
+    settings = {**FREE, "max_signal_lifetime_minutes": None, "min_stop_loss_distance_percent": 0.5}
+    result = play({3: signal}, exchange, seen=seen, settings=settings, **options)
+    position = dict(seen)[ORIGIN + 6 * MINUTE]
+    moment = result.at(ORIGIN + 6 * MINUTE)
+    again = moment.manage()
+    assert (moment.position, again.position, again.diverged) == (position, position, "")
+    assert moment.signal.price_ordered == (99.0 if "one" in name else 200.0 - 99.5 if price > 100.0 else 99.5)
 
 
 def test_a_run_without_a_capital_has_the_verdicts_of_its_risk_profile() -> None:

@@ -141,7 +141,9 @@ def _entry_of(order: CheckedSignal) -> float | Sequence[tuple[float | None, floa
 
 
 def as_answered(order: CheckedSignal) -> Signal:
-    """The signal of an order that has not filled, as its strategy answered it; how long it waits is left out."""
+    """The signal of an order, as its strategy answered it; how long it waits is left out."""
+    if isinstance(order, OpenSignal) and order.price_ordered is not None:
+        order = msgspec.structs.replace(order, price_open=order.price_ordered)
     target: Any = order.targets and tuple((one.price, one.share) for one in order.targets)
     percent: Any = order.percent_targets and tuple((one.price, one.share) for one in order.percent_targets)
     if percent and percent[0][1] is None:
@@ -239,6 +241,8 @@ def reached(signal: Signal, price: float) -> bool:
 def activated(signal: ScheduledSignal, when: int, price: float, tick: float | None) -> OpenSignal:
     """The open row of a signal whose entry filled at ``price`` in the minute ``when``; ``tick`` is that of prices."""
     values = {**msgspec.structs.asdict(signal), "price_open": price}
+    if signal.entry in ("limit", "stop") and price != signal.price_open:
+        values["price_ordered"] = signal.price_open
     if signal.stop_percent is not None or signal.percent_targets:
         values |= _levels(values, price, tick)
     return OpenSignal(**values, pending_at=when)

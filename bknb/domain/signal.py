@@ -272,11 +272,13 @@ class ScheduledSignal(CheckedSignal, frozen=True, kw_only=True, gc=False):
 class OpenSignal(CheckedSignal, frozen=True, kw_only=True, gc=False):
     """A checked signal with an open position, since ``pending_at`` (UTC ms).
 
-    ``rested`` says whether its limit order rested and was filled at its limit, as a maker.
+    ``rested`` says whether its limit order rested and was filled at its limit, as a maker. ``price_ordered`` is the
+    price of its limit or stop order (quote currency), where that filled at another one.
     """
 
     pending_at: int
     rested: bool = False
+    price_ordered: float | None = None
 
 
 def key_of(signal: CheckedSignal) -> SignalKey:
