@@ -135,12 +135,12 @@ def kernel_year(path: str) -> dict[str, Any]:
         return (perf_counter() - began) / times * 1e3
 
     rows = signal_rows(plan.strategy, evaluator.prepared.candles).on_grid(plan.settings.price_tick)
-    ends, _ = evaluator._simulate(rows)
+    ends, _ = evaluator._simulate(rows, None)
     return {
         "prepare_s": prepared,
         "first_s": first,
         "rows_ms": each(lambda: signal_rows(plan.strategy, evaluator.prepared.candles)),
-        "simulate_ms": each(lambda: evaluator._simulate(rows)),
+        "simulate_ms": each(lambda: evaluator._simulate(rows, None)),
         "score_ms": each(lambda: score(ends, GATES)),
         "whole_ms": each(lambda: evaluator.evaluate({"fast": 11})),
         "trades": len(ends),

@@ -78,7 +78,7 @@ def test_a_walk_knows_the_sessions_of_its_market(hours: Any) -> None:
 def test_a_loss_of_more_than_everything_leaves_nothing_and_no_debt() -> None:
     closed, results = [0, 1, 2, DAY_MS], [-150.0, -150.0, 40.0, 10.0]
     ends = np.zeros((4, simulate.WIDTH))
-    ends[:, simulate.CLOSED_AT], ends[:, simulate.NET] = closed, results
+    ends[:, simulate.CLOSED_AT], ends[:, simulate.NET], ends[:, simulate.OF_EQUITY] = closed, results, np.nan
     for daily in (
         daily_returns(closed, results, start=0, end=DAY_MS),
         sweep_figures.daily_plain(ends, 0, 2),

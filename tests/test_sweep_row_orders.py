@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections import Counter
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from scenarios import MINUTE
@@ -15,12 +18,18 @@ from test_sweep_parity import MODELS, SEEDS, assert_same, by_events, by_kernel, 
 from test_sweep_row_lifetimes import LENGTHS, UNTIL
 from test_sweep_row_lifetimes import market as market_in_sessions
 
+import bknb
 from bknb.engine.get_signals_entry_columns import COLUMNS_OF_SIDES
 from bknb.engine.plan import plan_backtest
 from bknb.engine.registration_checks import make_strategy
 from bknb.kernels import row_orders_loop as loop
 from bknb.kernels import simulate as kernel
+from bknb.kernels.sweep_figures import FIGURES
+from bknb.metrics.daily_returns import daily_returns
+from bknb.metrics.statistics import statistics
+from bknb.runs.result_tables import trade_row
 from bknb.sweeps import evaluate_combination
+from bknb.sweeps.prepared_candles import prepare
 
 pytestmark = pytest.mark.filterwarnings("ignore::numba.core.errors.NumbaWarning")
 
@@ -119,6 +128,72 @@ def test_many_worlds(model: str, seeds: range) -> None:
     for seed in seeds:
         plan = ordered_plan(seed, model)
         assert_same(by_events(plan), *by_kernel(plan))
+
+
+@pytest.mark.parametrize("model", ["pessimistic", pytest.param("touch", marks=pytest.mark.slow)])
+def test_figures_and_days_are_those_of_the_backtests(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each position counts with the part of the equity that it opened with; parts of its entry add nothing to that."""
+    plainly(monkeypatch)
+    seen = Counter[str]()
+    for seed in (6, 8, 9, 11):
+        plan = ordered_plan(seed, model)
+        evaluator = evaluate_combination.Evaluator(plan, asyncio.run(prepare(plan)))
+        outcome, closed = evaluator.evaluate({}), by_events(plan).records.closed
+        expected = statistics([trade_row(event) for event in closed])
+        for name, figure in zip(FIGURES[:-2], outcome.figures.tolist(), strict=False):
+            known = math.nan if expected[name] is None else expected[name]
+            assert figure == pytest.approx(known, rel=1e-9, abs=1e-9, nan_ok=True), name
+        days = daily_returns(
+            [event.closed_at for event in closed],
+            [event.of_equity for event in closed],
+            start=plan.frame.start,
+            end=plan.frame.last,
+        )
+        np.testing.assert_allclose(outcome.daily, days, rtol=1e-9, atol=1e-12)
+        seen["sizes"] += sum(event.signal.size == 0.5 for event in closed)
+        seen["parts"] += sum(event.adds > 0 for event in closed)
+        seen["accounts"] += expected["equity_final"] is not None
+    assert seen["sizes"] > 3
+    assert seen["parts"] > 3
+    assert seen["accounts"] == 4
+
+
+def sized(candles: Any, size: float = 0.5, parts: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002
+    close = candles.close
+    none = {"price_take_profit": np.nan, "price_stop_loss": np.nan}
+    rows = {"position": 1, **none, "stop_percent": 0.5, "minute_estimated_time": 50, "size": size}
+    return rows | (
+        {"open_1": close, "open_share_1": 0.5, "open_2": close * 0.999, "open_share_2": 0.5} if parts else {}
+    )
+
+
+@pytest.mark.parametrize("parts", [False, True])
+@pytest.mark.parametrize("keep_trades", [False, True])
+def test_trades_of_a_sweep_have_the_sizes_and_adds_of_its_backtests(
+    parts: bool,  # noqa: FBT001
+    keep_trades: bool,  # noqa: FBT001
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plainly(monkeypatch)
+    found = bknb.sweep(
+        sized, params={"size": [0.5, np.nan], "parts": [parts]}, symbol="BTCUSDT", exchange="demo", interval="15m",
+        frame=("2024-01-01", "2024-01-02"), metric="equity_final", keep_trades=keep_trades, executor="inline",
+    )  # fmt: skip
+    assert found.warnings == []
+    assert found.why_no_account == {}
+    for number in (0, 1):
+        trades, alone = found.trades(number), found.run(number)
+        assert ("size" in trades) == ("size" in alone.trades) == (parts or number == 0)
+        names = [name for name in trades if name in alone.trades]
+        pd.testing.assert_frame_equal(trades[names], alone.trades[names], check_dtype=False)
+        assert (trades["adds"].sum() > 0) == parts
+        assert bknb.statistics(trades)["equity_final"] == alone.stats["equity_final"]
+        for name in ("equity_final", "max_drawdown"):
+            assert found.table.loc[number, name] == pytest.approx(alone.stats[name], rel=1e-9), name
+        assert found.mean_equity[number] - 1 == pytest.approx(alone.account["total_return"] / 100, rel=1e-9)
+        assert np.prod(1 + found.returns[number]) == pytest.approx(alone.stats["equity_final"], rel=1e-9)
+    assert "| 1 | nan |" in found.report()
+    assert "n/a" not in found.report().lower()
 
 
 def timed_rows(kinds: int, texts: list[Any], near: float) -> Any:

@@ -608,7 +608,8 @@ def test_a_sweep_of_weights_has_the_accounts_of_its_backtests() -> None:
     table = sweep.table.sort_values("top")
     assert table["n"].tolist() == [len(single.trades) for single in singles]
     assert table["avg_pnl"].tolist() == pytest.approx([each.stats["avg_pnl"] for each in singles])
-    assert table["equity_final"].isna().all()  # of positions that open with a part of the equity
+    for name in ("equity_final", "max_drawdown"):  # of positions that open with a part of the equity
+        assert table[name].tolist() == pytest.approx([each.stats[name] for each in singles], rel=1e-9)
 
 
 @pytest.mark.slow

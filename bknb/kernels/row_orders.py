@@ -174,15 +174,23 @@ def order_of(
     return 0
 
 
+def part_of_equity(orders: Any, row: int) -> float:
+    """The part of the equity that the first fill of a row opens with, as it says; NaN: it says nothing."""
+    size = orders.size[row]
+    if orders.either[row] or np.isnan(orders.parts[0][row]):
+        return float(size)
+    share = orders.shares[0][row]
+    return float(share if np.isnan(size) else size * share)
+
+
 def size_of(orders: Any, row: int) -> float:
     """What the size of the run is multiplied by for the first fill of a row."""
-    size = 1.0 if np.isnan(orders.size[row]) else orders.size[row]
-    share = orders.shares[0][row]
-    return size if orders.either[row] or np.isnan(orders.parts[0][row]) else size * share
+    part = part_of_equity(orders, row)
+    return 1.0 if np.isnan(part) else part
 
 
 PIECES: Final = (
     _is_no_percent, _broken_stop_percent, _broken_target_percent, _broken_parts, parts_of, _broken_row, order_of,
-    size_of,
+    part_of_equity, size_of,
 )  # fmt: skip
 """What is compiled beside a loop of such rows."""

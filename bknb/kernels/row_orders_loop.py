@@ -40,15 +40,16 @@ from .row_orders import (
     ORDER_TARGET,
     WAITS,
     order_of,
+    part_of_equity,
     parts_of,
     size_of,
 )
 from .simulate import (
-    ADDS,
     AT_LEVEL,
     AT_OPEN,
     DATA_END_CANCEL,
     MARKET_ORDER,
+    OF_EQUITY,
     PLACE_TAKEN,
     PRICE_REJECT,
     REJECTED,
@@ -198,11 +199,10 @@ def _hold(
         if done == AT_LEVEL and rules.fills_at_open:  # it was not there before the fill
             doubt = doubt or side * ((market.low[at] if side > 0 else market.high[at]) - stop) <= 0
     _wait_parts(market, grid, rules, orders, row, order, when, parts)
-    size = size_of(orders, row)
     if done == STOPPED_OUT and parts.state[WAITING] == 0:
         after = time_at(market, at)
         write_end(end, row, side, when, after, after, entry, target, stop, stop, STOP_LOSS, entry, entry, 1.0, rules)
-        end[ADDS] = 0.0 if size == 1 else 1.0
+        end[OF_EQUITY] = part_of_equity(orders, row)
         return after, -1
     highest = lowest = entry
     how = FILLED_AT_AVERAGE
@@ -221,8 +221,7 @@ def _hold(
     after, leaving = hold_to_end(
         market, blocks, grid, rows, rules, exits, book, prices, shares, count, parts, how, row, side, when, pending_at,
         entry, target, stop, rows.minutes[row], doubt and done != STOPPED_OUT, at, found, end)  # fmt: skip
-    if size != 1:
-        end[ADDS] = max(end[ADDS], 1.0)  # its account is not that of its results: as with adds
+    end[OF_EQUITY] = part_of_equity(orders, row)
     return after, leaving
 
 

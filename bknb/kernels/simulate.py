@@ -75,8 +75,9 @@ _KINDS: Final = 64  # sets of rules that refused answers are counted by; what is
 
 # columns of a table of ends
 ROW, SIDE, SCHEDULED_AT, PENDING_AT, CLOSED_AT, OPEN, TARGET, STOP, CLOSE, REASON = range(10)
-NET, GROSS, FEE, SLIPPAGE, PEAK, TROUGH, AMBIGUOUS, LARGEST_COST, ADDS = range(10, 19)
-WIDTH: Final = 19
+NET, GROSS, FEE, SLIPPAGE, PEAK, TROUGH, AMBIGUOUS, LARGEST_COST, ADDS, OF_EQUITY = range(10, 20)
+WIDTH: Final = 20
+"""``OF_EQUITY``: the part of the equity that a position opened with; NaN: nothing was said, all of it."""
 
 STRATEGY, MANUAL, LIQUIDATION = range(BREAKEVEN + 1, BREAKEVEN + 4)
 TIMEOUT, PRICE_REJECT, FRAME_END_CANCEL, DATA_END_CANCEL, RISK_CANCEL, STOPPED = range(10, 16)
@@ -459,7 +460,7 @@ def _write_result(
         row, side, scheduled_at, pending_at, closed_at)  # fmt: skip
     end[OPEN], end[TARGET], end[STOP], end[CLOSE], end[REASON] = entry, target, stop, price, reason
     end[NET], end[GROSS], end[FEE], end[SLIPPAGE] = slipped - fees, gross, fees, gross - slipped
-    end[AMBIGUOUS], end[LARGEST_COST], end[ADDS] = doubt, 1.0, 0.0
+    end[AMBIGUOUS], end[LARGEST_COST], end[ADDS], end[OF_EQUITY] = doubt, 1.0, 0.0, np.nan
 
 
 def write_cancelled(

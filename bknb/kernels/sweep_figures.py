@@ -12,7 +12,7 @@ import numpy as np
 
 from .exit_loop import MINUTE
 from .jit import compiled
-from .simulate import ADDS, AMBIGUOUS, CLOSED_AT, FIRST_CANCEL, NET, PEAK, PENDING_AT, REASON, TROUGH
+from .simulate import ADDS, AMBIGUOUS, CLOSED_AT, FIRST_CANCEL, NET, OF_EQUITY, PEAK, PENDING_AT, REASON, TROUGH
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,17 +67,32 @@ def _clamped(ratio: float, gates: Any) -> Any:
     return max(-gates.max_ratio, min(gates.max_ratio, ratio))
 
 
-def _equity(pnl: Any, trough: Any) -> Any:
+def _part(ends: Any, i: int) -> Any:
+    """The part of the equity that position ``i`` opened with."""
+    return 1.0 if np.isnan(ends[i, OF_EQUITY]) else ends[i, OF_EQUITY]
+
+
+def _has_account(closed: Any) -> bool:
+    """Whether no position was added to that says nothing of its part of the equity; ``metrics.reasons``."""
+    added = False
+    for i in range(len(closed)):
+        added = added or (closed[i, ADDS] > 0 and np.isnan(closed[i, OF_EQUITY]))
+    return not added
+
+
+def _equity(closed: Any) -> Any:
     """Final equity, deepest fall in percent, whether it was lost; ``metrics.trade_formulas.walk_equity``."""
     equity = peak = 1.0
     deepest = 0.0
-    for i in range(len(pnl)):
-        if trough[i] < 0:
-            low = equity * (1 + trough[i] / 100)
+    for i in range(len(closed)):
+        part = _part(closed, i)
+        pnl, trough = closed[i, NET] * part, closed[i, TROUGH] * part
+        if trough < 0:
+            low = equity * (1 + trough / 100)
             if low <= 0:
                 return 0.0, 100.0, True
             deepest = max(deepest, (peak - low) / peak * 100)
-        equity *= 1 + pnl[i] / 100
+        equity *= 1 + pnl / 100
         if equity <= 0:
             return 0.0, 100.0, True
         if equity >= peak:
@@ -160,9 +175,9 @@ def _score(ends: Any, gates: Any) -> Any:
     out[WINS], out[LOSSES], out[WIN_STREAK], out[LOSS_STREAK] = wins, losses, most_wins, most_losses
     if count == 0:
         return out
-    equity, deepest, blown = _equity(pnl, closed[:, TROUGH])
-    if np.max(closed[:, ADDS]) > 0:  # a position was added to: there is no account
-        equity, deepest, blown = np.nan, np.nan, False
+    equity, deepest, blown = np.nan, np.nan, False
+    if _has_account(closed):
+        equity, deepest, blown = _equity(closed)
     out[WIN_RATE] = wins / (wins + losses) * 100 if wins + losses else 0.0
     out[TOTAL] = np.sum(pnl)
     out[AVERAGE], out[MEDIAN] = out[TOTAL] / count, np.median(pnl)
@@ -188,11 +203,11 @@ def _by_day(ends: Any, first_day: int, days: int) -> Any:
     for i in range(len(ends)):
         if ends[i, REASON] < FIRST_CANCEL:
             day = min(max(int(ends[i, CLOSED_AT] // DAY) - first_day, 0), days - 1)
-            out[day] = (1 + out[day]) * max(1 + ends[i, NET] / 100, 0.0) - 1
+            out[day] = (1 + out[day]) * max(1 + ends[i, NET] * _part(ends, i) / 100, 0.0) - 1
     return out
 
 
-_PIECES: Final = (_clamped, _equity, _counts, _ratios, _annual)
+_PIECES: Final = (_clamped, _part, _has_account, _equity, _counts, _ratios, _annual)
 
 
 def score(ends: NDArray[np.float64], gates: Any) -> NDArray[np.float64]:
@@ -215,7 +230,7 @@ def score_plain(ends: NDArray[np.float64], gates: Any) -> NDArray[np.float64]:
     Examples
     --------
     >>> from bknb.domain.least_samples import GATES
-    >>> score_plain(np.empty((0, 19)), GATES)[:3].tolist()
+    >>> score_plain(np.empty((0, 20)), GATES)[:3].tolist()
     [0.0, 0.0, 0.0]
     """
     figures: NDArray[np.float64] = _score(ends, gates)
@@ -225,14 +240,14 @@ def score_plain(ends: NDArray[np.float64], gates: Any) -> NDArray[np.float64]:
 def daily(ends: NDArray[np.float64], first_day: int, days: int) -> NDArray[np.float64]:
     """Net return of each calendar day (UTC) as a fraction: what the trades that closed that day made, compounded.
 
-    -1 where everything was lost.
+    Each goes with its part of the equity; -1 where everything was lost.
 
     Parameters
     ----------
     first_day, days
         The first day as days since 1970, and how many.
     """
-    returns: NDArray[np.float64] = compiled(_by_day, globals())(ends, first_day, days)
+    returns: NDArray[np.float64] = compiled(_by_day, globals(), (_part,))(ends, first_day, days)
     return returns
 
 

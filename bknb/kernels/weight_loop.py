@@ -28,6 +28,7 @@ from .simulate import (
     GROSS,
     LARGEST_COST,
     NET,
+    OF_EQUITY,
     OPEN,
     PEAK,
     PENDING_AT,
@@ -167,8 +168,7 @@ def _leave(
     end[OPEN], end[TARGET], end[STOP], end[CLOSE], end[REASON] = first, np.nan, np.nan, price, reason
     end[NET], end[GROSS], end[FEE], end[SLIPPAGE] = net, gross, fees, gross - slipped
     end[PEAK], end[TROUGH], end[AMBIGUOUS], end[LARGEST_COST] = held[_BEST], held[_WORST], 0.0, held[_COST]
-    # the account of a part of the equity is not that of its results: as of one that was added to
-    end[ADDS] = held[_ADDED] if held[_SIZE] == 1.0 else max(held[_ADDED], 1.0)
+    end[ADDS], end[OF_EQUITY] = held[_ADDED], held[_SIZE]
     held[_RUINED], held[_SIGN] = (1.0 if net * held[_SIZE] <= -100.0 else 0.0), 0.0
 
 

@@ -46,6 +46,8 @@ def daily_returns(
 def of_results(results: Iterable[Any]) -> NDArray[np.float64]:
     """Daily returns of several results over one and the same frame, shape (days, results).
 
+    Each trade goes with the part of the equity that it opened with, without a ``size`` with all of it.
+
     Days in which a market with sessions was closed are left out, and results that have no account: in which a position
     was added to, as adds and places need a capital, or opened at or below zero.
     """
@@ -55,7 +57,8 @@ def of_results(results: Iterable[Any]) -> NDArray[np.float64]:
             continue
         trades, first, open_days = result.trades, result.start // DAY_MS, result.measured.open_days
         moments = trades["closed_at"].dt.tz_localize(None).to_numpy().astype("datetime64[ms]").astype(np.int64)
-        columns.append(daily_returns(moments, trades["pnl_percentage"], start=result.start, end=result.end))
+        of_equity = [event.of_equity for event in result.run_record.records.closed]
+        columns.append(daily_returns(moments, of_equity, start=result.start, end=result.end))
     if not columns:
         return np.empty((0, 0))
     daily = np.stack(columns, axis=1)
@@ -94,7 +97,7 @@ def adds_in(trades: Any) -> bool:
     adds, largest_costs = (
         numbers_in(trades, name) if name in named else [np.nan] * len(trades) for name in ("adds", "largest_cost")
     )
-    return needs_capital(adds, largest_costs)
+    return needs_capital(adds, largest_costs, [np.nan] * len(trades))
 
 
 def on_open_days(daily: NDArray[np.float64], first: int, open_days: Iterable[int]) -> NDArray[np.float64]:

@@ -50,8 +50,8 @@ FURTHER: Final = {NO_SHARPE_RATIO: "sharpe_ratio", NO_YEARLY_RETURNS: "expected_
 """Reasons that are another figure that is not available, with the key of that figure."""
 
 
-def needs_capital(adds: Iterable[float], largest_costs: Iterable[float]) -> bool:
-    """Whether a position was added to: then there is no account without a capital.
+def needs_capital(adds: Iterable[float], largest_costs: Iterable[float], sizes: Iterable[float]) -> bool:
+    """Whether a position was added to that goes with all of the equity: then there is no account without a capital.
 
     Parameters
     ----------
@@ -60,15 +60,19 @@ def needs_capital(adds: Iterable[float], largest_costs: Iterable[float]) -> bool
     largest_costs : iterable of float
         ``largest_cost`` of each trade, where the first fill costs 1; NaN where unknown. It decides for trades whose
         adds are unknown: what cost more than its first fill was added to. One that was made smaller before is not seen.
+    sizes : iterable of float
+        The part of the equity that each opened with, which may be added to; NaN: it said nothing, all of it.
 
     Examples
     --------
-    >>> unknown = float("nan")
-    >>> needs_capital([0, 1], [1.0, 0.9]), needs_capital([unknown], [1.9]), needs_capital([unknown], [unknown])
-    (True, True, False)
+    >>> unknown, all_of_it = float("nan"), [float("nan")]
+    >>> needs_capital([0, 1], [1.0, 0.9], all_of_it * 2), needs_capital([1], [1.9], [0.5])
+    (True, False)
+    >>> needs_capital([unknown], [1.9], all_of_it), needs_capital([unknown], [unknown], all_of_it)
+    (True, False)
     """
-    pairs = zip(adds, largest_costs, strict=True)
-    return any(cost > 1 + GATES.epsilon if isnan(count) else count > 0 for count, cost in pairs)
+    rows = zip(adds, largest_costs, sizes, strict=True)
+    return any(isnan(size) and (cost > 1 + GATES.epsilon if isnan(count) else count > 0) for count, cost, size in rows)
 
 
 def why_no_account(records: Any) -> str:

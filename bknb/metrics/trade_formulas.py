@@ -92,9 +92,8 @@ def measure(sample: Ledger, *, dropped: int = 0) -> dict[str, Figure]:
         The figures named in ``bknb.metrics.trade_definitions.DEFINITIONS``, in that order. Those that compound are None
         where a position was added to, where trades are of several places, and where results are in points.
     """
-    all_of_equity = [row for row, size in enumerate(sample.size) if isnan(size)]
-    whole = sample if len(all_of_equity) == len(sample) else sample.take(all_of_equity)
-    has_account = not (sample.in_points or sample.in_places or needs_capital(whole.adds, whole.largest_cost))
+    added = needs_capital(sample.adds, sample.largest_cost, sample.size)
+    has_account = not (sample.in_points or sample.in_places or added)
     walk = _walk(sample) if has_account else None
     results = _results(sample.pnl)
     figures: dict[str, Figure] = {"n": len(sample), "total_trades": len(sample), "dropped": dropped}

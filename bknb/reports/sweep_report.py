@@ -54,7 +54,7 @@ _RETURN: Final = "total_return"
 
 def _lines(result: Any) -> tuple[list[str], list[list[str]]]:
     """The best combinations; what the trades came to is compounded, as on an account."""
-    ranking, table = result.ranking.head(SHOWN), result.table
+    ranking, table, given = result.ranking.head(SHOWN), result.table, {*result.param_columns.values()}
     returns = (result.mean_equity.reindex(ranking.index) - 1) * 100
     if result.metric == "total_pnl":
         ranking.insert(ranking.columns.get_loc("total_pnl") + 1, _RETURN, returns)
@@ -63,7 +63,9 @@ def _lines(result: Any) -> tuple[list[str], list[list[str]]]:
         [
             str(number),
             *(
-                _figure(name, percent if name == _RETURN else value, table.loc[[number]])
+                _text(value)
+                if name in given
+                else _figure(name, percent if name == _RETURN else value, table.loc[[number]])
                 for name, value in zip(shown, row, strict=True)
             ),
         ]

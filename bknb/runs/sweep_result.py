@@ -12,17 +12,15 @@ from ..domain.formatting import with_article
 from ..domain.interval import WEEK
 from ..engine.registration_checks import with_params
 from ..errors import UnknownName, UsageError
-from ..kernels import simulate as kernel
 from ..kernels.sweep_figures import FIGURES
 from ..market.source_hours import sessions_of
 from ..metrics.daily_returns import on_open_days
 from ..metrics.trade_definitions import lower_is_better
 from ..provenance.strategy_hash import running
-from ..sweeps.evaluate_combination import Evaluator
 from ..sweeps.packed_days import frame_days
-from ..sweeps.prepared_candles import prepare
 from ..sweeps.sweep_run import SweepRun
 from ..sweeps.symbol_means import why_no_account
+from .sweep_trades import trades_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -287,24 +285,16 @@ class SweepResult:
     # --- one combination --------------------------------------------------------------------------------------------
 
     def trades(self, combination: int | None = None, symbol: str | None = None) -> pd.DataFrame:
-        """Return the trades of one combination (default: the best); computed again unless ``keep_trades`` was given."""
-        number, at = self._which(combination, symbol)
-        plan, points, outcome = self._run.plan.plans[at], None, self._run.outcomes[number, at]
-        is_negative = getattr(plan.exchange.source, "negative", False)
-        if outcome.ends is None or is_negative:
-            import asyncio
-            from concurrent.futures import ThreadPoolExecutor
+        """Return the trades of one combination (default: the best); computed again unless ``keep_trades`` was given.
 
-            with ThreadPoolExecutor(1) as pool:  # a notebook's own loop must not be touched
-                prepared = pool.submit(lambda: asyncio.run(prepare(plan))).result()
-                evaluator = Evaluator(plan, prepared, keep_ends=True)
-                outcome = pool.submit(evaluator.evaluate, self._run.combinations[number]).result()
-                if is_negative and not outcome.error:
-                    points = pool.submit(evaluator.points, self._run.combinations[number]).result()
-        if outcome.error or outcome.ends is None:
-            raise UsageError(f"combination {number} has no trades: {outcome.error}")
-        table = _trade_table(outcome.ends)
-        return table if points is None else table.assign(points=points)
+        ``size`` is there where a signal had one: the part of the equity that its position opened with.
+        """
+        number, at = self._which(combination, symbol)
+        params, outcome = self._run.combinations[number], self._run.outcomes[number, at]
+        table, why = trades_of(self._run.plan.plans[at], params, outcome)
+        if table is None:
+            raise UsageError(f"combination {number} has no trades: {why}")
+        return table
 
     def run(self, combination: int | None = None, symbol: str | None = None) -> Result:
         """Return the result of one combination (the best one by default) from the event engine."""
@@ -360,40 +350,3 @@ class SweepResult:
 
 _NOT_PARAMETERS: Final = frozenset((*FIGURES, "rejected", "error", "symbols", "total_return", "combination", "symbol"))
 """Names of columns and levels of the tables that are no parameter."""
-
-_TRADES = {
-    "position": kernel.SIDE,
-    "scheduled_at": kernel.SCHEDULED_AT,
-    "pending_at": kernel.PENDING_AT,
-    "closed_at": kernel.CLOSED_AT,
-    "price_open": kernel.OPEN,
-    "price_take_profit": kernel.TARGET,
-    "price_stop_loss": kernel.STOP,
-    "price_close": kernel.CLOSE,
-    "close_reason": kernel.REASON,
-    "pnl_percentage": kernel.NET,
-    "fee_percentage": kernel.FEE,
-    "slippage_percentage": kernel.SLIPPAGE,
-    "gross_percentage": kernel.GROSS,
-    "peak_percentage": kernel.PEAK,
-    "trough_percentage": kernel.TROUGH,
-    "ambiguous": kernel.AMBIGUOUS,
-    "adds": kernel.ADDS,
-    "largest_cost": kernel.LARGEST_COST,
-}
-
-
-def _trade_table(ends: NDArray[np.float64]) -> pd.DataFrame:
-    """Return the closed positions of a table of ends, with the columns of ``Result.trades``."""
-    import pandas as pd
-
-    from ..reports.time_columns import with_times
-
-    closed = ends[ends[:, kernel.REASON] < kernel.FIRST_CANCEL]
-    frame = pd.DataFrame({name: closed[:, at] for name, at in _TRADES.items()})
-    with_times(frame, ("scheduled_at", "pending_at", "closed_at"))
-    frame["position"] = np.where(closed[:, kernel.SIDE] > 0, "long", "short")
-    frame["close_reason"] = [kernel.REASONS[int(code)] for code in closed[:, kernel.REASON]]
-    frame["ambiguous"] = closed[:, kernel.AMBIGUOUS] > 0
-    frame["adds"] = frame["adds"].astype("int64")
-    return frame

@@ -40,7 +40,7 @@ from .packed_days import frame_days
 from .prepared_candles import Prepared, goes_compiled
 from .refused_answers import of_events, of_table
 from .sweep_series import asked_of, run_series
-from .symbol_means import PERCENTAGES, is_at_zero, with_ratios_of
+from .symbol_means import COMPOUNDED, PERCENTAGES, is_at_zero, with_ratios_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -152,6 +152,8 @@ class Evaluator:
                     figures, returns = score_in_points(ends, records, self.plan), np.zeros(self.days)
                 else:
                     figures, returns = score_plain(ends, GATES), daily_plain(ends, self.first_day, self.days)
+                    if records.in_places:
+                        figures[COMPOUNDED] = np.nan
                     if self.at_zero:  # other combinations may be in points
                         figures = with_ratios_of(score_in_points(ends, records, self.plan), figures)
         except ImportError:
@@ -222,9 +224,15 @@ class Evaluator:
         tick, unit, scale = tick_numbers(self.plan.settings.price_tick)
         return kernel.no_exits(len(rows))._replace(tick=tick, unit=unit, scale=scale)
 
-    def points(self, params: Mapping[str, Any]) -> list[float]:
-        """The results of the trades of one combination in points, quote currency for each unit."""
-        return points_of(self._run_events(with_params(self.plan.strategy, params)), self.plan)
+    def columns_of_events(self, params: Mapping[str, Any]) -> dict[str, list[Any]]:
+        """Of the trades of one combination what a table of ends has not: their points, or their places."""
+        records = self._run_events(with_params(self.plan.strategy, params))
+        found: dict[str, list[Any]] = {}
+        if getattr(self.plan.exchange.source, "negative", False):
+            found["points"] = points_of(records, self.plan)
+        if records.in_places:
+            found["place"] = [event.signal.place for event in records.closed]
+        return found
 
     def _run_events(self, strategy: Strategy) -> Records:
         plan = replace(self.plan, strategy=replace(strategy, callbacks={}))
@@ -290,7 +298,7 @@ def score_in_points(ends: NDArray[np.float64], records: Records, plan: Plan) -> 
     """The figures of an event-driven run in which a position opened at or below zero: those without a unit alone."""
     scored = ends.copy()
     scored[ends[:, kernel.REASON] < kernel.FIRST_CANCEL, kernel.NET] = points_of(records, plan)
-    scored[:, kernel.ADDS] = 1.0  # there is no account of them
+    scored[:, kernel.ADDS], scored[:, kernel.OF_EQUITY] = 1.0, np.nan  # there is no account of them
     figures = score_plain(scored, GATES)
     figures[PERCENTAGES] = np.nan
     return figures
@@ -319,8 +327,5 @@ def _fill(line: NDArray[np.float64], event: Closed | Cancelled) -> None:
     line[kernel.PEAK], line[kernel.TROUGH] = event.peak_percentage, event.trough_percentage
     line[kernel.AMBIGUOUS] = float(event.ambiguous)
     line[kernel.LARGEST_COST], line[kernel.ADDS] = event.largest_cost, event.adds
-    if signal.place or signal.size not in (
-        None,
-        1.0,
-    ):  # its account is not that of its results: as with adds
-        line[kernel.ADDS] = max(event.adds, 1)
+    if signal.size is not None:
+        line[kernel.OF_EQUITY] = signal.size

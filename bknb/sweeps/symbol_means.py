@@ -23,7 +23,8 @@ _EQUITY: Final = FIGURES.index("equity_final")
 _TOTAL: Final = FIGURES.index("total_pnl")
 PERCENTAGES: Final = [at for at, name in enumerate(FIGURES) if name in OF_RESULTS]
 """Where the figures are that have the unit of the results, percent."""
-_OF_ACCOUNT: Final = [at for at, name in enumerate(FIGURES) if name in OF_ACCOUNT]
+COMPOUNDED: Final = [at for at, name in enumerate(FIGURES) if name in OF_ACCOUNT]
+"""Where the figures are that compound: those of an account."""
 _WITHOUT_TRADES: Final = {"total_pnl": 0.0, "equity_final": 1.0, "max_drawdown": 0.0}
 
 
@@ -72,7 +73,7 @@ def with_ratios_of(points: NDArray[np.float64], figures: NDArray[np.float64]) ->
     >>> [made[FIGURES.index(name)].item() for name in ("total_pnl", "equity_final", "sharpe_ratio")]
     [1.0, 1.0, 0.0]
     """
-    made, kept = points.copy(), [*PERCENTAGES, *_OF_ACCOUNT]
+    made, kept = points.copy(), [*PERCENTAGES, *COMPOUNDED]
     made[kept] = figures[kept]
     return made
 
@@ -180,7 +181,7 @@ def known_figures(figures: NDArray[np.float64]) -> NDArray[np.float64]:
     for name, value in _WITHOUT_TRADES.items():
         known[idle, FIGURES.index(name)] = value
     if adds:
-        known[:, _OF_ACCOUNT] = np.nan
+        known[:, COMPOUNDED] = np.nan
     if in_points_on(figures).any():
         known[:, PERCENTAGES] = np.nan
     return known
