@@ -166,6 +166,11 @@ def test_two_lists_are_rows_and_put_back_as_they_were():
     assert box["values"] is before
 
 
+def test_a_list_of_rows_of_several_lengths_is_no_column():
+    ragged = [[1.0] * (1 + at % 3) for at in range(40)]
+    assert paired([Variable(name, value, print) for name, value in (("a", ragged), ("b", ragged))]) == []
+
+
 def test_a_list_beside_moments_that_the_time_of_day_tells_is_no_history():
     shut = [float(hour.hour in range(8)) for hour in HOURS]
     held = [Variable(name, value, print) for name, value in (("t", [ms for ms, _ in rows_of(SCORES)]), ("v", shut))]

@@ -39,7 +39,12 @@ def paired(held: Sequence[Variable]) -> list[Variable]:
 
 
 def _is_long(value: Any) -> bool:
-    return isinstance(value, (list, np.ndarray)) and np.ndim(value) == 1 and len(value) >= _FEWEST
+    if not isinstance(value, (list, np.ndarray)):
+        return False
+    try:
+        return np.ndim(value) == 1 and len(value) >= _FEWEST
+    except ValueError:  # a list of rows of several lengths
+        return False
 
 
 def _moments(value: Any) -> Any:
