@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
 from ..domain.fills_at_stops_and_gaps import execution_model
@@ -38,6 +38,7 @@ class _StrategyOptions(CallbackOptions, total=False):
     tolerance: float | None
     reenter: bool
     places: int
+    uses: Sequence[str | tuple[str, str]] | None
 
 
 def decorator(register: Callable[[Any], object]) -> Callable[[F], F]:
@@ -103,6 +104,7 @@ def add_strategy(
     tolerance: float | None = None,
     reenter: bool = False,
     places: int = 1,
+    uses: Sequence[str | tuple[str, str]] | None = None,
     strict: bool = False,
 ) -> Strategy | Callable[[F], F]:
     """Register a strategy; without a function it is a decorator.
@@ -172,6 +174,12 @@ def add_strategy(
         How many signals of it may wait or be open at a time on a symbol, each with a life of its own: grids, cohorts
         that overlap. It is asked as long as a place is free, and may return a list. Signals that name the same
         ``place``, and those that name none, compete for one; what is for a place that is taken is left out and counted.
+    uses
+        For ``get_signals``: candles that it reads beside its own, intervals of its symbol or ``(symbol, interval)``. It
+        is then a function ``(candles, others, ...)``: ``others["4h"].close`` has for each row the close of the newest
+        ``4h`` candle that had closed when the row's candle closed, NaN where there is none; ``others["4h"].candles``
+        are these candles, of which ``others["4h"].rows(values)`` makes rows. Indicators of them are called with
+        ``candles``.
     strict
         Refuse to replace a strategy of that name.
 
@@ -200,6 +208,11 @@ def add_strategy(
     ...             "price_stop_loss": candles.close * 0.99, "minute_estimated_time": 240}
     >>> bknb.add_strategy("rise", interval="1h", get_signals=get_signals, params={"length": 10}).params
     {'length': 10}
+    >>> def get_signals(candles, others):
+    ...     rise = candles.close > others["4h"].close
+    ...     return {"position": rise, "target_percent": 2, "stop_percent": 1, "minute_estimated_time": 240}
+    >>> bknb.add_strategy("above", interval="1h", get_signals=get_signals, uses=["4h", ("ETHUSDT", "1d")]).uses
+    ('4h', ('ETHUSDT', '1d'))
     >>> def get_weight(ctx):
     ...     closes = ctx.get_candles(ctx.symbol, "4h", 50).close
     ...     return 1 if closes[-10:].mean() > closes.mean() else -1
@@ -227,6 +240,7 @@ def add_strategy(
             tolerance=tolerance,
             reenter=reenter,
             places=places,
+            uses=uses,
         )
         return registry.strategies.add(name, made, strict=strict)
 
@@ -259,6 +273,7 @@ def strategy(
     tolerance: float | None = None,
     reenter: bool = False,
     places: int = 1,
+    uses: Sequence[str | tuple[str, str]] | None = None,
     strict: bool = False,
 ) -> Callable[[F], F]:
     """Decorator that registers a function as a strategy; see ``add_strategy``.
@@ -290,6 +305,7 @@ def strategy(
         tolerance=tolerance,
         reenter=reenter,
         places=places,
+        uses=uses,
         strict=strict,
     )
 

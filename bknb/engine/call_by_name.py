@@ -34,6 +34,7 @@ _ARGUMENTS: Final[dict[str, Callable[[Context], Any]]] = {
 }
 
 
+_OTHERS: Final = "others"
 _OF_SEVERAL: Final = ("ctx", "when")  # what a function that is asked about several symbols may ask for
 
 
@@ -133,10 +134,22 @@ def own_parameters(
             known = {} if not callable(asked) else inspect.signature(asked).parameters
         except (TypeError, ValueError):
             return own, True
+        ours = (*offered, _OTHERS) if "candles" in known else offered
         named = {name: each for name, each in known.items() if each.kind not in (each.VAR_KEYWORD, each.VAR_POSITIONAL)}
         takes_any = takes_any or any(each.kind is each.VAR_KEYWORD for each in known.values())
-        own |= {name: each for name, each in named.items() if name not in offered and name not in own}
+        own |= {name: each for name, each in named.items() if name not in ours and name not in own}
     return own, takes_any
+
+
+def takes_others(function: Callable[..., Any]) -> bool:
+    """Whether a ``get_signals`` takes candles of other intervals and symbols, as ``others``.
+
+    Examples
+    --------
+    >>> takes_others(lambda candles, others: None), takes_others(lambda candles, fast=10: None)
+    (True, False)
+    """
+    return _OTHERS in (_names(function) or ())
 
 
 def named(function: Callable[..., Any], params: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 from ..domain.interval import interval_ms
 from ..market.candle_closes import CandleCloses
 from ..market.candles import Candles
+from ..market.candles_beside_rows import CandlesBeside
 from ..market.candles_of_one_symbol import Series
 from ..market.fetch_loop import submit
 from ..market.rows_asked import RowsAsked
@@ -49,9 +50,12 @@ class RowCandles(NamedTuple):
         """The row that is known at ``start`` (UTC ms), the first moment of a run."""
         return max(0, int(np.searchsorted(self.closes, start, side="right")) - 1)
 
-    def asked(self, published: ReadSeries | None, symbol: str) -> RowsAsked:
-        """What ``get_signals`` is asked about over them."""
-        return RowsAsked(published, symbol, self.by)
+    def asked(
+        self, published: ReadSeries | None, symbol: str, window: Callable[[], Window], strategy: Strategy
+    ) -> RowsAsked:
+        """What the ``get_signals`` of a strategy is asked about over them."""
+        beside = CandlesBeside(window, symbol, strategy.interval, strategy.uses, strategy.lookback)
+        return RowsAsked(published, symbol, self.by, beside)
 
 
 async def row_candles(window: Window, strategy: Strategy, symbol: str, start: int) -> RowCandles:

@@ -24,11 +24,12 @@ from ..domain.text import named_error
 from ..errors import BknbError, NotEnoughData, StrategyError, UsageError
 from ..market.rows_asked import RowsAsked, rows_asked
 from ..user_code import where_it_failed
-from .call_by_name import Manage, managing_by_name, named
+from .call_by_name import Manage, managing_by_name, named, takes_others
 
 if TYPE_CHECKING:
     from ..domain.position_seen_by_manage import HeldPosition
     from ..market.candles import Candles
+    from ..market.candles_beside_rows import Used
     from ..market.newest_series_rows import ReadSeries
     from ..market.strategy_context import Context
     from ..market.window import Window
@@ -79,7 +80,7 @@ def signal_rows(
     token = rows_asked.set(asked)
     try:
         chosen = named(strategy.get_signals, {**strategy.params, **(params or {})})
-        answer = strategy.get_signals(candles, **chosen)
+        answer = strategy.get_signals(candles, **_others(strategy.get_signals, candles, asked), **chosen)
     except BknbError:
         raise
     except Exception as error:
@@ -95,6 +96,15 @@ def signal_rows(
     return read_rows(answer, len(candles), strategy.name, times=candles.timestamp, weights=weights)
 
 
+def _others(get_signals: Callable[..., Any], candles: Candles, asked: RowsAsked | None) -> dict[str, Any]:
+    """What a ``get_signals`` is given beside its candles."""
+    if asked is None or not takes_others(get_signals):
+        return {}
+    closes = asked.closes.of(candles.timestamp)
+    assert closes is not None  # they are those of the strategy  # noqa: S101
+    return {"others": asked.beside.others(closes)}
+
+
 class Windowed:
     """``get_signals`` asked about the newest ``lookback`` candles: its last row is what it answers.
 
@@ -108,6 +118,8 @@ class Windowed:
         What the strategy has besides: it is asked where no row leaves.
     weights
         Whether rows are weights: the last one is answered as ``get_weight`` would.
+    uses
+        The candles it reads beside its own.
 
     Attributes
     ----------
@@ -128,7 +140,9 @@ class Windowed:
         manage: Callable[..., Any] | None = None,
         manage_interval: str | None = None,
         weights: bool = False,
+        uses: tuple[Used, ...] = (),
     ) -> None:
+        self._uses = uses
         self._get_signals, self._params = get_signals, named(get_signals, params)
         self._name, self._interval, self._lookback = name, interval, lookback
         self._manage_interval, self._weights = manage_interval, weights
@@ -142,9 +156,10 @@ class Windowed:
     def _rows(self, ctx: Context, candles: Candles) -> SignalRows:
         from .get_signals_columns import read_rows
 
-        token = rows_asked.set(ctx.rows_asked(self._interval))
+        asked = self._asked(ctx)
+        token = rows_asked.set(asked)
         try:
-            answer = self._get_signals(candles, **self._params)
+            answer = self._get_signals(candles, **_others(self._get_signals, candles, asked), **self._params)
         finally:
             rows_asked.reset(token)
         rows = read_rows(answer, len(candles), self._name, times=candles.timestamp, weights=self._weights)
@@ -153,6 +168,11 @@ class Windowed:
         self.leaves = leaving_rows(rows, self._name, self._interval, self._manage_interval)
         return rows
 
+    def _asked(self, ctx: Context) -> RowsAsked:
+        from ..market.candles_beside_rows import asked_by  # few runs have rows
+
+        return asked_by(ctx, self._interval, self._uses, self._lookback)
+
     def _leaves(self, ctx: Context, position: HeldPosition) -> bool:
         if position.opened_at is None or self.leaves is False:
             return False
@@ -160,7 +180,7 @@ class Windowed:
         exits = self._rows(ctx, candles).exits
         if exits is None or not exits.leaves_at(-1, position.side):
             return False
-        closes = ctx.rows_asked(self._interval).closes.of(candles.timestamp[-1:])
+        closes = self._asked(ctx).closes.of(candles.timestamp[-1:])
         return closes is not None and _is_later(int(closes[0]), position)
 
 
@@ -353,7 +373,7 @@ async def looked_up(
     from .get_signals_candles import row_candles  # few runs have rows
 
     given = await row_candles(window, strategy, plan.symbol, plan.frame.start)
-    asked = given.asked(published, plan.symbol)
+    asked = given.asked(published, plan.symbol, lambda: window, strategy)
     rows = signal_rows(strategy, given.candles, asked=asked)
     first = given.known_at(plan.frame.start)
     if (warning := unsteady_rows(strategy, rows, given.candles, first, asked=asked)) is not None:

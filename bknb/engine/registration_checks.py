@@ -20,7 +20,14 @@ from ..ports import CandleSource
 from .call_by_name import calling_by_name, named
 from .get_signals_vectorised import DEFAULT_LOOKBACK, Windowed, is_vectorised
 from .registry import STRATEGY_CALLBACKS, AnyFunction, Frame, Strategy, Validation
-from .strategy_checks import checked_interval, checked_manage, checked_params, checked_places, checked_schedules
+from .strategy_checks import (
+    checked_interval,
+    checked_manage,
+    checked_params,
+    checked_places,
+    checked_schedules,
+    checked_uses,
+)
 
 if TYPE_CHECKING:
     from ..domain.schedules import Schedule
@@ -107,6 +114,7 @@ def make_strategy(
     cash_buffer_percent: float = 0.0,
     symbols: tuple[str, ...] = (),
     places: int = 1,
+    uses: object = None,
 ) -> Strategy:
     """A checked strategy that is not registered (yet).
 
@@ -138,6 +146,7 @@ def make_strategy(
         raise UsageError(f"{what} of strategy {name!r} must be a function, got {function!r:.80}")
     lookback = whole_number("lookback", lookback, least=1, hint="give how many candles get_signals sees, such as 500")
     places = checked_places(name, places, weights=tolerance is not None)
+    used = checked_uses(name, uses, function, what=what)
     chosen = checked_params(name, function, params, manage=manage)
     asked_to_manage = checked_manage(name, manage, manage_interval, chosen)
     schedule, asks_late, manage_schedule = checked_schedules(name, at, late, manage_at, what=what, manage=manage)
@@ -148,7 +157,7 @@ def make_strategy(
         own = named(function, chosen)
         ask = calling_by_name(partial(function, **own) if own else function, several=bool(symbols))
     else:
-        rows = Windowed(get_signals, name=name, interval=interval, lookback=lookback, params=chosen,
+        rows = Windowed(get_signals, name=name, interval=interval, lookback=lookback, params=chosen, uses=used,
                         manage=manage, manage_interval=manage_interval, weights=tolerance is not None)  # fmt: skip
         called = ask = rows.get_signal
         asked_to_manage = rows.ask_manage
@@ -179,6 +188,7 @@ def make_strategy(
         cash_buffer_percent=cash_buffer_percent,
         symbols=symbols,
         places=places,
+        uses=used,
     )
 
 
@@ -229,6 +239,8 @@ def definition(strategy: Strategy) -> dict[str, Any]:
         made["places"] = strategy.places
     if vectorised:
         made["lookback"] = strategy.lookback
+    if strategy.uses:
+        made["uses"] = strategy.uses
     return made
 
 

@@ -20,6 +20,7 @@ from .call_by_name import Ask, Manage, parameters_of
 if TYPE_CHECKING:
     from ..domain.quantity_step_and_least_amount import MarketLimits
     from ..domain.schedules import Schedule
+    from ..market.candles_beside_rows import Used
     from ..market.strategy_context import Context
     from .get_signals_vectorised import Windowed
 
@@ -90,6 +91,7 @@ class Strategy(msgspec.Struct, frozen=True):
     One with ``symbols`` answers for all of them at once, in a portfolio, with ``PortfolioWeights`` of its legs;
     with ``together`` they are opened and left together, and ``cash_buffer_percent`` of the equity stay free.
     ``places`` says how many of its signals may wait or be open at a time, each with a lifecycle of its own.
+    ``uses`` are candles that a ``get_signals`` reads beside its own: an interval of its symbol, or symbol and interval.
     """
 
     name: str
@@ -115,6 +117,7 @@ class Strategy(msgspec.Struct, frozen=True):
     symbols: tuple[str, ...] = ()
     portfolio_weights: Any = None
     places: int = 1
+    uses: tuple[Used, ...] = ()
 
     def register(self) -> None:
         """Register it under its name, in place of another one of that name.

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
-from ..domain.interval import WEEK, interval_ms
+from ..domain.interval import INTERVAL_MS, WEEK, interval_ms
 from ..domain.whole_number import whole_number
 from ..errors import UsageError
-from .call_by_name import Manage, managing_by_name, own_parameters, params_given
+from .call_by_name import Manage, managing_by_name, own_parameters, params_given, takes_others
 from .registry import AnyFunction, Strategy
 
 if TYPE_CHECKING:
     from ..domain.schedules import Schedule
+    from ..market.candles_beside_rows import Used
 
 _OF_SCHEDULES: Final = "1d"  # the interval of a strategy that has a schedule and says none
 
@@ -127,6 +128,57 @@ def checked_places(name: str, places: object, *, weights: bool) -> int:
             "leave places out, or give a get_signal"
         )
     return count
+
+
+def checked_uses(name: str, uses: object, function: AnyFunction, *, what: str) -> tuple[Used, ...]:
+    """The candles that a ``get_signals`` reads beside its own.
+
+    Raises
+    ------
+    UsageError
+        They are no list of intervals, or of symbols with an interval; or there is no ``get_signals``, or one that takes
+        ``others`` without them.
+    """
+    if uses is None or uses == ():
+        if what == "get_signals" and takes_others(function):
+            raise UsageError(
+                f"get_signals of strategy {name!r} takes others, and uses= names no candles\n"
+                "name them: uses=['4h', ('BTCUSDT', '1d')]"
+            )
+        return ()
+    if what != "get_signals":
+        raise UsageError(
+            f"strategy {name!r} has uses= and no get_signals\n"
+            f"leave it out: {what} asks for any candles, as ctx.candles('4h', 50)"
+        )
+    if isinstance(uses, str) or not isinstance(uses, Sequence) or not uses:
+        raise UsageError(
+            f"uses of strategy {name!r} must be a list of intervals, or of symbols with an interval, got {uses!r:.60}\n"
+            "such as uses=['4h', ('BTCUSDT', '1d')]"
+        )
+    return tuple(_used(name, each) for each in uses)
+
+
+def _used(name: str, each: object) -> Used:
+    parts = (each,) if isinstance(each, str) else tuple(each) if isinstance(each, Sequence) else ()
+    if len(parts) not in (1, 2) or not all(isinstance(part, str) and part for part in parts):
+        raise UsageError(
+            f"uses of strategy {name!r}: an interval such as '4h', or a symbol and an interval, got {each!r:.60}\n"
+            "such as ('BTCUSDT', '1d')"
+        )
+    if len(parts) == 2 and _is_interval(parts[0]) and not _is_interval(parts[1]):
+        raise UsageError(
+            f"uses of strategy {name!r}: the symbol comes first: {(parts[1], parts[0])!r}, not {each!r:.60}"
+        )
+    if not _is_interval(parts[-1]):
+        interval_ms(parts[-1])  # says which there are
+    return parts[0] if len(parts) == 1 else (parts[0], parts[1])
+
+
+def _is_interval(text: str) -> bool:
+    from ..market.calendar_candles import LENGTHS_MS  # few strategies use other candles
+
+    return text in INTERVAL_MS or text in LENGTHS_MS
 
 
 def checked_manage(

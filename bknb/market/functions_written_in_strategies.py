@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from numpy import ndarray
 
 from ..errors import UsageError
+from .candles import Candles
 
 
 class Written(NamedTuple):
@@ -36,12 +37,12 @@ def written(function: Any, context: object) -> Written:
     ----------
     function : callable
     context
-        Of the question: it may not hold this one, nor another of its class.
+        Of the question, or the candles of ``get_signals``: it may not hold this one, nor another of its class.
 
     Raises
     ------
     UsageError
-        When it holds the context of a question.
+        When it holds the context of a question, or candles.
 
     Examples
     --------
@@ -59,9 +60,10 @@ def _taken(value: Any, told: tuple[str, type], known: dict[int, Any]) -> tuple[o
     the originals.
     """
     if isinstance(value, told[1]):
+        what = "the candles of get_signals" if told[1] is Candles else "ctx"
         raise UsageError(
-            f"the indicator {told[0]} reads ctx, so its values would be of the moment of one question and not of their "
-            "candles\nuse ctx with what the indicator returns"
+            f"the indicator {told[0]} reads {what}, so its values would be of the moment "
+            "of one question and not of their candles\nuse it with what the indicator returns"
         )
     if type(value) is partial:
         parts = [_taken(each, told, known) for each in (value.func, *value.args, *value.keywords.values())]

@@ -12,6 +12,7 @@ from ..domain.interval import interval_ms
 from ..domain.whole_number import whole_number
 from ..errors import UsageError
 from .calendar_candles import LENGTHS_MS
+from .candles import Candles
 from .functions_written_in_strategies import written
 from .indicator_formula import Formula, Parameter, arguments_of
 from .indicator_names import function_of, named, parameters_of
@@ -52,7 +53,8 @@ class Indicator(msgspec.Struct, frozen=True, eq=False, weakref=True):
         Parameters
         ----------
         ctx
-            What the strategy is asked with.
+            What the strategy is asked with. In ``get_signals`` its candles: a value for each row, that of the newest
+            candle of the indicator that had closed when the row's candle closed.
         symbol
             Of another symbol than that of the question.
         forming
@@ -60,13 +62,15 @@ class Indicator(msgspec.Struct, frozen=True, eq=False, weakref=True):
 
         Returns
         -------
-        ndarray of float64, shape (n,), or tuple of such
+        ndarray of float64, shape (n,), of candles shape (len(candles),), or tuple of such
             Of several outputs a tuple with their names as fields: ``bands(ctx).lower[-1]``.
         """
         if symbol is None and not forming:  # the path of every decision
             try:
                 found = run_of(ctx).indicators[self]
             except (AttributeError, KeyError):
+                if isinstance(ctx, Candles):
+                    return _of_rows(self, ctx, n, symbol=None, forming=False)
                 found = values_in_run(self, ctx, None)
             when = ctx.when_ms
             if n == 1 and (value := found.now.get(when)) is not None:
@@ -77,6 +81,8 @@ class Indicator(msgspec.Struct, frozen=True, eq=False, weakref=True):
             if last is not None and type(n) is int and found.first <= last - n < last:
                 some = found.values[:, last - n : last].copy()
                 return some[0] if found.make is None else found.make(*some)
+        elif isinstance(ctx, Candles):
+            return _of_rows(self, ctx, n, symbol=symbol, forming=forming)
         else:
             found = values_in_run(self, ctx, symbol)
         return found.newest(ctx, n, forming=forming)
@@ -90,6 +96,10 @@ class Indicator(msgspec.Struct, frozen=True, eq=False, weakref=True):
                 value = None
             if value is not None:
                 return value
+        if isinstance(ctx, Candles):
+            raise UsageError(
+                "last() takes a ctx\nin get_signals call the indicator with its candles: a value for each row"
+            )
         newest = self(ctx, symbol=symbol)
         return type(newest)(*(each.item(0) for each in newest)) if isinstance(newest, tuple) else newest.item(0)
 
@@ -130,7 +140,8 @@ def indicator(
     callable
         ``fast(ctx)`` the newest value as an array of length 1, ``fast(ctx, 5)`` the five newest, oldest first,
         ``fast(ctx, symbol="ETHUSDT")`` those of another symbol, ``fast.last(ctx)`` a float. Of several outputs a tuple
-        with their names as fields: ``bands(ctx).lower[-1]``. NaN until ``lookback`` candles are there.
+        with their names as fields: ``bands(ctx).lower[-1]``. NaN until ``lookback`` candles are there. In
+        ``get_signals`` ``fast(candles)`` is an array with a value for each row.
 
     Raises
     ------
@@ -193,6 +204,24 @@ def values_in_run(of: Indicator, context: Any, symbol: str | None) -> RunValues:
             run.indicators[same, of.interval, wanted] = found
         run.indicators[key] = found
     return found
+
+
+def _of_rows(of: Indicator, candles: Candles, n: int, *, symbol: str | None, forming: bool) -> Any:
+    """An array of the values of an indicator for each row of a ``get_signals``."""
+    if n != 1 or forming:
+        raise UsageError(
+            "called with candles an indicator gives a value for each row, and takes neither n nor forming\n"
+            "values before that of a row are in the rows before it"
+        )
+    from .indicator_values_of_rows import values_of_rows  # few strategies have rows
+
+    _check_symbol(symbol)
+    same: object = of.what
+    if not isinstance(of.what, str):  # perhaps one written in get_signals
+        same, function = written(of.what, candles)
+        of = msgspec.structs.replace(of, what=function)
+    key = (same, _with_kinds(of.parameters), of.lookback)
+    return values_of_rows(candles, symbol or of.symbol, of.interval, _formula_of(of), key)
 
 
 def indicator_inline(context: Context, what: Any, interval: str, parameters: tuple[Any, ...], **given: Any) -> Any:

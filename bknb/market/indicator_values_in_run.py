@@ -164,15 +164,12 @@ class RunValues:
 
     def _values_of(self, home: Series | MadeCandles) -> BlockValues:
         """Values of all candles in memory, as far as any run over the same ones has made them."""
-        series = home.of if isinstance(home, MadeCandles) else home
-        if series.indicators is None:
-            series.indicators = OfSeries()
-        made = series.indicators.get(self._key)
-        if made is None or made.candles is not home.candles:
-            irregular, proof = self._is_irregular(), self._new_proof()
-            made = BlockValues(home.candles, self._formula, self._blocks, proof, irregular=irregular)
-            series.indicators[self._key] = made
-        return made
+
+        def make(candles: Candles) -> BlockValues:
+            irregular = self._is_irregular()
+            return BlockValues(candles, self._formula, self._blocks, self._new_proof(), irregular=irregular)
+
+        return values_of_candles(home, self._key, make)
 
     def _found_from_now_on(self, made: BlockValues, home: Series | MadeCandles, lo: int, hi: int) -> None:
         """Have the values of the candles ``lo`` to ``hi`` be found without asking for candles."""
@@ -213,9 +210,7 @@ class RunValues:
         return BlockValues(candles, self._formula, self._blocks, self._proof, irregular=irregular)
 
     def _is_irregular(self) -> bool:
-        """Whether more candles may be in a block than are as long as the interval says."""
-        window, symbol = self._window, self._symbol
-        return window.grid_of(symbol) is not None or window.is_by_calendar(symbol, self._interval)
+        return is_irregular(self._window, self._symbol, self._interval)
 
     def _asked(self, context: Context, limit: int) -> Candles:
         """The newest closed candles, or all there are since the data of the symbol begins.
@@ -237,6 +232,22 @@ class RunValues:
             if known is not None and known.available(when) > 0:
                 raise
             return Candles.empty()
+
+
+def values_of_candles(home: Series | MadeCandles, key: object, make: Callable[[Candles], BlockValues]) -> BlockValues:
+    """The values of candles in memory, as far as they have been made, kept with them under a key; else new ones."""
+    series = home.of if isinstance(home, MadeCandles) else home
+    if series.indicators is None:
+        series.indicators = OfSeries()
+    made = series.indicators.get(key)
+    if made is None or made.candles is not home.candles:
+        made = series.indicators[key] = make(home.candles)
+    return made
+
+
+def is_irregular(window: Window, symbol: str, interval: str) -> bool:
+    """Whether more candles may be in a block than are as long as the interval says."""
+    return window.grid_of(symbol) is not None or window.is_by_calendar(symbol, interval)
 
 
 def _last(made: BlockValues, place: int, n: int) -> Floats:

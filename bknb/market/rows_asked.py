@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from .candle_closes import CandleCloses
+    from .candles_beside_rows import CandlesBeside
     from .newest_series_rows import ReadSeries
 
 
 class RowsAsked(NamedTuple):
-    """What ``get_signals`` is asked about: a symbol, and when its candles close."""
+    """What ``get_signals`` is asked about: a symbol, when its candles close, and what candles there are beside them."""
 
     published: ReadSeries | None
     symbol: str
     closes: CandleCloses
+    beside: CandlesBeside
 
 
 rows_asked: ContextVar[RowsAsked | None] = ContextVar("bknb_rows_asked", default=None)

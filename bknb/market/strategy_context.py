@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from .model_fit import FittedModel
     from .newest_series_rows import ReadSeries
     from .panel import Calendar, Panel
-    from .rows_asked import RowsAsked
     from .run_seen_by_strategy import RunSeen
     from .series_rows import SeriesRows
     from .session_at_moment import TradingSession
@@ -321,13 +320,6 @@ class Context(msgspec.Struct, frozen=True, gc=False):
         from .indicator import indicator_inline  # few strategies have any
 
         return indicator_inline(self, what, interval, parameters, n=n, symbol=symbol, lookback=lookback)
-
-    def rows_asked(self, interval: str) -> RowsAsked:
-        """What a ``get_signals`` over candles of an interval is asked about."""
-        from .candle_closes import candle_closes
-        from .rows_asked import RowsAsked  # of a get_signals
-
-        return RowsAsked(self._run.published, self.symbol, candle_closes(self._run.window, self.symbol, interval))
 
     def get_average_price(self, symbol: str | None = None) -> float:
         """VWAP of the newest closed one-minute candles, of longer base bars the last close; in quote currency."""

@@ -71,6 +71,7 @@ def _hash_of(strategy: Strategy, hash_of: Callable[..., str]) -> str:
         *(() if strategy.tolerance is None else ("weights", strategy.tolerance, strategy.symbols)),
         *(name for name in ("reenter", "together") if getattr(strategy, name)),
         *((("places", strategy.places),) if strategy.places > 1 else ()),
+        *((("uses", strategy.uses),) if strategy.uses else ()),
         *(("model", *model_text(model)) for model in models_of(strategy).values()),
         *((("cash buffer", strategy.cash_buffer_percent),) if strategy.cash_buffer_percent else ()),
     )

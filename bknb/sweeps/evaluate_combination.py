@@ -50,11 +50,16 @@ if TYPE_CHECKING:
     from ..engine.get_signals_columns import SignalRows
     from ..engine.records import Records
     from ..engine.registry import Strategy
+    from ..market.window import Window
     from .row_lifetimes import Lifetimes, RowLifetimes
 
 _NO_SOURCE: Final = (
     "rows with until or bars need the exchange, which workers have where the rows of the first combination have these "
     "columns\nreturn them in every combination, with NaN where there is none"
+)
+_NO_CANDLES: Final = (
+    "rows that read indicators need the exchange, which workers have where the rows of the first combination read "
+    "some\nread them in every combination"
 )
 _CANCEL_CODES: Final = {text: code for code, text in kernel.REASONS.items() if code >= kernel.FIRST_CANCEL}
 
@@ -110,14 +115,13 @@ class Evaluator:
         self._grid = grid_of(plan, prepared)
         if len(prepared.days.opens):
             self._rules = self._rules._replace(await_ms=plan.settings.schedule_await_minutes * MINUTE_MS)
-        self._asked = asked_of(plan, prepared.candle_closes, self._published)  # the same for every combination
+        # the same for every combination
+        self._asked = asked_of(plan, prepared.candle_closes, self._opened, self._published)
         self._row_closes = fixed(prepared.closes)
         by_events = needs_source(plan, prepared)
         self._compiled = _is_compiled(plan) if plan.strategy.tolerance is None else not by_events
         self._exact_grid = is_exact(plan.settings.price_tick, prepared.market)
-        self._window = open_window(plan, warn=ignored) if by_events else None  # shared by all its runs
-        if self._window is not None and prepared.held is not None:
-            self._window.take_over(*prepared.held)
+        self._window: Window | None = None  # shared by all its runs
         market = fixed_market(prepared)
         self.at_zero = prepared.of_points or is_at_zero(market)
         prepared = dataclasses.replace(prepared, market=market)
@@ -125,6 +129,22 @@ class Evaluator:
         self._blocks = (
             kernel.MarketBlocks(market, watches_average=model.watches == "average") if self._compiled else None
         )
+        if by_events:
+            self._window = self._new_window()
+
+    def _opened(self) -> Window:
+        """The candles for what rows read beside theirs."""
+        if self._window is None:
+            if self.prepared.window is None and self.plan.exchange.source is None:
+                raise UsageError(_NO_CANDLES)
+            self._window = self.prepared.window or self._new_window()
+        return self._window
+
+    def _new_window(self) -> Window:
+        window = open_window(self.plan, warn=ignored)
+        if self.prepared.held is not None:
+            window.take_over(*self.prepared.held)
+        return window
 
     def evaluate(self, params: Mapping[str, Any]) -> Outcome:
         """Return the outcome of one combination; what the user's function raises becomes its ``error``."""

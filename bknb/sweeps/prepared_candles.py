@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,6 +16,7 @@ from ..domain.fills_at_stops_and_gaps import execution_model
 from ..domain.interval import DAY_MS
 from ..engine.filling_minutes import look_back_begin, minutes_that_fill
 from ..engine.get_signals_candles import RowCandles, row_candles
+from ..engine.get_signals_vectorised import signal_rows
 from ..engine.plan import Plan, open_window, over_longer
 from ..engine.questions import has_session_days, ready_minutes
 from ..engine.run_candles import coverage_notes, run_minutes
@@ -24,16 +26,17 @@ from ..market.answer_notes import ignored
 from ..market.candle_closes import CandleCloses
 from ..market.candles import Candles
 from ..market.candles_of_one_symbol import Series
-from .sweep_series import digests
+from .sweep_series import asked_of, digests
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
     from ..engine.registry import Strategy
     from ..engine.runs_in_workers import Candles as WindowCandles
     from ..market.sessions import Sessions
+    from ..market.window import Window
 
 _HELD: Final = "held.pickle"
 _OF_POINTS: Final = "of_points"
@@ -75,6 +78,8 @@ class Prepared:
         What the event engine needs of them, where combinations go through it: it fetches them no second time.
     of_points
         Whether another symbol of the sweep has prices at or below zero: figures without a unit are of points, too.
+    window
+        That which loaded them, for what rows read beside their candles; ``None`` where they were mapped.
     """
 
     symbol: str
@@ -85,6 +90,7 @@ class Prepared:
     data: str
     held: WindowCandles | None = None
     of_points: bool = False
+    window: Window | None = None
 
     @property
     def candle_closes(self) -> CandleCloses:
@@ -94,6 +100,11 @@ class Prepared:
         if len(self.days.opens) or (lengths != lengths[:1]).any():  # or bars of a market whose last one is shorter
             return CandleCloses(0, (times, self.closes))
         return CandleCloses(int(lengths[0]) if len(lengths) else 0)
+
+    def opened(self) -> Window:
+        """The window that loaded them."""
+        assert self.window is not None  # they were prepared here  # noqa: S101
+        return self.window
 
     def known_at(self, start: int) -> int:
         """The row that is known at ``start`` (UTC ms), the first moment of a run."""
@@ -179,7 +190,24 @@ async def prepare(plan: Plan, warn: Any = None) -> Prepared:
     fills = minutes_that_fill(series.candles, execution_model(plan.execution), begin=begin)
     days = _days_of(sessions, series, plan.frame.start, plan.frame.last) if by_day and sessions else _NO_DAYS
     found = _prepared(plan, series, window.average_prices(plan.symbol), rows, fills, ready, days)
+    found = replace(found, window=window)
     return found if goes_compiled(strategy) else replace(found, held=candles_of(window))
+
+
+def with_candles_beside(plan: Plan, prepared: Prepared, params: Mapping[str, Any]) -> Prepared:
+    """The candles of one symbol with those that its rows read beside them, for workers, and in the hash of all.
+
+    ``params`` are those of some combination.
+    """
+    window = prepared.opened()
+    asked = asked_of(plan, prepared.candle_closes, prepared.opened)
+    digest = hashlib.sha256(prepared.data.encode())
+    with suppress(Exception):  # each combination says what fails
+        signal_rows(plan.strategy, prepared.candles, params, asked=asked)
+        for used, one in asked.beside.others(prepared.closes).items():
+            digest.update(repr(used).encode())
+            digest.update(np.ascontiguousarray(one.candles.block).data)
+    return replace(prepared, data=digest.hexdigest(), held=candles_of(window))
 
 
 def _days_of(sessions: Sessions, series: Series, first: int, last: int) -> kernel.Days:

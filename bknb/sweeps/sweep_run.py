@@ -28,7 +28,7 @@ from .executor_of_sweep import make_executor
 from .executor_options import is_inline
 from .packed_days import frame_days, pack_days, unpack_days
 from .parameter_search import Params, Space, make_search
-from .prepared_candles import OverLongerBars, Prepared, goes_compiled, prepare
+from .prepared_candles import OverLongerBars, Prepared, goes_compiled, prepare, with_candles_beside
 from .row_lifetimes import why_by_events
 from .sweep_series import asked_of
 from .symbol_means import is_at_zero, known_figures, mean_of_known, missing_by_adds, missing_symbols, told_of_points
@@ -126,7 +126,7 @@ class SweepRun:
         self.trial_sharpes: list[float] = []
         self.trials = 0
         # whether rows of the first combination declare exits, and may need the exchange
-        self._declares = self._has_orders = self._with_source = False
+        self._declares = self._has_orders = self._with_source = self._reads_beside = False
         self._search = make_search(
             plan.space, search=plan.search, trials=plan.trials, seed=plan.seed, lower_is_better=plan.lower_is_better
         )
@@ -179,14 +179,16 @@ class SweepRun:
                 self.plan = replace(plan, plans=longer.of_all(plan.plans))
                 self._run_in(WorkDir(Path(tempfile.mkdtemp(dir=work_dir.folder))))
                 return
+            if number == 0:
+                self._look_at_rows(prepared)
+            if self._reads_beside:
+                prepared = with_candles_beside(one, prepared, plan.space.at(0))
             if len(plan.plans) == 1 and is_inline(plan.executor):
                 only = prepared
             else:
                 work_dir.add(number, prepared)
             self.data.append(prepared.data)
             self._describe(one, prepared.market)
-            if number == 0:
-                self._look_at_rows(prepared)
         if len(plan.plans) > 1 and any(self.at_zero):  # means over symbols are of figures of one kind
             for number in range(len(plan.plans)):
                 Prepared.note_of_points(work_dir.folder / str(number))
@@ -196,8 +198,7 @@ class SweepRun:
         if executor.workers > 1 and goes_compiled(plan.plans[0].strategy):
             prepared = Prepared.load(work_dir.folder / "0")
             evaluator = Evaluator(plan.plans[0], prepared)
-            # once, before all workers compile
-            compile_loops(evaluator, declares=self._declares, has_orders=self._has_orders)
+            compile_loops(evaluator, declares=self._declares, has_orders=self._has_orders)  # before all workers do
         try:
             for combinations in self._search.rounds():
                 self._try_round(executor, combinations)
@@ -225,9 +226,10 @@ class SweepRun:
             return
         strategy = with_params(plan.strategy, self.plan.space.at(0))
         try:
-            asked, first = asked_of(plan, prepared.candle_closes), prepared.known_at(plan.frame.start)
+            asked, first = asked_of(plan, prepared.candle_closes, prepared.opened), prepared.known_at(plan.frame.start)
             rows = signal_rows(strategy, prepared.candles, asked=asked)
-            self._with_source = rows.timed is not None
+            self._reads_beside = asked.beside.was_read or bool(strategy.uses)
+            self._with_source = rows.timed is not None or self._reads_beside
             self._declares = rows.exits is not None or rows.timed is not None
             self._has_orders = rows.has_orders
             by_events = why_by_events(rows, plan, prepared.market)
@@ -260,16 +262,14 @@ class SweepRun:
                 Batch(symbol, part, [self.combinations[number] for number in part])
                 for part in (todo[at : at + size] for at in range(0, len(todo), size))
             ]
-        repeated = len(combinations) - len(numbers)
-        self._advance(repeated * len(self.plan.plans))
+        self._advance((len(combinations) - len(numbers)) * len(self.plan.plans))
         for batch, answer in executor.run(batches, lambda: self.stopped):
             self._take(batch, answer)
 
     def _take(self, batch: Batch, answer: Any) -> None:
         if not isinstance(answer, list):
             text = answer or f"the worker died {batch.tries} times with this combination"
-            days = frame_days(self.plan.plans[0])[1]
-            answer = [_failed(text, days)] * len(batch.numbers)
+            answer = [_failed(text, frame_days(self.plan.plans[0])[1])] * len(batch.numbers)
         for number, outcome in zip(batch.numbers, answer, strict=True):
             self.outcomes[number, batch.symbol] = outcome
             if not outcome.error:

@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Any
 from ..engine.registry import registry
 from ..engine.resolve import RunSeries
 from ..market.answer_notes import ignored
+from ..market.candles_beside_rows import CandlesBeside
 from ..market.rows_asked import RowsAsked
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..engine.plan import Plan
     from ..market.candle_closes import CandleCloses
+    from ..market.window import Window
 
 
 def tables() -> dict[str, Any]:
@@ -32,6 +36,10 @@ def run_series(plan: Plan) -> RunSeries:
     return RunSeries(plan.settings, until=plan.frame.last, warn=ignored, tables=known)
 
 
-def asked_of(plan: Plan, closes: CandleCloses, published: RunSeries | None = None) -> RowsAsked:
+def asked_of(
+    plan: Plan, closes: CandleCloses, window: Callable[[], Window], published: RunSeries | None = None
+) -> RowsAsked:
     """What a ``get_signals`` of a sweep is asked about, over candles that close so."""
-    return RowsAsked(published or run_series(plan), plan.symbol, closes)
+    strategy = plan.strategy
+    beside = CandlesBeside(window, plan.symbol, strategy.interval, strategy.uses, strategy.lookback)
+    return RowsAsked(published or run_series(plan), plan.symbol, closes, beside)

@@ -28,6 +28,7 @@ from .option_declarations import (
     STRATEGY,
     SYMBOL,
     TOLERANCE,
+    USES,
     money_of,
     optional,
 )
@@ -82,6 +83,7 @@ def _refuse_a_second(symbol: Any, strategy: Any) -> None:
     *(
         PARAMS,
         LOOKBACK,
+        USES,
         TOLERANCE,
         REENTER,
         PLACES,

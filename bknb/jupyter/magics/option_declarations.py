@@ -29,6 +29,7 @@ PARAMS: Final = Option(
     kind="variable",
 )
 LOOKBACK: Final = Option(name="--lookback", help="candles a row of get_signals depends on; 500 by default")
+USES: Final = Option(name="--uses", help="candles get_signals reads beside its own: 4h,BTCUSDT:1d, or {uses}")
 TOLERANCE: Final = Option(name="--tolerance", help="percent of the equity up to which a weight is left as it is")
 PLACES: Final = Option(name="--places", help="how many of its signals may wait or be open at a time; 1 by default")
 REENTER: Final = Option(
@@ -73,6 +74,22 @@ def names_of(call: Call, name: str) -> Any:
     """
     given = call.get(name)
     return [each.strip() for each in given.split(",") if each.strip()] if isinstance(given, str) else given
+
+
+def uses_of(call: Call) -> dict[str, Any]:
+    """What ``--uses`` names, as an argument of ``bknb.add_strategy``: intervals, and symbols with an interval.
+
+    Examples
+    --------
+    >>> uses_of(Call(values={"uses": "4h, BTC/USDT:USDT:1d"}))
+    {'uses': ['4h', ('BTC/USDT:USDT', '1d')]}
+    """
+    given = names_of(call, "uses")
+    if given is None:
+        return {}
+    if not isinstance(call.get("uses"), str):
+        return {"uses": given}
+    return {"uses": [tuple(each.rsplit(":", 1)) if ":" in each else each for each in given]}
 
 
 def optional(option: Option) -> Option:

@@ -26,6 +26,7 @@ from .option_declarations import (
     RISK,
     SETTINGS,
     TOLERANCE,
+    USES,
     helped,
     money_of,
     names_of,
@@ -104,7 +105,7 @@ def _shown(session: Session, call: Call, task: Any, *, name: str) -> Any:
     *(helped(STRATEGIES, "registered ones beside that of the cell, with commas, or {strategies}"), EXCHANGE, FRAME),
     *(optional(INTERVAL), AT, LATE, TOLERANCE, REENTER, TOGETHER, BUFFER),
     Option(name="--name", help="name of the strategy and of the portfolio; 'cell' by default", kind="strategy"),
-    *(PARAMS, LOOKBACK, PLACES, RISK, MANAGE_INTERVAL, MANAGE_AT, *_RUN),
+    *(PARAMS, LOOKBACK, USES, PLACES, RISK, MANAGE_INTERVAL, MANAGE_AT, *_RUN),
     twin='bknb.weights("rotation", symbols=["BTCUSDT", "ETHUSDT"], at="month", get_weights=get_weights); '
     'bknb.portfolio(strategies=["rotation"], exchange="demo", frame="2024-01-01:2024-07-01", capital=10_000)',
 )

@@ -22,8 +22,10 @@ from .option_declarations import (
     REENTER,
     RISK,
     TOLERANCE,
+    USES,
     helped,
     optional,
+    uses_of,
 )
 from .options_read_from_line import Call, Option, number, whole, written_params
 from .output import echo, still_live
@@ -86,7 +88,7 @@ def _register(session: Session, call: Call, *, name: str, symbols: Any = None) -
             strategy = bknb.weights(name, symbols=symbols, **functions, **options, **more)
         else:
             _refuse_what_weights_alone_have(call)
-            strategy = bknb.add_strategy(name, **functions, **options, **whole(call, "lookback"))
+            strategy = bknb.add_strategy(name, **functions, **options, **whole(call, "lookback"), **uses_of(call))
     asked = f"interval {strategy.interval}" if strategy.at is None else f"at {strategy.at}"
     what = f"{asked}, execution {strategy.execution}"
     what += f", risk {strategy.risk}" if strategy.risk else ""
@@ -116,7 +118,7 @@ def _refuse_what_weights_alone_have(call: Call) -> None:
 
 def _refuse_what_weights_have_not(call: Call, functions: dict[str, Any]) -> None:
     """Raise where a cell of weights of several symbols has what only a strategy of one symbol can have."""
-    given = [f"--{key.replace('_', '-')}" for key in (*_OF_SIGNALS, "lookback", "places") if key in call.values]
+    given = [f"--{key.replace('_', '-')}" for key in (*_OF_SIGNALS, "lookback", "uses", "places") if key in call.values]
     if given or "manage" in functions:
         raise bknb.UsageError(
             f"{given[0] if given else 'manage'} does not go with get_weights, which answers for several symbols at once"
@@ -126,7 +128,7 @@ def _refuse_what_weights_have_not(call: Call, functions: dict[str, Any]) -> None
 
 @MAGICS.add(
     "%%strategy",
-    *(_NAME, optional(INTERVAL), AT, LATE, PARAMS, LOOKBACK, TOLERANCE, REENTER, PLACES, RISK, EXECUTION),
+    *(_NAME, optional(INTERVAL), AT, LATE, PARAMS, LOOKBACK, USES, TOLERANCE, REENTER, PLACES, RISK, EXECUTION),
     *(MANAGE_INTERVAL, MANAGE_AT),
     twin='bknb.add_strategy("sma-cross", interval="15m", get_signal=get_signal)',
 )
