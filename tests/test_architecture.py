@@ -636,7 +636,6 @@ LARGE: dict[str, str] = {
     "market.feed": "candles from a source: paged, asked for again, checked",
     "market.paging": "which question follows an answer of a source: pages, holes, answers of fewer than asked",
     "market.window": "the candles a run has in memory, and what it may see of them",
-    "reports.dashboard_run": "one run as its events tell it",
     "runs.portfolio_result": "the public result of a portfolio",
     "runs.result": "the public result of a run",
 }

@@ -21,6 +21,7 @@ from bknb.domain.signal import OpenSignal
 from bknb.events import messages, subjects
 from bknb.events.listener_failures import ListenerFailure, ListenerOverflow
 from bknb.jupyter.dashboard import static_html
+from bknb.jupyter.dashboard.costly_updates import CostlyUpdates
 from bknb.jupyter.dashboard.dashboard import Dashboard
 from bknb.jupyter.dashboard.event_pump import EventPump
 from bknb.jupyter.dashboard.updates import Updates
@@ -181,8 +182,8 @@ def test_events_alone_give_what_the_result_gives(result: bknb.Result) -> None:
     assert view.why("nobody") == "no event of a signal 'nobody'"
     assert view.counts["risk"] == len(result.refused) > 0
     assert view.counts["milestones"] == len(result.milestones) > 0
-    assert len(view.cancelled) == len(result.cancelled) > 0
-    assert not view.levels
+    assert len(view.signals.cancelled) == len(result.cancelled) > 0
+    assert not view.signals.levels
 
 
 def test_a_followed_run_ends_equal_to_the_view_of_its_result(strategy: str) -> None:
@@ -191,7 +192,7 @@ def test_a_followed_run_ends_equal_to_the_view_of_its_result(strategy: str) -> N
     assert followed.wait(60)
     finished = bknb.dashboard(task.result())
     told, known = view_of(followed), view_of(finished)
-    assert [e.signal.id for e in told.trades.events] == [e.signal.id for e in known.trades.events]
+    assert [e.signal.id for e in told.signals.trades.events] == [e.signal.id for e in known.signals.trades.events]
     assert told.counts == known.counts
     for name in ("price", "equity", "trades"):
         make = getattr(panels, f"{name}_panel")
@@ -216,10 +217,10 @@ def test_a_dashboard_opened_late_shows_every_event(strategy: str) -> None:
     task = bknb.Backtest.background("BTCUSDT", strategy=slow, interval="15m", **RUN)
     assert reached.wait(30)
     board = bknb.dashboard(task)
-    assert len(view_of(board).trades) > 0
+    assert len(view_of(board).signals.trades) > 0
     gate.set()
     assert board.wait(60)
-    assert [e.signal.id for e in view_of(board).trades.events] == task.result().trades["signal_id"].tolist()
+    assert [e.signal.id for e in view_of(board).signals.trades.events] == task.result().trades["signal_id"].tolist()
     assert view_of(board).counts["milestones"] == len(task.result().milestones)
 
 
@@ -307,7 +308,7 @@ def test_a_live_run_is_followed_through_its_quiet_minutes() -> None:
     view = view_of(board)
     assert view.mode == "live"
     assert len(view.series()) >= 170
-    (level,) = view.levels.values()
+    (level,) = view.signals.levels.values()
     assert level.is_open
     assert level.percent_tp > 0 or level.percent_sl > 0
     status = panels.status_panel(view, 0.0)
@@ -333,7 +334,7 @@ def test_a_comparison_is_ranked_as_it_goes(strategy: str) -> None:
     assert ": done · 3 of 3 strategies" in repr(board)
     view = view_of(board)
     comparison = task.result()
-    assert [row["Strategy"] for row in view.ranking] == [entry.strategy for entry in comparison.entries]
+    assert [row["Strategy"] for row in view.ranking.rows] == [entry.strategy for entry in comparison.entries]
     rows = panels.table_panel(view, "walker")["rows"]
     assert rows[0][:3] == [1, strategy, f"{comparison.entries[0].stats['n']:,}"]
     assert panels.table_panel(view_of(bknb.dashboard(comparison)), "walker")["rows"] == rows
@@ -421,8 +422,8 @@ def test_rate_and_time_left_are_those_of_the_last_seconds() -> None:
 def test_nothing_is_left_after_a_loss_of_everything() -> None:
     """Two shorts at -150 % each: the account is gone with the first, and is not -75 % after the second."""
     view = RunView("BTCUSDT", "sma", interval="1h")
-    view.trades.pnl.extend([-150.0, -150.0])
-    view.trades.events.extend([None, None])  # type: ignore[list-item]  # only their number is shown
+    view.signals.trades.pnl.extend([-150.0, -150.0])
+    view.signals.trades.events.extend([None, None])  # type: ignore[list-item]  # only their number is shown
     assert "▼ -100.00 %" in panels.status_panel(view, 0.0)["text"]
 
 
@@ -473,6 +474,32 @@ def test_a_frame_holds_only_changed_panels(result: bknb.Result) -> None:
     assert updates.next() == {}
     view.take(messages.Performance(**WHERE, mode="backtest", metric="tick", duration_ms=1.5, at=0))
     assert set(updates.next()) == {"tables", "head", "runs"}
+
+
+def test_what_is_costly_is_done_where_something_changed_and_rests_forty_times_as_long() -> None:
+    now, done = [0.0], list[str]()
+    updates = CostlyUpdates(seconds=lambda: now[0])
+
+    def work() -> None:
+        now[0] += 1.0
+        done.append("again" if done else "first")
+
+    def fail() -> None:
+        now[0] += 1.0
+        raise bknb.DataError("no candles yet")
+
+    with pytest.raises(bknb.DataError):
+        updates.do_where_changed("equity", 1, fail)
+    updates.do_where_changed("equity", 1, work)  # what failed was not done, and needs no rest
+    assert (now[0], done) == (2.0, ["first"])
+    now[0] = 40.9
+    updates.do_where_changed("equity", 2, work)
+    assert done == ["first"]
+    now[0] = 41.0  # it began at 1 and took 1
+    updates.do_where_changed("equity", 1, work)
+    assert done == ["first"]
+    updates.do_where_changed("equity", 2, work)
+    assert done == ["first", "again"]
 
 
 def test_a_costly_panel_is_not_made_in_every_frame(result: bknb.Result) -> None:
@@ -611,6 +638,6 @@ def test_arrays_travel_as_bytes(result: bknb.Result) -> None:
     widget = bknb.dashboard(result).widget
     data = widget.get_state()
     times = np.frombuffer(data["trades"]["closed"]["f8"], dtype="<f8")
-    assert times.tolist() == [event.closed_at for event in view_of(bknb.dashboard(result)).trades.events]
+    assert times.tolist() == [event.closed_at for event in view_of(bknb.dashboard(result)).signals.trades.events]
     assert data["trades"]["pnl"].keys() == {"f4"}
     assert all(isinstance(data["bars"][name]["f8"], bytes) for name in ("time", "open", "high", "low", "close"))

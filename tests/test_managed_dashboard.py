@@ -98,11 +98,11 @@ def test_a_window_has_what_lies_in_it(added: bknb.Result) -> None:
 
 def test_what_is_sent_is_bounded(added: bknb.Result) -> None:
     view = view_of_result(added)
-    (closed,) = view.trades.events
+    (closed,) = view.signals.trades.events
     for _ in range(3000):
-        view.trades.add(closed)
-    (managed,) = view.positions_managed.values()
-    view.positions_managed = {(str(n), n): managed for n in range(3000)}
+        view.signals.trades.add(closed)
+    (managed,) = view.signals.positions_managed.values()
+    view.signals.positions_managed = {(str(n), n): managed for n in range(3000)}
     view.set_stairs([[(k * MINUTE, 1.0), (k * MINUTE + 1, 2.0)] for k in range(3000)])
     found = managed_panel(view)
     assert found["fills"] == 9003
@@ -115,7 +115,7 @@ def test_what_is_sent_is_bounded(added: bknb.Result) -> None:
 def test_a_plain_run_sends_nothing_of_it() -> None:
     plain = bknb.Signal(side="long", price_stop_loss=95.0, price_take_profit=104.0, minute_estimated_time=9)
     view = view_of_result(run(signal=plain, manage=lambda: None))
-    assert len(view.trades) == 1
+    assert len(view.signals.trades) == 1
     assert managed_panel(view) == {}
     assert "fills" not in dashboard_panels.trades_panel(view)
     assert "Average entry" not in static_html(view, PANELS)
@@ -133,7 +133,7 @@ def test_a_followed_run_is_drawn_as_its_result() -> None:
     known = managed_panel(finished)
     assert len(known["at"]) == 2
     for view in (view_of(board), view_of(late)):
-        assert len(view.managed) == len(finished.managed) > 3
+        assert len(view.signals.managed) == len(finished.signals.managed) > 3
         told = managed_panel(view)
         for name, value in known.items():
             assert np.array_equal(told[name], value, equal_nan=True), name
@@ -208,7 +208,7 @@ def test_a_trailing_stop_whose_candles_are_gone_goes_on_where_it_is_seen() -> No
     stops = LiveStops(seconds=lambda: 0.0)
 
     def look(task: Any) -> str:
-        if not view.levels:
+        if not view.signals.levels:
             view.take_all(task.events_so_far)
         view.last_ms = task.now
         stops.follow(view, task)
@@ -232,7 +232,7 @@ def test_a_dashboard_of_a_run_that_was_started_again_has_the_levels_of_now() -> 
     totals: list[float | None] = []
 
     def look(_: Any) -> None:
-        until(lambda: [each.size for each in view_of(boards[0]).levels.values()] == [0.75])
+        until(lambda: [each.size for each in view_of(boards[0]).signals.levels.values()] == [0.75])
         totals.append(total_return(view_of(boards[0])))
 
     decide = {10.5: lambda task: boards.append(Dashboard(task, panels=["price"])) or "", 12.5: look}
@@ -258,12 +258,12 @@ def test_a_position_that_was_added_to_in_an_earlier_life_has_no_equity() -> None
     for known in (held[3], None):
         view = RunView(result.symbol, result.strategy, mode="live")
         view.take_all(event for event in result.events if isinstance(event, Opened))
-        assert view.no_equity == ""
+        assert view.signals.no_equity == ""
         if known is None:
             view.take_all(event for event in result.events if isinstance(event, Closed))
         else:
             view.set_held(known)
-        assert view.no_equity == ADDS
+        assert view.signals.no_equity == ADDS
         assert total_return(view) is None
 
 

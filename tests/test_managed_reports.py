@@ -259,7 +259,7 @@ def test_a_dashboard_weighs_parts_as_the_result_does(seed: int) -> None:
     result = result_of(seed)
     view = replayed(result)
     view.ended("fulfilled")
-    assert view.trades.parted
+    assert view.signals.trades.parted
     marked = marked_of(view)
     assert marked is not None
     assert marked.equity.tolist() == result.marked.equity.tolist()

@@ -144,7 +144,7 @@ def test_a_view_keeps_positions_with_one_id_apart() -> None:
     view.take_all(history(result.run_record.records))
     assert [[price for _, price in stairs] for stairs in view.stairs] == [[95.0, 98.0, 98.5, 98.5], [94.0, 96.0, 96.0]]
     assert view.why("a") == result.why("a")
-    assert len(view.positions_managed) == 2
+    assert len(view.signals.positions_managed) == 2
 
 
 def test_positions_whose_moves_a_live_run_does_not_hold_any_more_are_left_out() -> None:

@@ -17,7 +17,7 @@ from .entry_timeout import timeout_of
 from .fills_at_stops_and_gaps import Entry, Minute
 from .lifecycle_entries import ending_minute, entered, ids_closed, refusal
 from .pnl import net_percentage, net_points
-from .risk_request_and_verdict import Reserve, Verdict
+from .risk_request_and_verdict import ALLOWED, Reserve, Verdict
 from .signal import ScheduledSignal, Signal, key_of, sign_of
 from .signal_events import Cancelled, Closed, Opened, PositionEvent, Reason, Scheduled
 from .signal_validation import read_answer
@@ -200,7 +200,7 @@ def _newest(signals: Sequence[ScheduledSignal]) -> tuple[ScheduledSignal, ...]:
 def _entered(state: Entering, holder: ScheduledSignal, rules: Rules, given: Verdict | None = None) -> Step:
     """The fill of one of several entries, and the end of the others."""
     minute = state.minute
-    made = entered(state.signal, minute, state.entry, rules, given or Verdict(allowed=True))
+    made = entered(state.signal, minute, state.entry, rules, given or ALLOWED)
     opened, rest = made.events[0], made.events[1:]
     assert isinstance(opened, Opened)  # it comes first  # noqa: S101
     taken = cancelled_entries(state.beside, minute.t, minute.price, "place_taken", rules)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -14,7 +14,7 @@ from .fills_at_stops_and_gaps import Entry, Exit, Minute, exit_at_entry
 from .lifecycle_exits import close_at, holding_minute
 from .lifecycle_inputs import Answer, earliest_fill
 from .position_book import Lifetime, opened_book
-from .risk_request_and_verdict import Release, Reserve, Verdict
+from .risk_request_and_verdict import ALLOWED, Release, Reserve, Verdict
 from .signal import OpenSignal, ScheduledSignal, sign_of
 from .signal_events import (
     Cancelled,
@@ -46,8 +46,6 @@ from .states import (
 from .tick_grid import on_grid
 from .trailing_and_breakeven_stops import after_progress, costs_of, moved_events
 from .unfilled_entries import cancel, flat_after
-
-_ALLOWED: Final = Verdict(allowed=True)
 
 
 def flat_answer(state: Flat, given: Answer, rules: Rules) -> Step:
@@ -285,7 +283,7 @@ def waiting_minute(state: Waiting, given: Minute, rules: Rules) -> Step:
     return _touched(signal, given, entry, rules, last_id=state.last_id)
 
 
-def entered(order: ScheduledSignal, minute: Minute, entry: Entry, rules: Rules, given: Verdict = _ALLOWED) -> Step:
+def entered(order: ScheduledSignal, minute: Minute, entry: Entry, rules: Rules, given: Verdict = ALLOWED) -> Step:
     """The fill of an entry that was allowed, and what the rest of its minute does, to other parts of it as well."""
     rested = order.entry == "limit" and entry.rested and entry.price == order.price_open
     signal = msgspec.structs.replace(activated(order, minute.t, entry.price, rules.tick), rested=rested)

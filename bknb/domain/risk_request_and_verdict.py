@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeAlias, overload
+from typing import Final, NamedTuple, TypeAlias, overload
 
 import msgspec
 
@@ -247,6 +247,10 @@ class Verdict(NamedTuple):
     liquidation: float | None = None
     share: float | None = None
     cuts: tuple[CutAdd, ...] = ()
+
+
+ALLOWED: Final = Verdict(allowed=True)
+"""What is allowed without anybody who decides."""
 
 
 class Reserve(NamedTuple):

@@ -20,7 +20,7 @@ from ..domain.leg_position import part_name
 from ..domain.lifecycle import step
 from ..domain.lifecycle_inputs import Input
 from ..domain.quantity_or_lack_of_cash import FilledQuantity, SizedOrder, too_little_left
-from ..domain.risk_request_and_verdict import Reserve, Verdict
+from ..domain.risk_request_and_verdict import ALLOWED, Reserve, Verdict
 from ..domain.signal import OpenSignal, ScheduledSignal, SignalKey, key_of
 from ..domain.signal_events import AddCancelled, Added, Cancelled, Closed, Event, Opened, Reason, Reduced
 from ..domain.size_request import WantedSize
@@ -165,7 +165,7 @@ class LegAccount:
     async def _of_profile(self, command: Reserve, value: float, may_open: Callable[[], bool]) -> Verdict:
         if self._places is not None and command.again:
             return await self._places.ask(command, may_open=may_open, marks=self.shared.marks(command, self, value))
-        return Verdict(allowed=True) if may_open() else Verdict(allowed=False, stopped=True)
+        return ALLOWED if may_open() else Verdict(allowed=False, stopped=True)
 
     def money_of(self, signal: OpenSignal) -> float:
         """What a position brought after all costs, quote currency; 0 where nothing was bought of it."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..domain.lifecycle import step
 from ..domain.lifecycle_inputs import Input
-from ..domain.risk_request_and_verdict import CutAdd, Reserve, Verdict
+from ..domain.risk_request_and_verdict import ALLOWED, CutAdd, Reserve, Verdict
 from ..domain.signal import OpenSignal, SignalKey, key_of
 from ..domain.signal_events import AddCancelled, Added, Event, Opened, RiskRefused
 from ..domain.states import Holding, Rules, State, Step
@@ -16,7 +16,6 @@ from .paid_adds import step_with_cuts
 if TYPE_CHECKING:
     from .records import Records
 
-_ALLOWED: Final = Verdict(allowed=True)
 _step: Final[Callable[[State, Input, Rules], Step]] = step
 
 
@@ -64,10 +63,10 @@ class VerdictsOfAnotherRun:
         """The verdict on an order, or on an entry that a candle fills, in the other run."""
         key = key_of(command.candidate)
         if command.order is not None:
-            return self._of_adds.get((key, command.order.number), _ALLOWED)
+            return self._of_adds.get((key, command.order.number), ALLOWED)
         refused = self._refused.get((key, command.when))
         if refused is None or key in self._opened or (command.fill is not None) != (key in self._cancelled):
-            return _ALLOWED
+            return ALLOWED
         return Verdict(False, refused[0].note, refused[0].open_positions, by_account=not refused[0].risk)  # noqa: FBT003
 
     def release(self, *_of: Any) -> None:

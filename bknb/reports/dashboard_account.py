@@ -29,7 +29,7 @@ AT_THE_END: Final = "known once the run is over"
 
 def _terms(view: RunView) -> Terms:
     """What the account rests on; while the run goes on, up to the newest thing that is known of it."""
-    trades = view.trades
+    trades = view.signals.trades
     if view.over and view.terms is not None:
         return view.terms
     start, end = view.span()
@@ -39,7 +39,7 @@ def _terms(view: RunView) -> Terms:
 
 
 def _still_open(view: RunView, terms: Terms) -> StillOpen | None:
-    level = next((level for level in reversed(view.levels.values()) if level.is_open), None)
+    level = next((level for level in reversed(view.signals.levels.values()) if level.is_open), None)
     if level is None or not isinstance(level.row, OpenSignal):
         return None
     return StillOpen(level.row, terms.slippage, terms.fee, level.fills)
@@ -58,7 +58,7 @@ def _bars(view: RunView) -> tuple[Times, Floats, Floats]:
 
 
 def _positions(view: RunView, terms: Terms) -> Positions:
-    trades = view.trades
+    trades = view.signals.trades
     count = len(trades)
 
     def column(values: array[float]) -> Floats:
@@ -79,8 +79,8 @@ def _positions(view: RunView, terms: Terms) -> Positions:
 
 
 def marked_of(view: RunView) -> MarkedEquity | None:
-    """Equity of the run so far, open position included; ``None`` where there is none (``view.no_equity``)."""
-    if view.no_equity:
+    """Equity of the run so far, open position included; ``None`` where there is none (``view.signals.no_equity``)."""
+    if view.signals.no_equity:
         return None
     terms = _terms(view)
     times, _, closes = _bars(view)
@@ -108,13 +108,13 @@ def drawn_equity(view: RunView) -> DrawnEquity | None:
     if view.worth is None:
         return None
     times, line = view.worth
-    known = np.searchsorted(times, np.array(view.trades.closed_ms, dtype=np.int64) + _terms(view).bar_ms)
+    known = np.searchsorted(times, np.array(view.signals.trades.closed_ms, dtype=np.int64) + _terms(view).bar_ms)
     return DrawnEquity(times, line, times, drawdown(line), line[np.minimum(known, len(line) - 1)])
 
 
 def why_not_drawn(view: RunView) -> str:
     """Why there is no equity to draw; empty where there is, or it comes as soon as the run has its candles."""
-    return "" if view.in_money else view.no_equity
+    return "" if view.in_money else view.signals.no_equity
 
 
 def account_of_view(view: RunView) -> Account:
@@ -122,21 +122,20 @@ def account_of_view(view: RunView) -> Account:
     if view.account is not None:
         return view.account
     terms, (times, opens, closes) = _terms(view), _bars(view)
-    if view.no_equity:
+    events = view.signals.trades.events
+    if view.signals.no_equity:
         still_open, bars = _still_open(view, terms) is not None, figures_of_bars(times, opens, closes, terms)
-        reason = why_not_drawn(view) or AT_THE_END
-        return no_account(reason, view.trades.events, still_open=still_open, of_bars=bars)
+        return no_account(why_not_drawn(view) or AT_THE_END, events, still_open=still_open, of_bars=bars)
     positions = _positions(view, terms)
-    without_end = len(cut_off(view.trades.events)) + len(positions) - len(view.trades)
+    without_end = len(cut_off(events)) + len(positions) - len(view.signals.trades)
     marked = mark_run(positions, times, closes, terms)
-    return account_of(
-        marked, positions, times, opens, closes, terms, closed=view.trades.events[: len(positions)], cut_off=without_end
-    )
+    closed = events[: len(positions)]
+    return account_of(marked, positions, times, opens, closes, terms, closed=closed, cut_off=without_end)
 
 
 def _of_equity(view: RunView) -> Iterable[float]:
     """The results of closed trades, percent of the equity before each."""
-    trades = view.trades
+    trades = view.signals.trades
     if all(size is None for size in trades.size):
         return trades.pnl
     return [event.of_equity for event in trades.events]
@@ -149,7 +148,7 @@ def total_return(view: RunView) -> float | None:
     """
     if view.account is not None and view.account["total_return"] is not None:
         return float(view.account["total_return"])
-    if view.no_equity:
+    if view.signals.no_equity:
         return None if view.worth is None else float(view.worth[1][-1] - 1.0) * 100
     closed, terms = compounded(_of_equity(view)), _terms(view)
     held = _still_open(view, terms)

@@ -79,7 +79,7 @@ def status_panel(view: RunView, seconds: float) -> dict[str, Any]:
     fraction = view.processed / view.total if view.total else None
     if view.status == "fulfilled" and view.mode != "live":
         fraction = 1.0
-    trades, total = len(view.trades), total_return(view)
+    trades, total = len(view.signals.trades), total_return(view)
     parts = [_STATUS_TEXT.get(view.status, view.status)]
     if fraction is not None and not view.over:
         parts.append(f"{min(int(100 * fraction), 99)} %")
@@ -87,14 +87,14 @@ def status_panel(view: RunView, seconds: float) -> dict[str, Any]:
         parts.append(f"{view.processed} of {view.total} strategies")
     else:
         parts.append(f"{trades:,} trade{'' if trades == 1 else 's'}")
-    if total is not None and (trades or view.holds_position):
+    if total is not None and (trades or view.signals.holds_position):
         parts.append(f"{_sign(total)} {percent_text(total)}")
     if not view.over and view.mode == "backtest":
         parts += [text for text in (speed_text(rate), left_text(left)) if text]
     facts = {"Last tick": f"{minute_text(view.last_ms)} UTC" if view.last_ms is not None else "none yet"}
     if view.last_price is not None:
         facts["Last price"] = price_text(view.last_price)
-    seen = [level.stop_from for level in view.levels.values() if level.stop_from is not None]
+    seen = [level.stop_from for level in view.signals.levels.values() if level.stop_from is not None]
     if seen:
         facts["Trailing stop"] = f"known from {minute_text(max(seen))} UTC on; the candles before are not held any more"
     return {
@@ -107,12 +107,12 @@ def status_panel(view: RunView, seconds: float) -> dict[str, Any]:
         "span": list(view.span()),
         "counts": {
             "trades": trades,
-            "signals": len(view.levels),
+            "signals": len(view.signals.levels),
             "risk": view.counts["risk"],
             "milestones": view.counts["milestones"],
-            "problems": len(view.troubles) + len(view.rejected) + len(view.warnings),
+            "problems": len(view.problems),
             "timings": len(view.timings),
-            "walker": len(view.ranking),
+            "walker": len(view.ranking.rows),
         },
     }
 
@@ -142,7 +142,7 @@ def price_panel(
 
 def equity_info(view: RunView, *, price_points: int = POINTS) -> EquityInfo:
     """The arrays of the whole run, as :func:`bknb.reports.equity_png.equity_png` takes them."""
-    trades = view.trades
+    trades = view.signals.trades
     count = len(trades)
     first, last = view.span()
     drawn = drawn_equity(view)
@@ -167,7 +167,7 @@ def equity_info(view: RunView, *, price_points: int = POINTS) -> EquityInfo:
         pnl_percent=np.array(trades.pnl[:count]),
         sides=tuple(event.signal.position for event in trades.events[:count]),
         reasons=tuple(event.close_reason for event in trades.events[:count]),
-        managed=marks_of(view.fills_between, view.stairs),
+        managed=marks_of(view.signals.fills_between, view.stairs),
         missing="" if drawn is not None else why_not_drawn(view) or AT_THE_END,
         points=_points(view, count),
     )
@@ -175,10 +175,10 @@ def equity_info(view: RunView, *, price_points: int = POINTS) -> EquityInfo:
 
 def _points(view: RunView, count: int) -> Floats | None:
     """The results of the first trades in points, where one opened at or below zero."""
-    if view.no_equity != BELOW_ZERO or view.terms is None:
+    if view.signals.no_equity != BELOW_ZERO or view.terms is None:
         return None
     slippage, fee = view.terms.slippage, view.terms.fee
-    return np.array([closed_points(event, slippage=slippage, fee=fee) for event in view.trades.events[:count]])
+    return np.array([closed_points(event, slippage=slippage, fee=fee) for event in view.signals.trades.events[:count]])
 
 
 def _window(
@@ -199,7 +199,7 @@ def equity_panel(
         nothing = dict.fromkeys(("time", "equity", "drawdown_time", "drawdown"), np.empty(0))
         why = why_not_drawn(view)
         missing = f"equity: not available, {why}" if why else "equity: comes with the candles of the run"
-        return {**nothing, "missing": missing, "text": f"{missing}; {len(view.trades):,} trades"}
+        return {**nothing, "missing": missing, "text": f"{missing}; {len(view.signals.trades):,} trades"}
     moments, equity_line, deep_moments, drawdown_line, _ = drawn
     reached = max(view.span()[1] if view.over else 0, int(moments[-1]))
     times = np.append(moments, reached)
@@ -215,7 +215,8 @@ def equity_panel(
         "drawdown": drawdown,
         "text": (
             f"equity {percent_text(float(percent[-1]))}, "
-            f"deepest drawdown {percent_text(0.0 - float(deep.min()), signed=False)}, {len(view.trades):,} trades"
+            f"deepest drawdown {percent_text(0.0 - float(deep.min()), signed=False)}, "
+            f"{len(view.signals.trades):,} trades"
         ),
     }
 
@@ -225,7 +226,7 @@ def equity_panel(
 
 def trades_panel(view: RunView) -> dict[str, Any]:
     """The newest trades, at most :data:`TRADES_SHOWN`, as columns; ``pnl`` is in ``unit``, percent or points."""
-    trades = view.trades
+    trades = view.signals.trades
     count = len(trades)
     first = max(count - TRADES_SHOWN, 0)
     events, points = trades.events[first:count], _points(view, count)
@@ -255,7 +256,7 @@ def trades_panel(view: RunView) -> dict[str, Any]:
         "pnl": column(trades.pnl, np.float32) if points is None else points[first:],
         "peak": column(trades.peak, np.float32),
         "trough": column(trades.trough, np.float32),
-        **(_fill_columns(events) if view.managed else {}),
+        **(_fill_columns(events) if view.signals.managed else {}),
     }
 
 
@@ -272,7 +273,7 @@ def signals_panel(view: RunView) -> dict[str, Any]:
     """Open and scheduled signals, newest first, each with its way to target and stop."""
     rows = []
     stairs = view.stairs if view.over else ()
-    for level in list(view.levels.values())[::-1][:ROWS_SHOWN]:
+    for level in list(view.signals.levels.values())[::-1][:ROWS_SHOWN]:
         row, target = level.row, level.targets[0].price if level.targets else None
         stop = stop_now(row, level.stop, stairs) if isinstance(row, OpenSignal) else level.stop
         rows.append(
@@ -298,7 +299,7 @@ def signals_panel(view: RunView) -> dict[str, Any]:
     missed = [
         {"id": event.signal.id, "side": event.signal.position, "from": event.signal.scheduled_at}
         | {"to": event.closed_at, "price": event.signal.price_open, "reason": event.reason}
-        for event in view.cancelled[-ROWS_SHOWN:]
+        for event in view.signals.cancelled[-ROWS_SHOWN:]
     ]
     return {"rows": rows, "missed": missed}
 
@@ -307,7 +308,7 @@ def statistics_panel(view: RunView) -> list[list[str]]:
     """Key, label, value and direction of every figure: those of the account, then those of the trades."""
     from ..metrics.statistics import statistics
 
-    trades = view.trades
+    trades = view.signals.trades
     count = len(trades)
     columns = (
         *(trades.opened_ms, trades.closed_ms, trades.pnl, trades.price_close, trades.peak, trades.trough),
@@ -361,8 +362,8 @@ def _milestones(view: RunView) -> Table:
 
 
 def _problems(view: RunView) -> Table:
-    rows: list[list[Any]] = [["warning", text, "", 1, ""] for text in view.warnings]
-    for trouble in [*view.troubles.values(), *view.rejected.values()][:ROWS_SHOWN]:
+    rows: list[list[Any]] = [["warning", text, "", 1, ""] for text in view.problems.warnings]
+    for trouble in view.problems.rows[:ROWS_SHOWN]:
         last = minute_text(trouble.when) if trouble.when is not None else ""
         rows.append([trouble.kind, trouble.message, trouble.where, trouble.count, last])
     return {"columns": ["What", "Text", "Where", "Times", "Last (UTC)"], "rows": rows}
@@ -377,8 +378,9 @@ def _timings(view: RunView) -> Table:
 
 
 def _walker(view: RunView) -> Table:
-    columns = [str(name) for name in view.ranking[0]] if view.ranking else []
-    return {"columns": ["Rank", *columns], "rows": [[at, *row.values()] for at, row in enumerate(view.ranking, 1)]}
+    ranking = view.ranking.rows
+    columns = [str(name) for name in ranking[0]] if ranking else []
+    return {"columns": ["Rank", *columns], "rows": [[at, *row.values()] for at, row in enumerate(ranking, 1)]}
 
 
 _TABLES: Final = {

@@ -6,17 +6,13 @@ widget, no clock and no engine, so it shows a live run, a backtest and a finishe
 
 from __future__ import annotations
 
-import math
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from ..domain.formatting import MISSING
 from ..domain.interval import MINUTE_MS
-from ..domain.position_fills import Fill
-from ..domain.signal import OpenSignal, ScheduledSignal, SignalKey, key_of
 from ..domain.signal_events import (
     Active,
     AddCancelled,
@@ -27,7 +23,6 @@ from ..domain.signal_events import (
     Milestone,
     Moved,
     Opened,
-    PositionEvent,
     Reduced,
     Rejected,
     RiskRefused,
@@ -36,17 +31,15 @@ from ..domain.signal_events import (
 )
 from ..events.listener_failures import ListenerFailure, ListenerOverflow
 from ..events.messages import Done, ErrorEvent, Performance, Progress, WalkerStep
-from ..metrics.account_definitions import BESIDE_TRADES, account_text
-from ..metrics.reasons import ADDS, BELOW_ZERO
-from ..metrics.trade_definitions import label_of, lower_is_better
-from ..metrics.why_figure_is_missing import explained_text
 from .candles_thinned_for_zoom import PriceLine
-from .closed_trade_columns import Trades
 from .dashboard_panels import MANAGED, PANELS
-from .levels_of_open_signals import Level, target_and_stop_percent
-from .managed_marks import NAMES, Stairs, stairs_of_moves
+from .levels_of_open_signals import Level
+from .managed_marks import Stairs
+from .pace_of_run import Pace
+from .problems_of_run import Problems
 from .progress_text import interval_minutes
-from .signal_story import RANK, event_line, with_rejected
+from .ranking_of_comparison import Ranked, Ranking
+from .signals_of_run import SignalsOfRun
 
 if TYPE_CHECKING:
     from ..domain.position_seen_by_manage import HeldPosition
@@ -58,24 +51,6 @@ Key: TypeAlias = tuple[str, str, str]
 
 ROWS_HELD: Final = 500
 """Rows in the list of refusals or of milestones; older ones are only counted."""
-_RATE_SECONDS: Final = 4.0
-"""The rate of a run is measured over this long: steady for the eye, and true again soon after a pause."""
-
-
-@dataclass(slots=True)
-class Trouble:
-    """One kind of error or rejection, and how often it occurred."""
-
-    kind: str
-    message: str
-    where: str
-    count: int
-    when: int | None
-
-    def add(self, when: int | None, *, at_least: int = 0) -> None:
-        """Count one occurrence (UTC ms, if known); the count is ``at_least`` that of the event."""
-        self.count = max(self.count + 1, at_least)
-        self.when = when
 
 
 @dataclass(slots=True)
@@ -95,29 +70,6 @@ class Timing:
         self.last_ms = duration_ms
 
 
-def _ranked(each: Any, metric: str) -> dict[str, str]:
-    """One row of a ranking: the figure that ranks, then what became of the account."""
-    failed = f"{MISSING}: failed"
-    keys = dict.fromkeys((metric, "n", "win_rate"))
-    texts = {label_of(key): failed if each.error else explained_text(key, each.stats) for key in keys}
-    without = ADDS if each.stats.get("total_pnl") is not None else BELOW_ZERO
-    texts |= {
-        BESIDE_TRADES[key].label: failed if each.error else account_text(key, each.account[key], without)
-        for key in ("total_return", "max_drawdown")
-    }
-    return {"Strategy": each.strategy, **texts, "Failed": each.error}
-
-
-@runtime_checkable
-class Ranked(Protocol):
-    """A whole comparison, as a dashboard needs it: ``bknb.Comparison``."""
-
-    metric: str
-    entries: Sequence[Any]
-    total: int
-    warnings: Sequence[str]
-
-
 class RunView:
     """The state of one run as a dashboard shows it.
 
@@ -131,16 +83,11 @@ class RunView:
         First and last moment, UTC milliseconds, where known.
     processed, total : int
         Moments behind, and all of them; both 0 while unknown.
-    trades : Trades
-    levels : dict of (str, int) to Level
-        Open and scheduled signals by id and the moment they were decided at (UTC ms).
-    managed : list
-        Partial fills, adds and moved stops, in order.
-    positions_managed : dict of (str, int) to (OpenSignal, float)
-        Positions with a ladder or a trailing stop, or of which something was managed, by the same, and when each ended
-        (UTC ms); NaN while it is open.
-    no_equity : str
-        Why the trades alone tell no equity; empty where they do.
+    signals : SignalsOfRun
+        Open and scheduled ones, trades, and what was managed.
+    problems : Problems
+    ranking : Ranking
+        Of a comparison.
     in_money : bool
         Whether the run has a capital, and so an equity in any case.
     worth : tuple of two arrays or None
@@ -176,25 +123,15 @@ class RunView:
         self.start_ms, self.end_ms = start_ms, end_ms
         self.step_minutes = interval_minutes(interval)
         self.processed = self.total = 0
-        self.trades = Trades()
-        self.levels: dict[SignalKey, Level] = {}
-        self.cancelled: list[Cancelled] = []
+        self.signals = SignalsOfRun()
         self.refused: deque[RiskRefused] = deque(maxlen=ROWS_HELD)
         self.milestones: deque[Milestone] = deque(maxlen=ROWS_HELD)
-        self.managed: list[PositionEvent] = []
-        self.positions_managed: dict[SignalKey, tuple[OpenSignal, float]] = {}
-        self.no_equity = ""
         self.in_money = False
         self.worth: tuple[Any, Any] | None = None
-        self._stairs: Sequence[Stairs] | None = None
-        self.rejected: dict[str, Trouble] = {}
-        self.rejections: deque[Rejected] = deque(maxlen=ROWS_HELD)
-        self.troubles: dict[tuple[str, str, str], Trouble] = {}
-        self.warnings: list[str] = []
+        self.problems = Problems(ROWS_HELD)
         self.timings: dict[str, Timing] = {}
         self.counts = {"risk": 0, "milestones": 0, "rejected": 0, "cancelled": 0}
-        self.ranking: list[dict[str, str]] = []
-        self._steps: dict[str, Any] = {}
+        self.ranking = Ranking()
         self.candles: Any = None
         self.account: Account | None = None
         self.terms: Terms | None = None
@@ -204,8 +141,7 @@ class RunView:
         self.price_ms: array[float] = array("d")
         self.prices: array[float] = array("d")
         self.version: dict[str, int] = dict.fromkeys((*PANELS, MANAGED), 0)
-        self._signal_events: dict[SignalKey, list[Any]] = {}
-        self._paces: deque[tuple[float, int]] = deque()
+        self._pace = Pace()
 
     @property
     def key(self) -> Key:
@@ -236,11 +172,6 @@ class RunView:
         for event in events:
             self.take(event)
 
-    @property
-    def holds_position(self) -> bool:
-        """Whether a position is open."""
-        return any(level.is_open for level in self.levels.values())
-
     def _at(self, event: Any) -> None:
         when, price = event.when, event.price
         if self.last_ms is None or when >= self.last_ms:
@@ -249,156 +180,63 @@ class RunView:
             self.price_ms.append(when)
             self.prices.append(price)
             self._changed("price")
-            if self.holds_position:
+            if self.signals.holds_position:
                 self._changed("equity", "statistics")
         self._changed("status")
 
-    def _remember(self, event: Any) -> None:
-        self._signal_events.setdefault(key_of(event.signal), []).append(event)
-
-    def _idle(self, event: Idle) -> None:
+    def _signal(self, event: Any) -> None:
         self._at(event)
-
-    def _active(self, event: Active) -> None:
-        self._at(event)
-        level = self.levels.get(key_of(event.signal))
-        if level is None or level.row != event.signal:
-            level = self._open(event.signal, (0.0, 0.0), event)
-        level.percent_tp, level.percent_sl = event.percent_tp, event.percent_sl
-        level.price, level.when = event.price, event.when
-        self._changed("signals")
-
-    def _scheduled(self, event: Scheduled) -> None:
-        self._at(event)
-        self._remember(event)
-        self.levels[key_of(event.signal)] = Level.of(event.signal, (0.0, 0.0), event.price, event.when)
-        self._changed("signals")
-
-    def _opened(self, event: Opened) -> None:
-        self._at(event)
-        self._remember(event)
-        self._open(event.signal, target_and_stop_percent(event.signal, event.price), event)
-        if event.signal.price_open <= 0:
-            self.no_equity = BELOW_ZERO
-        self._changed("signals", "equity", "statistics")
-
-    def _open(self, row: OpenSignal | ScheduledSignal, percents: tuple[float, float], event: Opened | Active) -> Level:
-        level = self.levels[key_of(row)] = Level.of(row, percents, event.price, event.when)
-        for each in self.managed_of(row):  # of another listener, which may be ahead
-            level.managed(each)
-        if isinstance(row, OpenSignal) and row.place:
-            self.no_equity = self.no_equity or ADDS
-        if isinstance(row, OpenSignal) and (row.targets or row.trailing is not None):
-            self.positions_managed[key_of(row)] = (row, math.nan)
-            self._changed(MANAGED)
-        return level
-
-    def _closed(self, event: Closed) -> None:
-        self._at(event)
-        self._remember(event)
-        self.levels.pop(key_of(event.signal), None)
-        self.trades.add(event)
-        if event.pnl.points is not None:
-            self.no_equity = BELOW_ZERO
-        added = event.adds and event.signal.size is None  # perhaps in an earlier life, of which no event tells
-        if added or event.signal.place:
-            self.no_equity = self.no_equity or ADDS
-        if key_of(event.signal) in self.positions_managed:
-            self.positions_managed[key_of(event.signal)] = (event.signal, event.closed_at)
-            self._changed(MANAGED)
-        self._changed("signals", "trades", "equity", "statistics")
+        self._changed(*self.signals.take(event))
 
     def _cancelled(self, event: Cancelled) -> None:
-        self._at(event)
-        self._remember(event)
-        self.levels.pop(key_of(event.signal), None)
-        self.cancelled.append(event)
+        self._signal(event)
         self.counts["cancelled"] += 1
-        self._changed("signals")
 
     def _milestone(self, event: Milestone) -> None:
-        self._remember(event)
         self.milestones.append(event)
         self.counts["milestones"] += 1
-        level = self.levels.get(key_of(event.signal))
-        if level is not None:
-            level.pass_milestone(event)
-            self._changed("signals")
-        self._changed("milestones")
-
-    def _managed(self, event: PositionEvent) -> None:
-        self._at(event)
-        self._remember(event)
-        level = self.levels.get(key_of(event.signal))
-        if level is not None:
-            level.managed(event)
-        if isinstance(event, Added) and event.signal.size is None:
-            self.no_equity = self.no_equity or ADDS
-        self.managed.append(event)
-        told = self._signal_events[key_of(event.signal)]
-        ends = (each.closed_at for each in told if isinstance(each, Closed))  # the events of a result come first
-        self.positions_managed[key_of(event.signal)] = (event.signal, next(ends, math.nan))
-        self._changed("signals", "equity", "statistics", MANAGED)
+        self._changed("milestones", *self.signals.pass_milestone(event))
 
     def _refused(self, event: RiskRefused) -> None:
-        self._remember(event)
+        self.signals.remember(event)
         self.refused.append(event)
         self.counts["risk"] += 1
         self._changed("risk")
 
     def _rejected(self, event: Rejected) -> None:
-        codes = ", ".join(reason.code for reason in event.reasons)
-        trouble = self.rejected.get(codes)
-        if trouble is None:
-            text = "; ".join(reason.text for reason in event.reasons)
-            trouble = self.rejected[codes] = Trouble("signal rejected", text, codes, 0, event.when)
-        trouble.add(event.when)
-        self.rejections.append(event)
+        self.problems.reject(event)
         self.counts["rejected"] += 1
         self._changed("problems")
 
     def _scaled(self, event: Scaled) -> None:
-        text = "less was free than its weights take: all that was to become larger was made smaller by one factor"
-        trouble = self.troubles.setdefault(("scaled", "", ""), Trouble("scaled", text, "", 0, event.when))
-        trouble.add(event.when)
+        self.problems.scale(event)
         self._changed("problems")
 
     def _error(self, event: Any) -> None:
-        key = (event.kind, event.message.split(":")[0], event.where)
-        trouble = self.troubles.get(key)
-        if trouble is None:
-            trouble = self.troubles[key] = Trouble(event.kind, event.message, event.where, 0, event.when)
-        trouble.add(event.when, at_least=event.count)
+        self.problems.error(event)
         if event.kind == "run":  # what ended it
             self.status = "rejected"
             self._changed("status")
         self._changed("problems")
 
     def _listener(self, event: Any) -> None:
-        key = (event.kind, event.listener, event.subject)
-        trouble = self.troubles.get(key)
-        if trouble is None:
-            where = f"{event.listener!r} listening to {event.subject!r}"
-            trouble = self.troubles[key] = Trouble(event.kind, event.message, where, 0, None)
-        trouble.add(None, at_least=getattr(event, "count", 1))
+        self.problems.listener(event)
         self._changed("problems")
 
     def failure(self, failure: Any) -> None:
         """Add a failure that a result has counted."""
-        key = (failure.kind, failure.message.split(":")[0], failure.where)
-        self.troubles[key] = Trouble(failure.kind, failure.message, failure.where, failure.count, failure.last_at)
+        self.problems.counted(failure)
         self._changed("problems")
 
     def failed(self, message: str) -> None:
         """Set the status to ``rejected``, with the error where no event has reported it."""
-        if not any(trouble.kind == "run" for trouble in self.troubles.values()):
-            self.troubles["run", message, ""] = Trouble("run", message, "", 1, self.last_ms)
-            self._changed("problems")
+        self.problems.failed(message, self.last_ms)
+        self._changed("problems")
         self.ended("rejected")
 
     def warn(self, texts: Iterable[str]) -> None:
         """Replace the warnings of the run."""
-        self.warnings = [str(text) for text in texts]
+        self.problems.warn(texts)
         self._changed("problems")
 
     def _progress(self, event: Any) -> None:
@@ -415,18 +253,14 @@ class RunView:
         self._changed("status", "signals")
 
     def _step(self, step: Any) -> None:
-        """Add one strategy of a comparison to the ranking: by its figure, those without one last."""
-        self._steps[step.strategy] = step
-        worse = -1.0 if lower_is_better(step.metric) else 1.0
-        order = sorted(self._steps.values(), key=lambda each: (each.value is None, -worse * (each.value or 0.0)))
+        self.ranking.add(step)
         self.set_progress(step.tested, step.total)
-        self.ranking = [_ranked(each, step.metric) for each in order]
         self._changed("walker", "status")
 
     def set_comparison(self, comparison: Ranked) -> None:
         """Replace the ranking by that of a finished comparison."""
+        self.ranking.replace(comparison)
         self.set_progress(len(comparison.entries), comparison.total)
-        self.ranking = [_ranked(entry, comparison.metric) for entry in comparison.entries]
         self.warn(comparison.warnings)
         self._changed("walker", "status")
 
@@ -465,59 +299,22 @@ class RunView:
         self.worth = times, worth / worth[0]
         self._changed("equity", "status")
 
+    def set_held(self, position: HeldPosition) -> None:
+        """Set what an open position is now, of which events need not tell all: those of an earlier life are gone."""
+        self._changed(*self.signals.set_held(position))
+
     def set_stairs(self, stairs: Sequence[Stairs]) -> None:
         """Set the stops over time, trailing ones included; positions that are not among them keep what they had."""
-        known = {one[0][0]: one for one in (*(self._stairs or ()), *stairs)}
-        self._stairs = [known[begin] for begin in sorted(known)]
-        self._changed("signals", MANAGED)
+        self._changed(*self.signals.set_stairs(stairs))
 
     def extend_stop(self, level: Level, when: int) -> None:
         """Add the stop of an open position to its stairs, from ``when`` (UTC ms) on, unless they end there already."""
-        if level.stop is None:
-            return
-        begin = level.since
-        (known,) = [one for one in self.stairs if one[0][0] == begin] or [()]
-        if not known:
-            level.stop_from = when
-            self._changed("status")
-        if not known or (known[-1][1] != level.stop and known[-1][0] <= when):
-            self.set_stairs([[*(known or [(begin, math.nan)]), (when, level.stop)]])
+        self._changed(*self.signals.extend_stop(level, when))
 
     @property
     def stairs(self) -> Sequence[Stairs]:
         """The stops of positions over time; while the run goes on, as far as events tell them."""
-        if self._stairs is not None:
-            return self._stairs
-        moves = [event for event in self.managed if isinstance(event, Moved)]
-        if not moves:
-            return ()
-        ends = {key_of(event.signal): event.closed_at for event in self.trades.events}
-        return stairs_of_moves(moves, ends, self.last_ms or 0)
-
-    def set_held(self, position: HeldPosition) -> None:
-        """Set what an open position is now, of which events need not tell all: those of an earlier life are gone."""
-        level = next((each for each in self.levels.values() if each.is_open and each.row.id == position.id), None)
-        if level is None:
-            return
-        known = {fill.number for fill in level.parts}
-        missing = tuple(fill for fill in position.fills if fill.kind in NAMES and fill.number not in known)
-        now = (position.price_stop_loss, position.targets, position.size, missing)
-        if now != (level.stop, level.targets, level.size, level.missing):
-            level.stop, level.targets, level.size, level.missing = now
-            if level.row.size is None and any(fill.kind == "add" for fill in missing):
-                self.no_equity = self.no_equity or ADDS
-            self._changed("signals", "equity", "statistics", MANAGED)
-
-    def managed_of(self, signal: OpenSignal | ScheduledSignal) -> Iterator[PositionEvent]:
-        """What was managed of one position, as far as events tell, in order."""
-        return (each for each in self._signal_events.get(key_of(signal), ()) if isinstance(each, PositionEvent))
-
-    @property
-    def fills_between(self) -> list[Fill]:
-        """The fills between entry and exit, in order of time."""
-        ended = [fill for at in self.trades.parted for fill in self.trades.events[at].fills if fill.kind in NAMES]
-        held = [fill for level in self.levels.values() for fill in level.fills]
-        return [*ended, *sorted(held, key=lambda fill: fill.at)]
+        return self.signals.stairs(self.last_ms or 0)
 
     def set_terms(self, terms: Terms) -> None:
         """Set what the account of the run rests on: how far it came, its costs, whether its market has sessions."""
@@ -533,25 +330,12 @@ class RunView:
         seconds : float
             The caller's clock; only distances count.
         """
-        paces = self._paces
-        if not paces or paces[-1][1] != self.processed:
-            paces.append((seconds, self.processed))
-        while len(paces) > 2 and seconds - paces[0][0] > _RATE_SECONDS:
-            paces.popleft()
-        began, before = paces[0]
-        passed = seconds - began
-        if passed <= 0 or self.processed <= before:
-            return None, None
-        rate = (self.processed - before) / passed
-        return rate * self.step_minutes, (self.total - self.processed) / rate if self.total else None
+        rate, left = self._pace.measure(self.processed, self.total, seconds=seconds)
+        return None if rate is None else rate * self.step_minutes, left
 
     def why(self, signal_id: str) -> str:
         """The events of the signals with an id, one per line; a sentence when there are none."""
-        told: list[Any] = []
-        for key, events in list(self._signal_events.items()):
-            if key[0] == signal_id:
-                told += with_rejected(sorted(events, key=lambda e: (e.when, RANK[type(e)])), self.rejections)
-        return "\n".join(map(event_line, told)) or f"no event of a signal {signal_id!r}"
+        return self.signals.why(signal_id, self.problems.rejections)
 
     def series(self) -> Any:
         """The prices to draw: candles, and where a live run has none (any more) the prices of its events."""
@@ -564,23 +348,23 @@ class RunView:
         times = self.series().timestamp
         first = self.start_ms if self.start_ms is not None else (int(times[0]) if len(times) else 0)
         last = self.end_ms if self.end_ms is not None else (int(times[-1]) if len(times) else first)
-        if self.trades.closed_ms:
-            last = max(last, int(self.trades.closed_ms[-1]))
+        if self.signals.trades.closed_ms:
+            last = max(last, int(self.signals.trades.closed_ms[-1]))
         return first, max(last, first + MINUTE_MS)
 
 
 _HANDLERS: Final[dict[type, Callable[[RunView, Any], None]]] = {
-    Idle: RunView._idle,
-    Active: RunView._active,
-    Scheduled: RunView._scheduled,
-    Opened: RunView._opened,
-    Closed: RunView._closed,
+    Idle: RunView._at,
+    Active: RunView._signal,
+    Scheduled: RunView._signal,
+    Opened: RunView._signal,
+    Closed: RunView._signal,
     Cancelled: RunView._cancelled,
     Milestone: RunView._milestone,
-    Reduced: RunView._managed,
-    Added: RunView._managed,
-    AddCancelled: RunView._managed,
-    Moved: RunView._managed,
+    Reduced: RunView._signal,
+    Added: RunView._signal,
+    AddCancelled: RunView._signal,
+    Moved: RunView._signal,
     RiskRefused: RunView._refused,
     Rejected: RunView._rejected,
     Scaled: RunView._scaled,

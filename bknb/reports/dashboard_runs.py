@@ -115,7 +115,7 @@ class RunViews:
                 "title": view.title,
                 "status": view.status,
                 "percent": round(100 * view.processed / view.total) if view.total else None,
-                "trades": len(view.trades),
+                "trades": len(view.signals.trades),
                 "total": _total_text(view),
                 "selected": view.key == self.selected,
             }

@@ -41,7 +41,7 @@ def managed_panel(view: RunView, *, start_ms: int | None = None, end_ms: int | N
         ``fills``: how many fills there are in all.
     """
     first, last = -math.inf if start_ms is None else start_ms, math.inf if end_ms is None else end_ms
-    every = view.fills_between
+    every = view.signals.fills_between
     fills = [fill for fill in every if first <= fill.at <= last][-MARKS:]
     stairs = [one for one in view.stairs if one[0][0] <= last and one[-1][0] >= first]
     lines = [line for line in target_lines(view) if line[0] <= last and not line[1] < first][-TARGETS:]
@@ -69,10 +69,10 @@ def target_lines(view: RunView) -> Iterator[tuple[float, float, float]]:
     Until when is NaN while the target is there.
     """
     changes: dict[SignalKey, list[PositionEvent]] = defaultdict(list)
-    for event in view.managed:
+    for event in view.signals.managed:
         if isinstance(event, Moved | Reduced):
             changes[key_of(event.signal)].append(event)
-    for signal, end in view.positions_managed.values():
+    for signal, end in view.signals.positions_managed.values():
         yield from _lines(signal, changes.get(key_of(signal), ()), end)
 
 

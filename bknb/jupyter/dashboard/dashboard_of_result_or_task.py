@@ -56,7 +56,7 @@ def complete(view: RunView, result: Any) -> None:
     view.set_terms(result.account_terms)
     view.set_account(result.account)
     view.in_money = result.capital is not None
-    if view.no_equity and result.capital is not None:
+    if view.signals.no_equity and result.capital is not None:
         equity = result.equity
         view.set_worth(equity.index.as_unit("ms").asi8, equity.to_numpy())
     view.set_stairs(stairs_of(result))

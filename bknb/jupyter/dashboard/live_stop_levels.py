@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ...errors import DataError
 from ...reports.equity_arrays import stairs_of
-from .updates import REST_FACTOR
+from .costly_updates import CostlyUpdates
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,13 +21,11 @@ class LiveStops:
     Parameters
     ----------
     seconds : callable
-        A stopwatch. What took a second is done again after 40 seconds at the earliest.
+        A stopwatch.
     """
 
     def __init__(self, *, seconds: Callable[[], float]) -> None:
-        self._seconds = seconds
-        self._known: dict[int, tuple[int, int, int]] = {}
-        self._rests_until: dict[int, float] = {}
+        self._updates = CostlyUpdates(seconds=seconds)
 
     def follow(self, view: RunView, task: Any) -> None:
         """Bring a view up to date with its task.
@@ -38,26 +37,20 @@ class LiveStops:
         task : LiveTask
             The run, with its ``positions`` and ``snapshot``.
         """
-        for held in task.positions if view.holds_position else ():
+        for held in task.positions if view.signals.holds_position else ():
             view.set_held(held)
-        trailing = [level for level in view.levels.values() if level.trails]
-        if (trailing or id(view) in self._known) and view.candles is not None:
+        trailing = [level for level in view.signals.levels.values() if level.trails]
+        if (trailing or self._updates.knows(id(view))) and view.candles is not None:
             times = view.candles.timestamp
             can_tell = any(level.since >= int(times[0]) for level in trailing)  # else its first candles are gone
-            self._set_stairs(view, task, int(times[-1]) if can_tell else 0)
+            seen = len(view.signals.managed), len(view.signals.trades), int(times[-1]) if can_tell else 0
+            self._updates.do_where_changed(id(view), seen, lambda: _set_stairs(view, task))
         for level in trailing:
-            if view.last_ms is not None and level.key in view.positions_managed:
+            if view.last_ms is not None and level.key in view.signals.positions_managed:
                 view.extend_stop(level, view.last_ms)
 
-    def _set_stairs(self, view: RunView, task: Any, moment: int) -> None:
-        """Work out the stops over time, where something has changed since; ``moment`` (UTC ms) is the last candle."""
-        key, now = id(view), self._seconds()
-        seen = (len(view.managed), len(view.trades), moment)
-        if now < self._rests_until.get(key, now) or seen == self._known.get(key):
-            return
-        self._known[key] = seen
-        try:
-            view.set_stairs(stairs_of(task.snapshot()))
-        except DataError:  # its candles are not here: what events tell is drawn
-            return
-        self._rests_until[key] = now + REST_FACTOR * (self._seconds() - now)
+
+def _set_stairs(view: RunView, task: Any) -> None:
+    """Work out the stops over time; where the candles are not here, what events tell is drawn."""
+    with suppress(DataError):
+        view.set_stairs(stairs_of(task.snapshot()))

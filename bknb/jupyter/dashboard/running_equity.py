@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ...errors import DataError
-from .updates import REST_FACTOR
+from .costly_updates import CostlyUpdates
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,33 +20,27 @@ class RunningEquity:
     Parameters
     ----------
     seconds : callable
-        A stopwatch. What took a second is done again after 40 seconds at the earliest.
+        A stopwatch.
     """
 
     def __init__(self, *, seconds: Callable[[], float]) -> None:
-        self._seconds = seconds
-        self._known: dict[int, tuple[Any, ...]] = {}
-        self._rests_until: dict[int, float] = {}
+        self._updates = CostlyUpdates(seconds=seconds)
 
     def follow(self, view: RunView, task: Any) -> None:
         """Bring the equity of a view up to date with its task, where anything has happened since."""
-        key, now = id(view), self._seconds()
-        seen = view.processed, view.last_ms, len(view.trades), len(view.managed), len(view.levels)
-        if not (view.in_money and view.no_equity) or seen == self._known.get(key):
+        if not (view.in_money and view.signals.no_equity):
             return
-        if now < self._rests_until.get(key, now):
-            return
-        try:
-            self._set(view, task)
-        except DataError:  # its candles are not here yet
-            return
-        self._known[key], self._rests_until[key] = seen, now + REST_FACTOR * (self._seconds() - now)
+        signals = view.signals
+        seen = view.processed, view.last_ms, len(signals.trades), len(signals.managed), len(signals.levels)
+        with suppress(DataError):  # its candles are not here yet
+            self._updates.do_where_changed(id(view), seen, lambda: _set_equity(view, task))
 
-    def _set(self, view: RunView, task: Any) -> None:
-        if view.mode == "live":
-            result = task.snapshot()
-            equity = result.equity
-            view.set_worth(equity.index.as_unit("ms").asi8, equity.to_numpy())
-            view.set_account(result.account)
-        elif (found := task.equity_so_far()) is not None:
-            view.set_worth(*found)
+
+def _set_equity(view: RunView, task: Any) -> None:
+    if view.mode == "live":
+        result = task.snapshot()
+        equity = result.equity
+        view.set_worth(equity.index.as_unit("ms").asi8, equity.to_numpy())
+        view.set_account(result.account)
+    elif (found := task.equity_so_far()) is not None:
+        view.set_worth(*found)

@@ -85,7 +85,7 @@ def _net_text(event: Closed) -> str:
 
 
 def _trades(view: RunView) -> Html:
-    events = view.trades.events[-TRADES_SAVED:][::-1]
+    events = view.signals.trades.events[-TRADES_SAVED:][::-1]
     in_places = any(e.signal.place for e in events)
     rows = [
         [
@@ -96,7 +96,7 @@ def _trades(view: RunView) -> Html:
             minute_text(e.closed_at),
             price_text(e.signal.price_open),
             price_text(e.price_close),
-            *([len(e.fills) or 2, price_text(_average(e))] if view.managed else []),
+            *([len(e.fills) or 2, price_text(_average(e))] if view.signals.managed else []),
             e.close_reason.replace("_", " "),
             e.signal.note,
             e.signal.id,
@@ -105,10 +105,10 @@ def _trades(view: RunView) -> Html:
     ]
     columns = (
         *("Result", "Side", *(("Place",) if in_places else ()), "Opened (UTC)", "Closed (UTC)", "Entry", "Exit"),
-        *(TRADE_COLUMNS if view.managed else ()),
+        *(TRADE_COLUMNS if view.signals.managed else ()),
         *("Why closed", "Note", "Signal"),
     )
-    count = len(view.trades)
+    count = len(view.signals.trades)
     every = f"{count:,} trade{'' if count == 1 else 's'}"
     which = f"the newest {len(rows):,} of {every}" if count > len(rows) else every
     return _details(which, _table(columns, rows, label="Trades"))
@@ -119,15 +119,15 @@ def _average(event: Closed) -> float:
 
 
 def _managed(view: RunView) -> Html:
-    events = view.managed[-MANAGED_SAVED:][::-1]
+    events = view.signals.managed[-MANAGED_SAVED:][::-1]
     rows = [[minute_text(each.when), event_text(each), each.signal.id] for each in events]
-    title = f"parts, adds and moved levels ({len(view.managed):,})"
+    title = f"parts, adds and moved levels ({len(view.signals.managed):,})"
     return _details(title, _table(("Time (UTC)", "What", "Signal"), rows, label=title), is_open=False)
 
 
 def _levels(view: RunView) -> Html:
     stops = {row["id"]: row["texts"][2] for row in dashboard_panels.signals_panel(view)["rows"]}
-    in_places = any(level.row.place for level in view.levels.values())
+    in_places = any(level.row.place for level in view.signals.levels.values())
     rows = [
         [
             *([level.row.place] if in_places else []),
@@ -140,7 +140,7 @@ def _levels(view: RunView) -> Html:
             f"▲ {level.percent_tp:.0f} %" if level.percent_tp >= level.percent_sl else f"▼ {level.percent_sl:.0f} %",
             level.row.id,
         ]
-        for level in view.levels.values()
+        for level in view.signals.levels.values()
     ]
     columns = (
         *(("Place",) if in_places else ()),
@@ -183,15 +183,15 @@ def static_html(
     if png is not None:
         data = f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
         parts.append(element("img", alt=_alt(view), style="max-width:100%", src=data))
-    if "statistics" in shown and (len(view.trades) or view.holds_position):
+    if "statistics" in shown and (len(view.signals.trades) or view.signals.holds_position):
         figures = dashboard_panels.statistics_panel(view)
         rows = [[label, text] for key, label, text, _ in figures if key not in dashboard_panels.LESS_IMPORTANT]
         parts.append(_details("figures", _table(("Figure", "Value"), rows, label="Figures")))
-    if "signals" in shown and view.levels:
+    if "signals" in shown and view.signals.levels:
         parts.append(_levels(view))
     if "trades" in shown and view.mode != "walker":
-        parts.append(_trades(view) if len(view.trades) else element("p", "No trade was closed."))
-        if view.managed:
+        parts.append(_trades(view) if len(view.signals.trades) else element("p", "No trade was closed."))
+        if view.signals.managed:
             parts.append(_managed(view))
     for name in dashboard_panels.TABLES:
         table = dashboard_panels.table_panel(view, name) if name in shown else None

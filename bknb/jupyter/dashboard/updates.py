@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ...reports import dashboard_panels
 from ...reports.dashboard_panels import MANAGED, PANELS
 from ...reports.managed_panel import managed_panel
+from .costly_updates import CostlyUpdates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 
 ALSO: Final = {"price": ("signals", "trades", MANAGED), "equity": ("trades",)}
 """What a panel needs beside its own: the chart marks trades, levels and what was managed."""
-REST_FACTOR: Final = 40.0
-"""A panel that took a second to make is made again after this many seconds at the earliest: 2.5 % of the time."""
 
 
 class Updates:
@@ -49,7 +48,7 @@ class Updates:
         wanted = {*panels, *(also for panel in panels for also in ALSO.get(panel, ()))}
         self._wanted = [panel for panel in (*PANELS, MANAGED) if panel in wanted and panel != "runs"]
         self._sent: dict[str, int] = {}
-        self._due: dict[str, float] = {}
+        self._costly = CostlyUpdates(seconds=seconds)
         self._shown: RunView | None = None
         self._runs = -1
 
@@ -87,19 +86,21 @@ class Updates:
     def again(self) -> None:
         """Send every panel again with the next frame."""
         self._sent = {}
-        self._due = {}
+        self._costly.forget()
 
     def _head(self, view: RunView) -> dict[str, Any]:
         return {**dashboard_panels.status_panel(view, self._seconds()), "last": view.last_ms}
 
     def _make(self, panel: str, view: RunView, state: dict[str, Any], *, everything: bool) -> None:
-        now = self._seconds()
-        if not everything and now < self._due.get(panel, now):
+        if not everything and self._costly.rests(panel):
             self.more = True
             return
         if panel in dashboard_panels.TABLES and "tables" in state:
             return  # made together with another one
         self._sent[panel] = view.version[panel]
+        self._costly.do(panel, lambda: self._draw(panel, view, state))
+
+    def _draw(self, panel: str, view: RunView, state: dict[str, Any]) -> None:
         match panel:
             case "status":
                 state["head"] = self._head(view)
@@ -118,7 +119,6 @@ class Updates:
             case _:
                 state["tables"] = {name: dashboard_panels.table_panel(view, name) for name in self._tables()}
                 self._sent |= {name: view.version[name] for name in self._tables()}
-        self._due[panel] = now + REST_FACTOR * (self._seconds() - now)
 
     def _tables(self) -> list[str]:
         return [name for name in dashboard_panels.TABLES if name in self._wanted]
