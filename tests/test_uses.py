@@ -256,3 +256,4 @@ def test_the_hash_and_the_parameters_of_a_strategy_know_what_it_uses() -> None:
     )
     assert fingerprint(one) != fingerprint(two)
     assert one.parameters == {}
+    assert run(two).card.code.values["uses"] == "('4h', ('Y', '4h'))"

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import UsageError
 from .candles import COLUMNS, Candles
+from .talib_functions import check_switches
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,8 +61,9 @@ class Formula(NamedTuple):
         Raises
         ------
         UsageError
-            When the function returns something else than arrays of their length.
+            When the function returns something else than arrays of their length, or a switch of TA-Lib was changed.
         """
+        check_switches()
         given = (self._given(each, block) for each in self.takes)
         # no context variable is set in an empty context: it sees what it is given, not the moment of a question
         answer = contextvars.Context().run(_without_warnings, self.function, *given)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from ..domain.whole_number import whole_number
 from ..errors import UnknownName, UsageError
 from . import indicator_formulas as indicators
+from .talib_functions import talib_module
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -154,24 +153,8 @@ def _number(name: str, value: Any) -> float:
 
 def function_of(name: str, parameters: tuple[float, ...]) -> Callable[..., Any]:
     """The function of a name: TA-Lib's where it is installed and takes such parameters, else ours."""
-    known, talib = NAMED[name], _talib()
+    known, talib = NAMED[name], talib_module()
     if talib is None or known.talib is None or any(each < 2 for each in parameters if isinstance(each, int)):
         return known.formula  # TA-Lib has no averages of one candle
     ours = known.talib
     return lambda *given: ours(talib, *given)
-
-
-def _talib() -> Any:
-    """TA-Lib where it is installed, with its global switches as it comes; else ``None``."""
-    if importlib.util.find_spec("talib") is None:
-        return None
-    talib = importlib.import_module("talib")
-    periods = ("ADX", "ATR", "EMA", "MINUS_DI", "PLUS_DI", "RSI")
-    changed = [name for name in periods if talib.get_unstable_period(name)]
-    if changed or talib.get_compatibility():
-        what = f"the unstable period of {changed[0]}" if changed else "the compatibility"
-        raise UsageError(
-            f"{what} of TA-Lib was changed in this process, so its values would be others than in another one\n"
-            "leave talib.set_unstable_period and talib.set_compatibility as they come"
-        )
-    return talib

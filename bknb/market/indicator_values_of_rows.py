@@ -11,7 +11,7 @@ from .calendar_candles import MadeCandles
 from .candles import Candles
 from .indicator_blocks import Blocks, BlockValues
 from .indicator_proof import Proof
-from .indicator_values_in_run import is_irregular, values_of_candles
+from .indicator_values_in_run import OfSeries, is_irregular, values_of_candles
 from .rows_asked import rows_asked
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ class _Reader:
     def __init__(self, beside: CandlesBeside, symbol: str, interval: str, formula: Formula, key: object) -> None:
         self._beside, self._symbol, self._interval, self._formula = beside, symbol, interval, formula
         self._key, self._blocks = (interval, key), Blocks(interval)
+        beside.window.note_indicators(OfSeries)
 
     def values(self, closes: NDArray[np.int64]) -> Any:
         if not len(closes):

@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from .run_record import RunRecord
 
 _ALWAYS = ("numpy", "pandas", "msgspec")
+INDICATORS_BY = "TA-Lib"
+"""What a card says of TA-Lib, where values of indicators were made."""
+OF_INDICATORS = (INDICATORS_BY, "vector instructions", "numpy", "pandas", "platform")
+"""What of that which a card was made with decides the last bits of its indicators."""
 
 
 def code_of(plan: Plan | LivePlan) -> Code:
@@ -48,6 +52,8 @@ def code_of(plan: Plan | LivePlan) -> Code:
     if strategy.manage_at is not None:
         named["manage at"] = str(strategy.manage_at)
     named |= {f"model {name}": when for name, when in map(model_text, models_of(strategy).values())}
+    if strategy.uses:
+        named["uses"] = value_text(strategy.uses)
     if strategy.places > 1:
         named["places"] = value_text(strategy.places)
     if strategy.tolerance is not None:
@@ -161,7 +167,10 @@ def _card_of(result: Result, data: tuple[CandleRange, ...]) -> Card:
         settings={name: None if value is None else float(value) for name, value in plan.settings.decisive().items()},
         code=code,
         data=data,
-        made_with={**made_with(code.packages), "candles from": record.candles_from},
+        made_with={
+            **made_with(code.packages, has_indicators=record.has_indicators),
+            "candles from": record.candles_from,
+        },
         outcome=outcome,
         _series=_series_of(record),
         _models=_models_of(record),
@@ -193,8 +202,8 @@ def _models_of(record: RunRecord) -> tuple[CardModel, ...] | msgspec.UnsetType:
     return card_models(record.records.models)
 
 
-def made_with(packages: tuple[str, ...] = ()) -> dict[str, str]:
-    """Return versions of Python, bknb and packages, and the platform."""
+def made_with(packages: tuple[str, ...] = (), *, has_indicators: bool = False) -> dict[str, str]:
+    """Return versions of Python, bknb and packages, and the platform; with indicators what else decides their bits."""
     found = {
         "python": platform.python_version(),
         "platform": f"{sys.platform} {platform.machine()}",
@@ -206,7 +215,23 @@ def made_with(packages: tuple[str, ...] = ()) -> dict[str, str]:
         distribution = _distribution(name)
         if distribution is not None:
             found[name] = distribution
+    if has_indicators:
+        from ..market.talib_functions import talib_version  # few runs have indicators
+
+        found.pop("talib", None)
+        found[INDICATORS_BY] = talib_version() or "not installed, formulas of bknb"
+        found["vector instructions"] = _vector_instructions()
     return found
+
+
+def _vector_instructions() -> str:
+    """Return the newest vector instructions of the processor that numpy uses: sums may be rounded in their way."""
+    import numpy as np
+
+    known: Any = np.show_config(mode="dicts")
+    parts = known.get("SIMD Extensions", {})
+    names = [*parts.get("baseline", ()), *parts.get("found", ())]
+    return str(names[-1]) if names else "none"
 
 
 @functools.cache

@@ -88,10 +88,27 @@ class Verification:
             return f"{name}: not comparable"
         return f"{name}: NOT the same"
 
+    def _of_indicators(self) -> str:
+        """What to know of an outcome that differs where indicators were made with something else; empty: nothing."""
+        from .card_of_result import INDICATORS_BY, OF_INDICATORS
+
+        legs = self.card.legs if isinstance(self.card, PortfolioCard) else (self.card,)
+        if self.same_outcome or not any(INDICATORS_BY in leg.made_with for leg in legs):
+            return ""
+        named = [name for name in OF_INDICATORS if any(f"{name}: " in part.text for part in self.surroundings)]
+        if not named:
+            return ""
+        return (
+            f"its indicators are the same to the last bit with the same {', '.join(named)} alone, and to about twelve "
+            "digits with others: where values are as near as that, a strategy may decide otherwise"
+        )
+
     def __repr__(self) -> str:
         lines = [self._head(), *(f"  {part.kind:<8} {part.text}" for part in self.differences)]
         if self.surroundings:
             lines.append(f"  made with something else: {'; '.join(part.text for part in self.surroundings)}")
+        if text := self._of_indicators():
+            lines.append(f"  {text}")
         return "\n".join(lines)
 
     def _repr_html_(self) -> Html:
@@ -100,8 +117,9 @@ class Verification:
             element("tr", element("th", part.kind, style=left), element("td", part.text, style=left))
             for part in (*self.differences, *self.surroundings)
         )
+        told = element("div", text) if (text := self._of_indicators()) else None
         head = element("b", f"{'✔' if self.same else '✘'} {self._head()}")
-        return fragment(element("div", head, role="status"), element("table", *rows))
+        return fragment(element("div", head, role="status"), element("table", *rows), told)
 
 
 def verify(
