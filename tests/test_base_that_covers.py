@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
 
 import bknb
 from bknb.domain.interval import interval_ms
 from bknb.engine.backtest import BacktestRun
-from bknb.engine.plan import plan_backtest
+from bknb.engine.base_that_covers import over_bars_that_cover
+from bknb.engine.plan import open_window, plan_backtest
 from bknb.engine.resolve import resolve_exchange
+from bknb.market.sources import FunctionSource
 from bknb.optimizer.prompt import Range
 from bknb.optimizer.trial import DraftTrials
 from bknb.runs.run_over_chosen_base import over_chosen_base
@@ -44,9 +50,13 @@ def table(first: int, step: int, *, without: range = range(0)) -> np.ndarray[Any
 
 
 class Market:
-    """A source that has days, of these later hours, and of these later minutes; it notes what it is asked."""
+    """A source that has days, of these later hours, and of these later minutes; it notes what it is asked.
 
-    def __init__(self, **tables: np.ndarray[Any, Any]) -> None:
+    It answers the ``"range"`` it is asked for, the ``"next"`` candles from its begin on, or its ``"newest"`` hundred.
+    """
+
+    def __init__(self, *, answers: str = "range", **tables: np.ndarray[Any, Any]) -> None:
+        self.answers = answers
         self.tables = {"1m": table(FIRST_MINUTE, MINUTE), "1h": table(FIRST_HOUR, HOUR), "1d": table(FIRST_DAY, DAY)}
         self.tables |= tables
         self.asked: list[tuple[str, str, int, int]] = []
@@ -55,7 +65,9 @@ class Market:
         self.asked.append((symbol, interval, since, limit))
         rows = self.tables[f"{symbol} {interval}" if f"{symbol} {interval}" in self.tables else interval]
         first, end = np.searchsorted(rows[:, 0], [since, since + limit * interval_ms(interval)])
-        return rows[first:end].tolist()
+        if self.answers == "next":
+            end = first + limit
+        return rows[max(first, end - 100) if self.answers == "newest" else first : end].tolist()
 
 
 @pytest.fixture
@@ -75,7 +87,8 @@ def rows(candles: Any, up: float = 1.02) -> dict[str, Any]:
 
 
 def run(frame: Any, interval: str | None = "1d", **options: Any) -> bknb.Result:
-    return bknb.backtest("X", strategy=get_signal, exchange="mine", frame=frame, interval=interval, **options)
+    given = {"strategy": get_signal, "exchange": "mine", **options}
+    return bknb.backtest("X", frame=frame, interval=interval, **given)
 
 
 def same(one: bknb.Result, other: bknb.Result) -> None:
@@ -87,7 +100,7 @@ def same(one: bknb.Result, other: bknb.Result) -> None:
 @pytest.mark.parametrize(
     ("frame", "interval", "base", "told"),
     [
-        (OF_DAYS, "1d", "1d", "exits are watched on 1d bars: there are no 1m candles of X on mine in the frame"),
+        (OF_DAYS, "1d", "1d", "exits are watched on 1d bars: there are no 1m candles of X on mine"),
         (OF_DAYS, None, "1d", "exits are watched on 1d bars: there are no 1m candles"),
         (OF_HOURS, "1d", "1h", "exits are watched on 1h bars: there are no 1m candles"),
         (
@@ -97,6 +110,9 @@ def same(one: bknb.Result, other: bknb.Result) -> None:
             "1h bars: the 1m candles of X on mine begin at 2023-04-01 00:00 UTC",
         ),
         (("2023-02-10", "2023-03-14"), "1d", "1d", "1d bars: there are no 1m candles"),
+        (("2022-12-01", "2023-02-20"), "1d", "1d", "yet at 2023-01-01 00:00 UTC, where its 1d bars begin in the frame"),
+        (("2023-03-31 12:00", "2023-04-05"), "1h", "1h", "begin at 2023-04-01 00:00 UTC in the frame, its 1h bars at"),
+        (("2022-12-01", "2023-04-05"), "1d", "1d", "in the frame, its 1d bars at 2023-01-01 00:00 UTC; base='1m' runs"),
     ],
 )
 @pytest.mark.usefixtures("market")
@@ -126,10 +142,70 @@ def test_the_bars_that_were_given_are_those_of_the_run(market: Market) -> None:
     assert {interval for _, interval, _, _ in market.asked} == {"1m"}
 
 
-def test_a_hole_where_the_frame_begins_is_no_late_begin(market: Market) -> None:
-    market.tables["1m"] = table(FIRST_MINUTE, MINUTE, without=range(2000, 3200))  # 2 April, from 09:20 on
-    found = run(("2023-04-02 12:00", "2023-04-05"), "1h")
-    assert (found.base, len(found.warnings)) == ("1m", 1)
+@pytest.mark.parametrize("allow_gaps", [False, True])
+@pytest.mark.parametrize("answers", ["range", "next", "newest"])
+@pytest.mark.parametrize(("hours_too", "base"), [(True, "1m"), (False, "1h")], ids=["a closure", "minutes lack"])
+def test_young_minutes_that_lack_where_a_frame_begins(answers: str, hours_too: Any, base: str, allow_gaps: Any) -> None:
+    first, end = FIRST_MINUTE + DAY, FIRST_MINUTE + 3 * DAY + 6 * HOUR
+    rows = {name: table(FIRST_MINUTE, STEPS[name]) for name in ("1m", "1h")}
+    for name in ("1m", "1h") if hours_too else ("1m",):
+        times = rows[name][:, 0]
+        rows[name] = rows[name][(times < first) | (times >= end)]
+    bknb.add_exchange("mine", get_candles=Market(answers=answers, **rows).get_candles, intervals=["1m", "1h"])
+    found = run(("2023-04-03", "2023-04-05"), "1h", allow_gaps=allow_gaps)
+    assert found.base == base
+    assert any("base='1m' runs over what there is" in text for text in found.warnings) == (base == "1h")
+
+
+def expected(rows: dict[str, Any], start: int, last: int) -> str:
+    """The base where the longest bars of which a whole one fits in before the finest are there, or are not."""
+    first = next((when for when in rows["1m"][:, 0] if when >= start), last + 1)
+    base, since, end = "1m", start, 0
+    for name in ("1d", "1h"):
+        step = STEPS[name]
+        until = end or first - first % step
+        if -(-since // step) * step >= until:
+            continue
+        opened = next((when for when in rows[name][:, 0] if since <= when < until), None)
+        if opened is not None:
+            base, since, end = name, opened, opened + step
+        elif not end:
+            break
+    return base
+
+
+@given(data=st.data())
+@settings(max_examples=8, deadline=None, phases=[Phase.generate])
+def test_the_base_is_that_of_the_rule_whoever_answers_and_with_gaps(data: st.DataObject) -> None:
+    """Days that begin first, hours, then minutes; closures of all, and holes of one length of bars."""
+    hour = st.integers(0, 80)
+    start = data.draw(st.integers(0, 70))
+    begins = dict(zip(("1d", "1h", "1m"), sorted(data.draw(st.tuples(hour, hour, hour))), strict=True))
+    spans = st.tuples(
+        st.one_of(hour, st.just(start)),
+        st.integers(1, 50),
+        st.sampled_from([("1m",), ("1h", "1m"), ("1d", "1h", "1m")]),
+    )
+    holes = data.draw(st.lists(spans, max_size=2))
+    frame, rows = (FIRST_DAY + start * HOUR, FIRST_DAY + 120 * HOUR), {}
+    for name, begin in begins.items():
+        step = STEPS[name]
+        times = np.arange(FIRST_DAY + begin * HOUR // step * step, FIRST_DAY + 5 * DAY, step)
+        for first, hours, names in holes:
+            closed = FIRST_DAY + first * HOUR, FIRST_DAY + (first + hours) * HOUR
+            if name in names:
+                times = times[(times < closed[0]) | (times + step > closed[1])]
+        rows[name] = np.column_stack([times, *[np.full(len(times), 100.0)] * 4, np.ones(len(times))])
+    chosen = set()
+    for answers, page_limit in (("range", None), ("range", 300), ("next", None), ("newest", None)):
+        made = Market(answers=answers, **rows)
+        source = FunctionSource(made.get_candles, intervals=("1m", "1h", "1d"), page_limit=page_limit)
+        for allow_gaps in (False, True):
+            plan = plan_backtest("X", lambda: None, source, frame, "1d", allow_gaps=allow_gaps)
+            for window in (None, open_window(plan, warn=str)):
+                with suppress(bknb.GapError, bknb.NotEnoughData):
+                    chosen.add(asyncio.run(over_bars_that_cover([plan], window))[0].base)
+    assert chosen <= {expected(rows, *frame)}
 
 
 def test_a_symbol_that_is_young_in_all_intervals_keeps_its_minutes(market: Market) -> None:
@@ -150,6 +226,64 @@ def test_a_look_for_longer_bars_of_a_young_symbol_is_one_request(market: Market)
         assert run(("2023-03-20", "2023-04-04"), "1d", base=base).base == "1m"
         asked.append(len(market.asked))
     assert asked[0] == asked[1] + 1
+
+
+@pytest.mark.parametrize("allow_gaps", [False, True])
+def test_a_source_without_minutes_in_the_frame_is_asked_for_few(market: Market, allow_gaps: Any) -> None:
+    assert run(("2023-02-01", "2023-02-25"), allow_gaps=allow_gaps).base == "1d"
+    assert Counter(interval for _, interval, _, _ in market.asked) == {"1m": 4, "1h": 1, "1d": 2}
+
+
+@pytest.mark.parametrize("allow_gaps", [False, True])
+def test_a_symbol_younger_than_its_look_back_is_looked_for_once(market: Market, allow_gaps: Any) -> None:
+    market.tables["1h"], market.tables["1d"] = (table(FIRST_MINUTE, step) for step in (HOUR, DAY))
+    strategy = bknb.add_strategy("rows", interval="4h", get_signals=rows, lookback=500)
+    options: Any = {"exchange": "mine", "frame": OF_MINUTES, "allow_gaps": allow_gaps}
+    asked = []
+    for base in (None, "1m"):
+        market.asked.clear()
+        assert bknb.backtest("X", strategy=strategy, base=base, **options).base == "1m"
+        asked.append(len(market.asked))
+    assert asked[0] == asked[1] + 1
+
+
+@pytest.mark.parametrize("allow_gaps", [False, True])
+def test_a_hole_in_minutes_that_begin_too_late_makes_no_difference(market: Market, allow_gaps: Any) -> None:
+    market.tables["1m"] = table(FIRST_MINUTE, MINUTE, without=range(700, 900))
+    assert run(("2023-03-20", "2023-04-04"), allow_gaps=allow_gaps).base == "1h"
+
+
+def test_longer_bars_that_are_refused_are_refused_with_the_way_back(market: Market) -> None:
+    why = (
+        "on 1h bars: the 1m candles of X on mine begin at 2023-04-01 00:00 UTC in the frame, its 1h bars at 2023-03-28"
+    )
+    holes, shifted = table(FIRST_HOUR, HOUR, without=range(700, 720)), table(FIRST_HOUR, HOUR)
+    shifted[:, 0] += 30 * MINUTE
+    for hours, error in ((holes, bknb.GapError), (shifted, bknb.BadCandle)):
+        market.tables["1h"] = hours
+        with pytest.raises(error) as told:
+            run(("2023-03-28", "2023-04-04"))
+        assert why in str(told.value)
+        assert "base='1m' runs over what there is of the 1m candles" in str(told.value)
+        assert run(("2023-03-28", "2023-04-04"), base="1m").base == "1m"
+
+
+@pytest.mark.usefixtures("market")
+def test_candles_finer_than_the_bars_that_were_taken_are_refused_with_the_way_back() -> None:
+    found = run(("2023-03-28", "2023-04-04"), strategy=lambda ctx: ctx.candles("15m", 3))
+    assert (found.base, len(found.errors), len(found.trades)) == ("1h", 1, 0)
+    assert "runs over what there is of the 1m candles" in str(found.errors[0])
+
+
+def test_a_part_that_was_never_downloaded_is_no_outage(market: Market, tmp_path: Path) -> None:
+    source = FunctionSource(market.get_candles, intervals=("1m", "1h", "1d"))
+    stored = bknb.exchanges.stored(source, folder=tmp_path)
+    spans = [("1m", "2023-03-28", "2023-04-05"), ("1h", "2023-03-28", "2023-04-05")]
+    spans += [("1d", "2023-03-27", "2023-03-28"), ("1d", "2023-03-30", "2023-04-05")]
+    for interval, start, end in spans:
+        options: Any = {"interval": interval, "start": start, "end": end, "warmup_minutes": 0, "progress": False}
+        bknb.download("X", exchange=stored, **options)
+    assert run(("2023-03-28", "2023-04-04"), exchange=bknb.exchanges.from_store(tmp_path)).base == "1h"
 
 
 @pytest.mark.usefixtures("market")
@@ -201,7 +335,7 @@ def test_what_a_strategy_says_to_look_back_on_is_covered(market: Market) -> None
     options: Any = {"strategy": strategy, "exchange": "mine", "frame": ("2023-04-02", "2023-04-05")}
     found = bknb.backtest("X", **options)
     assert found.base == "1h"
-    assert "too late for what the strategy looks back on; base='1m' runs over them all the same" in found.warnings[0]
+    assert "in frame and look-back, its 1h bars at 2023-03-28" in found.warnings[0]
     same(found, bknb.backtest("X", base="1h", **options))
     market.tables["1h"] = market.tables["1h"][market.tables["1h"][:, 0] >= FIRST_MINUTE]
     assert bknb.backtest("X", **options).base == "1m"
@@ -217,13 +351,7 @@ def test_what_a_strategy_says_to_look_back_on_is_covered(market: Market) -> None
             ["no one-minute candles in the frame", "the 1d candles of X cover the frame", "base='1d' with"],
         ),
         (OF_DAYS, "1d", {"execution": "vwap"}, ["execution 'vwap' fills", "base='1d' with execution='pessimistic'"]),
-        (
-            ("2022-12-01", "2023-02-20"),
-            "1d",
-            {},
-            ["1d candles begin at 2023-01-01 00:00 UTC", "begin the frame there"],
-        ),
-        (("2022-01-01", "2022-02-20"), "1d", {}, ["begins: 1h 1d", "choose a frame inside the data"]),
+        (("2022-01-01", "2022-02-20"), "1d", {}, ["nor longer bars: 1h 1d", "choose a frame inside the data"]),
     ],
 )
 @pytest.mark.usefixtures("market")
@@ -234,11 +362,40 @@ def test_where_none_will_do_it_is_said_what_there_is(frame: Any, interval: str, 
 
 
 @pytest.mark.usefixtures("market")
+def test_minutes_that_are_all_a_strategy_can_run_on_are_taken() -> None:
+    found = run(("2023-03-30", "2023-04-04"), "15m")
+    assert found.base == "1m"
+    assert any("the 1h candles of X cover the frame, but cannot fill" in text for text in found.warnings)
+
+
+@pytest.mark.parametrize("intervals", [["1m", "1w"], ["1m", "1d", "1w"]])
+def test_weeks_are_named_where_nothing_shorter_will_do(market: Market, intervals: list[str]) -> None:
+    market.tables["1w"] = table(FIRST_DAY - 363 * DAY, 7 * DAY)
+    bknb.add_exchange("mine", get_candles=market.get_candles, intervals=intervals)
+    with pytest.raises(bknb.NotEnoughData, match="weeks run where a source has no shorter bars"):
+        run(("2022-11-01", "2022-12-01"))
+
+
+def test_a_card_over_minutes_that_are_gone_says_what_was_taken(market: Market) -> None:
+    strategy = bknb.add_strategy("plain", interval="1d", get_signal=get_signal)
+    options: Any = {"exchange": "mine", "frame": OF_MINUTES}
+    cards = [
+        bknb.backtest("X", strategy=strategy, **options).card,
+        bknb.portfolio(symbols=["X"], strategies=[strategy], **options).card,
+    ]
+    market.tables["1m"] = market.tables["1m"][:0]
+    for card in cards:
+        again = bknb.verify(card)
+        assert not again.same
+        assert "on 1h bars: there are no 1m candles of X on mine yet at 2023-04-03" in again.differences[0].text
+
+
+@pytest.mark.usefixtures("market")
 def test_walkers_sweeps_walks_and_checks_go_over_the_same_bars() -> None:
     strategy = bknb.add_strategy("plain", interval="1d", get_signal=get_signal)
     slower = bknb.add_strategy("slower", interval="3d", get_signal=get_signal)
     options: Any = {"exchange": "mine", "frame": OF_DAYS, "settings": FREE}
-    told = "exits are watched on 1d bars: there are no 1m candles of X on mine in the frame"
+    told = "exits are watched on 1d bars: there are no 1m candles of X on mine"
     compared = bknb.walker("X", strategies=[strategy, slower], **options)
     assert {result.base for result in compared.results.values()} == {"1d"}
     assert all(told in result.warnings[0] for result in compared.results.values())
@@ -293,6 +450,18 @@ def test_a_portfolio_in_workers_has_the_same_bars(market: Market) -> None:
     for one, other in zip(here.legs.values(), there.legs.values(), strict=True):
         same(one, other)
         assert (one.base, one.warnings) == (other.base, other.warnings)
+
+
+@pytest.mark.parametrize("young", [True, False])
+def test_callbacks_of_a_portfolio_hear_of_bars_that_are_taken(market: Market, young: Any) -> None:
+    market.tables["Y 1m"] = table(FIRST_MINUTE - 40 * DAY, MINUTE)
+    heard: list[tuple[str, str]] = []
+    callbacks = {"on_candle_data": lambda symbol, interval, *rest: heard.append((symbol, interval))}
+    bknb.add_exchange("mine", get_candles=market.get_candles, intervals=["1m", "1h", "1d"], callbacks=callbacks)
+    strategy = bknb.add_strategy("plain", interval="1d", get_signal=get_signal)
+    frame = ("2023-03-30", "2023-04-04") if young else OF_MINUTES
+    bknb.portfolio(symbols=["X", "Y"], strategies=[strategy], exchange="mine", frame=frame)
+    assert sorted(heard) == [("X", "1h" if young else "1m"), ("Y", "1m")]
 
 
 def test_symbols_of_a_sweep_are_over_the_longest_of_their_bars(market: Market) -> None:
@@ -381,3 +550,26 @@ def test_what_is_started_again_while_it_runs_is_the_same_task(frame: tuple[str, 
         assert start() is first
         goes_on.set()
         first.result(timeout=30)
+
+
+@pytest.mark.usefixtures("market")
+def test_a_dashboard_that_was_there_first_shows_the_bars_that_are_taken() -> None:
+    asked, goes_on = threading.Event(), threading.Event()
+
+    def waits(ctx: Any) -> None:
+        asked.set()
+        assert goes_on.wait(30)
+
+    board = bknb.dashboard()
+    try:
+        task = bknb.Backtest.background("X", strategy=waits, exchange="mine", frame=OF_HOURS, interval="1d")
+        view = bknb.dashboard(task)
+        assert asked.wait(30)
+        goes_on.set()
+        assert view.wait(30)
+        assert task.result().base == "1h"
+        only = view._views.only
+        assert only is not None
+        assert only.step_minutes == 60
+    finally:
+        board.close()

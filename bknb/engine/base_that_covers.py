@@ -1,49 +1,58 @@
-"""Which base bars a run goes over that was given none, where the finest of its exchange begin too late.
+"""Over which base bars a run over history goes that was given no ``base=``.
 
-They cover a run when a candle opens no later than its frame, or its look-back where that is made of base bars. A hole
-is no late begin. Where the finest do not, the next longer bars that do and that the strategy can run on are taken. A
-look for an earlier candle is one request. The longest bars are looked for first: where they do not reach back, none do.
+These are the finest of its source, unless longer ones are there before them: of the longest that have room for a whole
+bar between the begin of frame and look-back and the first of the finest, one lies there. Then they are the finest whose
+first candle lies within the first bar of each longer interval. What is before frame and look-back makes no difference,
+and a market that is closed where they begin is closed in all intervals.
+
+1. The finest are loaded, as the run needs them. Where they begin with frame and look-back nothing else is asked for.
+2. Else the longest bars that have room are looked for. Where there are none, as of a young symbol or in a closure, the
+   finest stay: one request shows that, or one for each page of these bars.
+3. Else each shorter interval is looked for within the first bar of those before it. The shortest that is there, and
+   that the strategy can run on, is taken.
 """
 
 from __future__ import annotations
 
-import inspect
-from contextlib import suppress
+import asyncio
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from msgspec.structs import replace
 
 from ..domain.formatting import utc_text
-from ..domain.interval import DAY_MS, candles_text, interval_ms
-from ..errors import NotEnoughData, UsageError
+from ..domain.interval import WEEK, candles_text, interval_ms
+from ..errors import BadCandle, GapError, NotEnoughData, UsageError
 from ..market.answer_notes import ignored
+from ..market.bar_slots import bar_close, slot_from, slot_of
 from ..market.calls_in_threads import candles_from
-from ..market.feed import Feed
+from ..market.candles_repaired_or_refused import series_text
+from ..market.fetch_loop import submit
+from ..market.measured_bar_length import WEEKS_ALONE
 from ..market.retries import answer_to
-from ..market.source_hours import sessions_of
-from ..market.system_clock import SystemClock
-from .get_signals_candles import loaded_rows
+from ..market.source_hours import bar_grid_of, sessions_of
 from .plan import Plan, open_window, over_longer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ..domain.ranges import Range
     from ..market.window import Window
 
-_WEEK_MS: Final = 7 * DAY_MS
-_WEEKS: Final = (1, 2, 4)  # before a moment an earlier candle is looked for, at the hour at which there is one
-_BEFORE_MS: Final = 28 * DAY_MS  # so far before it, as far as one request reaches
-_MOST: Final = 500  # candles of a request
+_MOST: Final = 500  # candles of one request, where the source does not say how many it answers
 
 
 class _Begin(NamedTuple):
-    """Where the candles of a run begin (UTC ms), and before which none were asked for; ``None``: it has none."""
+    """Where frame and look-back of some runs begin (UTC ms), and the finest candles in them.
 
+    ``first`` is ``None`` where no candle came at once: there may be none, or later ones, or such that are refused.
+    """
+
+    since: int
     first: int | None
-    asked_from: int
-    lacks_rows: bool  # whether its look-back, which is made of them, is not there
-    failed: NotEnoughData | None = None
 
 
 async def loaded_over_bars_that_cover(
@@ -55,7 +64,7 @@ async def loaded_over_bars_that_cover(
 ) -> tuple[tuple[Plan, ...], Window]:
     """The plans of one symbol and frame over bars that cover them, and the candles that all of them share.
 
-    Of bars that do not cover, nothing is told to ``warn`` but that, and no callback hears of them. ``gather``: see
+    Of bars that are not taken, nothing is told to ``warn``, and no callback hears of them. ``gather``: see
     :meth:`Feed.gather_closed`.
     """
     early: list[str] = []
@@ -64,16 +73,7 @@ async def loaded_over_bars_that_cover(
     def told(text: str) -> None:
         (warn if chosen else early.append)(text)
 
-    heard = plans[0].exchange.callbacks.get("on_candle_data")
-    held: list[tuple[Any, ...]] = []
-
-    def on_candles(*given: Any) -> object:
-        if heard is not None and chosen:
-            return heard(*given)
-        held.append(given)
-        return None
-
-    window = open_window(_heard_by(plans[0], on_candles) if heard else plans[0], warn=told)
+    window = open_window(plans[0], warn=told)
     if gather:
         window.gather_closed()
     try:
@@ -86,30 +86,22 @@ async def loaded_over_bars_that_cover(
     for text in early:
         warn(text)
     chosen = True
-    for given in held:
-        if heard is not None and inspect.isawaitable(answer := heard(*given)):
-            await answer
+    await asyncio.wrap_future(submit(window.release_callbacks()))
     return made, window
-
-
-def _heard_by(plan: Plan, on_candles: Callable[..., object]) -> Plan:
-    """The plan with another callback for candles."""
-    callbacks = {**plan.exchange.callbacks, "on_candle_data": on_candles}
-    return replace(plan, exchange=replace(plan.exchange, callbacks=callbacks))
 
 
 async def over_bars_that_cover(
     plans: Sequence[Plan], window: Window | None, *, check: Callable[[Plan], object] | None = None
 ) -> tuple[Plan, ...]:
-    """The plans of one symbol and frame, over longer bars where the finest do not cover the frame and the look-back.
+    """The plans of one symbol and frame, over longer bars where the finest do not cover frame and look-back.
 
     Parameters
     ----------
     plans
         Their base bars are the same, and stay so.
     window
-        The candles of all; what a run loads first is in it from now on, and nothing else is asked for where its bars
-        cover. ``None``: little is asked for to see that.
+        The candles of all. What a run loads first is in it from now on, where its bars are taken; callbacks hear of it
+        with ``release_callbacks``. ``None``: others load it, and little is asked for here.
     check
         Called with the first plan over longer bars; raises ``UsageError`` where they will not do.
 
@@ -118,147 +110,143 @@ async def over_bars_that_cover(
     NotEnoughData
         None of its bars is in the frame, and no other bars will do: the text says which there are.
     """
-    plan = plans[0]
+    plan, told = plans[0], ""
     if not plan.longer_bases:
         return tuple(plans)
-    kept = tuple(replace(each, longer_bases=()) for each in plans)
-    if window is None:
-        unheard = replace(plan, exchange=replace(plan.exchange, callbacks={}))
-        begin = await _begin(plans, _beginning(unheard))
-        if begin.first is not None and begin.first <= _opens(plan) and not begin.lacks_rows:
-            return kept
-        window = open_window(unheard, warn=ignored)
-    begin = await _begin(plans, window)
-    is_late = begin.first is None or begin.first > _opens(plan)
-    if not is_late and not begin.lacks_rows:
-        return kept
-    made, told = await _longer(plans, begin, is_late=is_late, check=check)
-    if made is not None:
-        reason = _reason(plan, begin, is_late=is_late)
-        text = f"exits are watched on {candles_text(made[0].base)}: {reason}"
-        return tuple(replace(each, longer_bases=(), notes=(*each.notes, text)) for each in made)
-    if begin.first is None:
-        raise NotEnoughData(await _nothing_text(plan, begin, told))
-    return tuple(replace(each, notes=(*each.notes, told)) for each in kept) if told else kept
+    looked_at = _beginning(plan) if window is None else window
+    looked_at.hold_callbacks()
+    begin = await _begin(plans, looked_at)
+    if begin.first is None or begin.first > _opens(plan, begin.since):
+        firsts = await _first_bars(plan, begin)
+        made, told = _over(plans, firsts, check)
+        if made:
+            why = _reason(plan, begin, made[0].base, firsts)
+            return tuple(replace(each, why_base=why, notes=(*each.notes, why)) for each in made)
+        if begin.first is None and window is not None:
+            await _load_all(plan, window, begin.since, told)
+    notes = (told,) if told else ()
+    return tuple(replace(each, longer_bases=(), notes=(*each.notes, *notes)) for each in plans)
+
+
+# --- the finest bars ------------------------------------------------------------------------------------------------
 
 
 async def _begin(plans: Sequence[Plan], window: Window) -> _Begin:
-    """Load what the runs load first, and see where it begins."""
-    plan, lacks_rows = plans[0], False
-    start = plan.frame.start
-    for each in plans:
-        if each.strategy.get_signals is not None:
-            with suppress(NotEnoughData):  # which the run raises itself
-                rows = await loaded_rows(window, each.strategy, plan.symbol, start)
-                if not _has_own_rows(each, window):
-                    lacks_rows = lacks_rows or rows.closed(start) < each.strategy.lookback
+    """Load the finest candles of frame and look-back, without looking for any behind a first answer of nothing."""
+    plan = plans[0]
+    since, start = min(_look_back(each, window) for each in plans), plan.frame.start
     try:
-        series = await window.load_run(plan.symbol, start)
-    except NotEnoughData as error:
-        return _Begin(None, start, lacks_rows, error)
-    times = series.candles.timestamp
-    is_there = len(times) > 0 and int(times[-1]) >= start
-    return _Begin(int(times[0]) if is_there else None, series.since, lacks_rows)
+        times = await _load(plan, window, since, search=False)
+    except (NotEnoughData, GapError, BadCandle):  # which the run raises itself where it goes over them
+        return _Begin(since, None)
+    if not len(times) or int(times[-1]) < start:
+        return _Begin(start, None)
+    return _Begin(since, int(times[0]))
 
 
-def _has_own_rows(plan: Plan, window: Window) -> bool:
-    """Whether the rows of a strategy belong to candles that its source gives itself, whatever fills orders."""
-    interval, known = plan.strategy.interval, plan.exchange.source.intervals or ()
-    return interval != plan.base and interval in known and not window.is_by_calendar(plan.symbol, interval)
+async def _load_all(plan: Plan, window: Window, since: int, told: str) -> None:
+    """Load what there is of the finest candles; raises ``NotEnoughData`` where none is in the frame."""
+    why = ""
+    try:
+        times = await _load(plan, window, since, search=True)
+        if len(times) and int(times[-1]) >= plan.frame.start:
+            return
+    except NotEnoughData as error:  # it answered later candles, or such of another frame
+        why = f"\n{str(error).splitlines()[0]}"
+    text = f"{plan.symbol} on {plan.exchange.name} has no {candles_text(plan.base)} in the frame {plan.frame}{why}"
+    if told:
+        raise NotEnoughData(f"{text}\n{told}")
+    weeks = f"; {WEEKS_ALONE}" if WEEK in (plan.exchange.source.intervals or ()) else ""
+    others = " ".join(plan.longer_bases)
+    raise NotEnoughData(f"{text}\nnor longer bars: {others}{weeks}\nchoose a frame inside the data")
+
+
+async def _load(plan: Plan, window: Window, since: int, *, search: bool) -> NDArray[np.int64]:
+    """Open times (UTC ms) of the base bars from ``since`` on, once they and those of the first price are loaded."""
+    of_price = window.reach_back(plan.symbol, plan.frame.start, window.base_ms, window.price_count)
+    loading = window.load(plan.symbol, plan.base, min(since, of_price), search=search)
+    times = (await asyncio.wrap_future(submit(loading))).candles.timestamp
+    return times[times >= since]
+
+
+def _look_back(plan: Plan, window: Window) -> int:
+    """Where (UTC ms) frame and look-back of a run begin, as far as candles of its strategy are made of base bars."""
+    strategy, start, known = plan.strategy, plan.frame.start, plan.exchange.source.intervals or ()
+    interval = strategy.interval
+    if strategy.get_signals is None:
+        return start
+    if window.is_by_calendar(plan.symbol, interval):
+        return min(start, window.calendar_candles().begin(plan.symbol, interval, strategy.lookback, start))
+    if interval != plan.base and interval in known:  # the source gives them itself, whatever fills orders
+        return start
+    return min(start, window.reach_back(plan.symbol, start, interval_ms(interval), strategy.lookback))
 
 
 def _beginning(plan: Plan) -> Window:
-    """The first candles of a run, as many as show whether longer bars have closed before them."""
-    longest = interval_ms(plan.longer_bases[-1])
-    end = min(plan.frame.last, _opens(plan) + 2 * longest)
+    """The first candles of a run alone."""
+    end = min(plan.frame.last, _opens(plan, plan.frame.start) + 2 * interval_ms(plan.longer_bases[-1]))
     return open_window(replace(plan, frame=replace(plan.frame, end=max(end, plan.frame.start))), warn=ignored)
 
 
-def _opens(plan: Plan) -> int:
-    """The first moment of a frame at which its market is open, UTC ms."""
-    start, sessions = plan.frame.start, sessions_of(plan.exchange.source, plan.symbol)
-    if sessions is None:
-        return start
-    spans = sessions.open_ranges(start, plan.frame.last)
-    return spans[0][0] if spans else start
+def _opens(plan: Plan, since: int) -> int:
+    """The first moment from ``since`` on at which the market is open, both UTC ms."""
+    sessions = sessions_of(plan.exchange.source, plan.symbol)
+    spans = () if sessions is None else sessions.open_ranges(since, plan.frame.last)
+    return spans[0][0] if spans else since
 
 
-async def _longer(
-    plans: Sequence[Plan], begin: _Begin, *, is_late: bool, check: Callable[[Plan], object] | None
-) -> tuple[tuple[Plan, ...] | None, str]:
-    """The plans over the shortest longer bars that cover them; without such what is told of those that will not do."""
-    plan, before = plans[0], begin.first if is_late else None
-    wholly: tuple[Plan, ...] | None = None
-    partly: tuple[Plan, ...] | None = None
-    told, is_hole = "", None
+# --- longer bars ----------------------------------------------------------------------------------------------------
+
+
+async def _first_bars(plan: Plan, begin: _Begin) -> dict[str, int]:
+    """Where (UTC ms) the longer bars open that are there before the finest, the longest first; none: these stay."""
+    firsts: dict[str, int] = {}
+    grid = bar_grid_of(plan.exchange.source, plan.symbol)
+    span = begin.since, begin.since
     for base in reversed(plan.longer_bases):
-        made, refused = _over(plans, base, check)
-        one = plan if made is None else made[0]
-        if not await _reaches(one, base, _opens(one), before, at=begin.first):
+        step = interval_ms(base)
+        if not firsts:
+            end = plan.frame.last + 1 if begin.first is None else slot_of(begin.first, step, grid)
+            span = slot_from(begin.since, step, grid), end
+        if span[0] >= span[1]:  # no whole one lies between
+            continue
+        try:
+            opened = await _first(plan, base, span)
+        except GapError:  # they were never downloaded
+            continue
+        if opened is None:
+            if not firsts:
+                return {}
+            continue
+        before, span = (begin.since, span[0]), (opened, bar_close(opened, step, grid))
+        if begin.first is None and not firsts:
+            first = await _first(plan, plan.base, before) or await _first(plan, plan.base, span)
+            if first is not None:  # among longer bars that lie before it
+                return await _first_bars(plan, begin._replace(first=first))
+        firsts[base] = opened
+    return firsts
+
+
+async def _first(plan: Plan, base: str, span: Range) -> int | None:
+    """Where (UTC ms) the first candle in a span opens; ``None``: there is none."""
+    step, most = interval_ms(base), min(_MOST, plan.exchange.source.page_limit or _MOST)
+    first: int | None = None
+    for since in range(*span, most * step):
+        count = min(most, -(-(span[1] - since) // step))
+        first = await _answered(plan, base, since, count)
+        while first is not None and since < first < since + count * step:  # some answer the newest of those asked for
+            count = -(-(first - since) // step)
+            earlier = await _answered(plan, base, since, count)
+            if earlier is None or earlier >= first:
+                break
+            first = earlier
+        if first is not None:
             break
-        if is_hole is None:
-            is_hole = begin.first is not None and await _reaches(
-                plan, plan.base, begin.asked_from - 1, None, at=begin.first
-            )
-            if is_hole:
-                return None, ""
-        if made is None:
-            told = f"the {base} candles of {plan.symbol} cover the frame, but cannot fill the orders of this run: "
-            told += f"{refused}\n{_way_out(plan, base)}"
-        elif not begin.lacks_rows or await _reaches_rows(made):
-            wholly = made
-        else:
-            partly = made
-    return wholly or (partly if is_late else None), told if is_late else ""
+    return first if first is not None and first < span[1] else None
 
 
-def _over(
-    plans: Sequence[Plan], base: str, check: Callable[[Plan], object] | None
-) -> tuple[tuple[Plan, ...] | None, str]:
-    """The plans over longer bars; or why these will not do."""
-    try:
-        made = tuple(over_longer(plan, base) for plan in plans)
-        if check is not None:
-            check(made[0])
-    except UsageError as error:
-        return None, str(error).splitlines()[0]
-    return made, ""
-
-
-async def _reaches(plan: Plan, base: str, moment: int, before: int | None, *, at: int | None = None) -> bool:
-    """Whether a bar opens no later than a moment (UTC ms), and has closed when finer ones begin, ``before``.
-
-    It is looked for right before the moment, and where one request does not reach far, some weeks earlier ``at`` the
-    hour of a candle that there is: a market may have been closed meanwhile.
-    """
-    step = interval_ms(base)
-    most = min(_MOST, plan.exchange.source.page_limit or _MOST)
-    count = min(most, -(-_BEFORE_MS // step))
-    looks = [moment - moment % step - (count - 1) * step]
-    if count * step < _BEFORE_MS:
-        hour = moment if at is None else at - -(-(at - moment) // _WEEK_MS) * _WEEK_MS
-        looks += [hour - hour % step - weeks * _WEEK_MS for weeks in _WEEKS]
-    for since in looks:
-        first = await _first(plan, base, max(0, since), count)
-        if first is not None and first <= moment and (before is None or first + step <= before):
-            return True
-    return False
-
-
-async def _reaches_rows(plans: Sequence[Plan]) -> bool:
-    """Whether bars reach back as far as the rows of each strategy look."""
-    for plan in plans:
-        strategy = plan.strategy
-        if strategy.get_signals is not None:
-            step = interval_ms(strategy.interval)
-            moment = _feed(plan).reach_back(plan.symbol, plan.frame.start, step, strategy.lookback)
-            if not await _reaches(plan, plan.base, moment, None):
-                return False
-    return True
-
-
-async def _first(plan: Plan, base: str, since: int, count: int) -> int | None:
-    """Where (UTC ms) the first candle of one request opens; ``None``: nothing came.
+async def _answered(plan: Plan, base: str, since: int, count: int) -> int | None:
+    """Where (UTC ms) the first candle of one answer opens; ``None``: nothing came.
 
     Raises
     ------
@@ -269,7 +257,7 @@ async def _first(plan: Plan, base: str, since: int, count: int) -> int | None:
     try:
         found = await answer_to(
             partial(candles_from, source, plan.symbol, base, since, count),
-            what=str(_feed(plan).request(plan.symbol, base, since, until)),
+            what=series_text(plan.symbol, base, source.name),
             since=since,
             until=until,
             settings=plan.settings,
@@ -280,19 +268,37 @@ async def _first(plan: Plan, base: str, since: int, count: int) -> int | None:
     return int(times.min()) if len(times) else None
 
 
-def _feed(plan: Plan) -> Feed:
-    return Feed(plan.exchange.source, plan.settings, allow_gaps=True, now=SystemClock().now)
+def _over(
+    plans: Sequence[Plan], firsts: dict[str, int], check: Callable[[Plan], object] | None
+) -> tuple[tuple[Plan, ...], str]:
+    """The plans over the shortest of these bars that they can run on; or none, and why the shortest will not do."""
+    told = ""
+    for base in reversed(firsts):
+        try:
+            made = tuple(replace(over_longer(plan, base), longer_bases=()) for plan in plans)
+            if check is not None:
+                check(made[0])
+        except UsageError as error:
+            told = told or (
+                f"the {base} candles of {plans[0].symbol} cover the frame, but cannot fill the orders of this run: "
+                f"{str(error).splitlines()[0]}\n{_way_out(plans[0], base)}"
+            )
+        else:
+            return made, ""
+    return (), told
 
 
-def _reason(plan: Plan, begin: _Begin, *, is_late: bool) -> str:
-    """Why the base bars of a plan were not taken."""
-    bars = f"{plan.base} candles of {plan.symbol} on {plan.exchange.name}"
+def _reason(plan: Plan, begin: _Begin, base: str, firsts: dict[str, int]) -> str:
+    """Why the finest bars were not taken, and how they are."""
+    where = "the frame" if begin.since == plan.frame.start else "frame and look-back"
+    finest = f"{plan.base} candles of {plan.symbol} on {plan.exchange.name}"
+    opened = utc_text(firsts[base])
     if begin.first is None:
-        return f"there are no {bars} in the frame {plan.frame}"
-    where = f"the {bars} begin at {utc_text(begin.first)}"
-    if is_late:
-        return f"{where}, after the start of the frame; base={plan.base!r} runs over what there is of them"
-    return f"{where}, too late for what the strategy looks back on; base={plan.base!r} runs over them all the same"
+        found = f"there are no {finest} yet at {opened}, where its {base} bars begin in {where}"
+    else:
+        found = f"the {finest} begin at {utc_text(begin.first)} in {where}, its {base} bars at {opened}"
+    way_out = f"base={plan.base!r} runs over what there is of the {plan.base} candles"
+    return f"exits are watched on {candles_text(base)}: {found}; {way_out}"
 
 
 def _way_out(plan: Plan, base: str) -> str:
@@ -302,19 +308,3 @@ def _way_out(plan: Plan, base: str) -> str:
     if given:
         return f"base={base!r} with {' and '.join(given)} runs over them"
     return f"base={base!r} runs over them once that is changed"
-
-
-async def _nothing_text(plan: Plan, begin: _Begin, told: str) -> str:
-    """What is told where a run has no base bars, and longer ones will not do or do not cover its frame."""
-    text = f"{plan.symbol} on {plan.exchange.name} has no {candles_text(plan.base)} in the frame {plan.frame}"
-    if begin.failed is not None:  # it answered later candles, or such of another frame
-        text += f"\n{str(begin.failed).splitlines()[0]}"
-    if told:
-        return f"{text}\n{told}"
-    longest = plan.longer_bases[-1]
-    count = min(_MOST, plan.exchange.source.page_limit or _MOST)
-    first = await _first(plan, longest, plan.frame.start, count)
-    if first is not None and first <= plan.frame.last:
-        return f"{text}\nits {longest} candles begin at {utc_text(first)}\nbegin the frame there"
-    others = " ".join(plan.longer_bases)
-    return f"{text}\nno longer candles were found where the frame begins: {others}\nchoose a frame inside the data"

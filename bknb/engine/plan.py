@@ -47,6 +47,7 @@ class Plan(msgspec.Struct, frozen=True):
     allow_gaps: bool = False
     base: str = MINUTE  # the interval of the candles that fill orders
     longer_bases: tuple[str, ...] = ()  # that may fill them where those of ``base`` begin too late; none once chosen
+    why_base: str = ""  # why ``base`` was chosen, where the finest begin too late
     asked_at_bars: bool = False  # whether its strategy is asked at each base bar, as it says no interval
     notes: tuple[str, ...] = ()  # what was decided about the frame
     given: tuple[str, ...] = ()  # what the call gave itself: "interval", "execution", "setting percent_fee"
@@ -76,6 +77,7 @@ def open_window(plan: Plan, *, warn: Callable[[str], object]) -> Window:
         horizon=plan.frame.last + 2 * interval_ms(plan.base),
         base=plan.base,
         on_candles=plan.exchange.callbacks.get("on_candle_data"),
+        why_base=plan.why_base,
     )
 
 

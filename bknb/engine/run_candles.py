@@ -12,6 +12,7 @@ from ..domain.formatting import utc_text
 from ..domain.interval import DAY_MS, MINUTE_MS, candles_text, interval_ms
 from ..errors import NotEnoughData, UsageError
 from ..market.fetch_loop import submit
+from ..market.measured_bar_length import longer_bars_text
 from .filling_minutes import look_back_begin, minutes_that_fill
 from .questions import has_session_days, ready_minutes
 
@@ -95,10 +96,12 @@ def coverage_notes(
     where = f"{plan.symbol} on {plan.exchange.name}"
     if not len(times) or int(times[-1]) < first:
         told = "".join(f"\n{each}" for each in said)
+        longer = longer_bars_text(plan.base, plan.exchange.source)
         raise NotEnoughData(
             f"{where} has no {candles_text(plan.base)} in the frame {plan.frame}{told}\n"
             + ("see that the exchange answers from `since` on, or " if told else "")
             + "choose a frame inside the data"
+            + (f"; {longer}" if longer else "")
         )
     begin, last, step = int(times[0]), int(times[-1]), interval_ms(plan.base)
     if sessions is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..domain.formatting import plain_number, utc_text
 from ..domain.interval import INTERVAL_MS, WEEK, interval_ms
 from ..domain.ranges import Ranges, without
-from ..errors import DataError, UnknownName, UsageError
+from ..errors import GapError, UnknownName, UsageError
 from ..market.source_hours import has_weekly_bars
 from .partition import SeriesName
 
@@ -68,7 +68,7 @@ class CandleStoreSource:
             Nothing of this symbol is stored.
         UsageError
             The interval is not stored.
-        DataError
+        GapError
             A part of the range was never downloaded, though it lies between parts that were.
         """
         step = interval_ms(interval)
@@ -79,10 +79,11 @@ class CandleStoreSource:
         holes = await asyncio.to_thread(self._unknown, series, since, until)
         if holes:
             first, end = holes[0]
-            raise DataError(
+            raise GapError(
                 f"{series}: {utc_text(first)} .. {utc_text(end)} was never downloaded"
                 f"{f' ({len(holes)} such ranges)' if len(holes) > 1 else ''}\n"
-                "download it with bknb.download(...), or choose a frame inside the data"
+                "download it with bknb.download(...), or choose a frame inside the data",
+                ranges=holes,
             )
         return await asyncio.to_thread(self.store.read, series, since, until)
 

@@ -45,6 +45,7 @@ class CandleListener:
         self._beside = beside
         self._failed = failed
         self._timeout_seconds = timeout_seconds
+        self.holds = False  # whether it is not clear yet that a run goes over what has come
         self._pending: list[Callable[[], object]] = []
         self._running: set[asyncio.Task[None]] = set()
         self._one_at_a_time = asyncio.Lock()
@@ -63,6 +64,8 @@ class CandleListener:
 
     async def notify(self) -> None:
         """Call the function with what has come."""
+        if self.holds:
+            return
         pending, self._pending = self._pending, []
         for call in pending:
             if not self._beside:

@@ -66,8 +66,8 @@ class CandleRequest(msgspec.Struct, frozen=True, kw_only=True):
         The exchange, the symbol, and the interval of the candles.
     since, until : int
         The half-open range of open times, UTC milliseconds, on the grid of the interval.
-    longer : tuple of str
-        Longer bars of the exchange that a run may have as its base in their place.
+    longer : str
+        Which longer bars of the exchange a run may go over, as a message says it; empty where there are none.
     """
 
     exchange: str
@@ -75,7 +75,7 @@ class CandleRequest(msgspec.Struct, frozen=True, kw_only=True):
     interval: str
     since: int
     until: int
-    longer: tuple[str, ...] = ()
+    longer: str = ""
 
     @property
     def step(self) -> int:
@@ -216,9 +216,8 @@ def _foreign(times: NDArray[np.int64], asked: CandleRequest) -> DataError:
     first, last = int(times.min()), int(times.max())
     came = f"{len(times)} came, {utc_text(first)} .. {utc_text(last)}, none of them inside"
     if first >= asked.until:
-        bases = " or ".join(f"base='{interval}'" for interval in asked.longer)
         advice = "either the data begins there, or get_candles ignores `since` (first open time, UTC milliseconds)"
-        advice += f"; longer bars may begin earlier: {bases} of the run" * bool(bases)
+        advice += f"; {asked.longer}" * bool(asked.longer)
         return NotEnoughData(f"{asked}: asked for {asked.range_text}; {came}\n{advice}")
     if asked.since <= first * 1000 < asked.until:
         advice = "these times look like seconds: multiply them by 1000"

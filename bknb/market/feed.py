@@ -11,13 +11,13 @@ from msgspec.structs import replace
 
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, WEEK, ceil_to, floor_to, interval_ms
-from ..errors import BadCandle, DataError, UsageError
+from ..errors import BadCandle, DataError, NotEnoughData, UsageError
 from .answer_notes import Told, ignored, noting
 from .bar_slots import slot_of
 from .calls_in_threads import candles_from
 from .candles import Candles
 from .candles_repaired_or_refused import CandleRequest, Page, Repair, audit, in_sessions, left_out
-from .measured_bar_length import base_of, check_made_of, longer_than, measured
+from .measured_bar_length import base_of, check_made_of, longer_bars_text, measured
 from .missing_candles import check_gaps, check_spacing, nothing_text
 from .paging import Paging
 from .price_spikes_and_unit_changes import is_within
@@ -58,6 +58,7 @@ class _Fetch(NamedTuple):
     known: tuple[int, ...]
     growing: bool
     once: bool
+    search: bool
     held: Candles | None = None
 
 
@@ -148,6 +149,7 @@ class Feed:
         known: tuple[int, ...] = (),
         growing: bool = False,
         once: bool = False,
+        search: bool = True,
         held: Candles | None = None,
     ) -> Candles:
         """Candles with an open time in ``[since, until)``, oldest first.
@@ -174,6 +176,8 @@ class Feed:
             there yet, and where a page failed at every attempt, what came before is the answer.
         once
             Whether each page is asked for once only, as all of it is asked for again soon.
+        search
+            Whether candles are looked for behind a first page without any; ``False``: ``NotEnoughData`` is raised.
         held
             The candles of a later part of the range, up to its end, that this feed gave before: only what lies before
             them is asked for, together with the first of them, and all are checked as if they came at once. Nothing is
@@ -188,7 +192,7 @@ class Feed:
         BadCandle
             A candle breaks a rule of :mod:`bknb.market.candles_repaired_or_refused`.
         NotEnoughData
-            The source answered, but only with candles after the range.
+            The source answered, but only with candles after the range; or nothing, and no more was asked for.
         DataError
             The source failed at every attempt, or answered nothing of what was asked.
         UsageError
@@ -216,7 +220,7 @@ class Feed:
         asked = self.request(symbol, interval, since, until)
         if (symbol, interval) in self._whole_only:
             held = None
-        how = _Fetch(now=now, continued=continued, before=before, known=known, growing=growing, once=once, held=held)
+        how = _Fetch(now, continued, before, known, growing, once, search, held)
         if self._is_native(interval):
             try:
                 return await self._native(asked, how)
@@ -262,7 +266,7 @@ class Feed:
 
     def request(self, symbol: str, interval: str, since: int, until: int) -> CandleRequest:
         """A request to the source, for messages."""
-        longer = longer_than(interval, self.source) if interval == self.base else ()
+        longer = longer_bars_text(interval, self.source) if interval == self.base else ""
         return CandleRequest(
             exchange=self.source.name, symbol=symbol, interval=interval, since=since, until=until, longer=longer
         )
@@ -428,6 +432,7 @@ class Feed:
             )
             candles, found = self._audited(answer, rest, check, alone=not (parts or how.continued))
             if not len(candles):
+                _check_search(rest, how, parts)
                 paging.empty(answered=answered)
                 continue
             goes_on = len(answer) >= page.limit and int(times.max()) > page.since + page.limit * asked.step
@@ -581,3 +586,9 @@ class Feed:
             same = [repair for repair in repairs if repair.rule == rule]
             count, first = sum(repair.count for repair in same), min(repair.first for repair in same)
             self.told.tell(asked.symbol, [f"{asked}: {Repair(rule=rule, count=count, first=first)}{later}"])
+
+
+def _check_search(asked: CandleRequest, how: _Fetch, parts: list[Candles]) -> None:
+    """Raise ``NotEnoughData`` where nothing came, and no candles are to be looked for behind it."""
+    if not how.search and not parts:
+        raise NotEnoughData(f"{asked}: nothing came from {utc_text(asked.since)} on")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from ..ports import CandleSource
 
+WEEKS_ALONE: Final = f"weeks run where a source has no shorter bars: intervals=[{WEEK!r}]"
 _HOUR_MS: Final = 60 * MINUTE_MS
 _MONTH_MS: Final = (28 * DAY_MS, 31 * DAY_MS)
 _STRAY: Final = 0.1  # of distances may be no whole numbers of bars, and in few bars two: those beside a stray row
@@ -203,6 +204,25 @@ def longer_than(interval: str, source: CandleSource) -> tuple[str, ...]:
     least, known = interval_ms(interval), source.intervals or ()
     longer = [each for each in known if each in INTERVAL_MS and each != WEEK and interval_ms(each) > least]
     return tuple(sorted(longer, key=interval_ms))
+
+
+def longer_bars_text(interval: str, source: CandleSource) -> str:
+    """Which longer bars of a source a run may go over, as a message says it; empty where there are none.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> longer_bars_text("1m", SimpleNamespace(intervals=("1m", "1h", "1d")))
+    "longer bars may begin earlier: base='1h' or base='1d' of the run"
+    >>> longer_bars_text("1m", SimpleNamespace(intervals=("1m", "1w")))
+    "weeks run where a source has no shorter bars: intervals=['1w']"
+    """
+    told = []
+    if bases := " or ".join(f"base={each!r}" for each in longer_than(interval, source)):
+        told.append(f"longer bars may begin earlier: {bases} of the run")
+    if interval != WEEK and WEEK in (source.intervals or ()):
+        told.append(WEEKS_ALONE)
+    return "; ".join(told)
 
 
 def check_made_of(interval: str, base: str, known: Sequence[str], exchange: str) -> None:

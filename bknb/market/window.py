@@ -7,14 +7,14 @@ to anything later, not even through the base of an array.
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from ..domain.formatting import minute_text
 from ..domain.interval import DAY_MINUTES, DAY_MS, MINUTE_MS, WEEK, interval_ms
-from ..errors import DataError, NotEnoughData, UsageError
+from ..errors import BadCandle, DataError, GapError, NotEnoughData, UsageError
 from .bar_slots import bar_before, bar_close, slot_of
 from .candle_listener import CandleListener
 from .candles import Candles
@@ -24,7 +24,7 @@ from .measured_bar_length import check_made_of
 from .resample import resample
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
     from numpy.typing import NDArray
@@ -55,6 +55,9 @@ class Window:
 
     ``on_candles`` is called once candles are in memory. A growing window does not wait for it, and what it raises goes
     to ``failed``, on the fetching loop; without ``failed`` it reaches whoever loads candles.
+
+    ``why_base`` says why ``base`` was chosen, where the finest begin too late: holes and bad candles of these bars, and
+    questions for finer ones, are refused with it.
     """
 
     is_cut = False
@@ -70,8 +73,9 @@ class Window:
         patience_ms: int = 0,
         on_candles: Callable[[str, str, int, int, Candles], object] | None = None,
         failed: Callable[[Exception], object] | None = None,
+        why_base: str = "",
     ) -> None:
-        self._growing = growing
+        self._growing, self._why_base = growing, why_base
         self._patience_ms = patience_ms
         self._awaited: dict[tuple[str, str], Awaited] = {}
         self._feed = feed
@@ -101,18 +105,32 @@ class Window:
         """Let candles be loaded up to a later horizon (UTC ms, exclusive)."""
         self.horizon = max(self.horizon, horizon)
 
-    async def load(self, symbol: str, interval: str, since: int) -> Series:
-        """The candles from ``since`` (UTC ms) to the horizon, loaded when they are not in memory."""
+    async def load(self, symbol: str, interval: str, since: int, *, search: bool = True) -> Series:
+        """The candles from ``since`` (UTC ms) to the horizon, loaded when they are not in memory.
+
+        ``search``: see :meth:`bknb.market.feed.Feed.fetch`.
+        """
         async with self._loading.setdefault((symbol, interval), asyncio.Lock()):
             series = self._series.get((symbol, interval))
             if series is None or series.since > since:
-                series = await self._fetch(symbol, interval, since, held=series)
+                with self._saying_why_base():
+                    series = await self._fetch(symbol, interval, since, held=series, search=search)
             elif self._growing and series.until < slot_of(self.horizon, series.step, series.grid):
                 series = await self._grown(symbol, interval, series, since)
             series.regular = series.regular and not self.is_by_calendar(symbol, interval)
             self._keep((symbol, interval), series)
         await self._listener.notify()
         return series
+
+    @contextmanager
+    def _saying_why_base(self) -> Iterator[None]:
+        """Add to what is refused why its base bars were chosen."""
+        try:
+            yield
+        except (GapError, BadCandle, UsageError) as error:
+            if self._why_base and self._why_base not in str(error):  # a longer candle is made of base bars
+                error.args = (f"{error}\n{self._why_base}",)
+            raise
 
     def _keep(self, key: tuple[str, str], series: Series) -> Series:
         if self.files is not None:
@@ -254,7 +272,8 @@ class Window:
             last = end_of(series.candles, series.step) - series.step
             known = (last,) if last + series.step == series.until else ()
             since = known[0] if known else series.until
-            after = await self._feed.fetch(symbol, self.base, since, until, continued=True, known=known)
+            with self._saying_why_base():
+                after = await self._feed.fetch(symbol, self.base, since, until, continued=True, known=known)
             after = after[int(np.searchsorted(after.timestamp, series.until)) :]
             candles = Candles.concat([series.candles, after])
             if len(after):
@@ -278,6 +297,15 @@ class Window:
         """Note that a run over history came to a moment (UTC ms): few of the candles before it are read again."""
         if self.files is not None:
             self.files.passed(when)
+
+    def hold_callbacks(self) -> None:
+        """Do not call ``on_candles`` until :meth:`release_callbacks`."""
+        self._listener.holds = True
+
+    async def release_callbacks(self) -> None:
+        """Call ``on_candles`` with what has come meanwhile, and from now on as candles come."""
+        self._listener.holds = False
+        await self._listener.notify()
 
     async def notified(self) -> None:
         """Return when ``on_candles`` has been called with everything that is in memory."""
@@ -326,6 +354,7 @@ class Window:
         after: int | None = None,
         before: float | None = None,
         held: Series | None = None,
+        search: bool = True,
     ) -> Series:
         """The series from ``since`` (UTC ms) to the horizon; of one in memory that ends there, only what is before."""
         step = interval_ms(interval)
@@ -334,7 +363,7 @@ class Window:
         known = None if held is None else held.candles
         if self._is_native(interval):
             candles = await self._feed.fetch(
-                symbol, interval, since, self.horizon, before=before, growing=self._growing, held=known
+                symbol, interval, since, self.horizon, before=before, growing=self._growing, held=known, search=search
             )
         else:
             if step % self.base_ms:

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from ..engine.base_that_covers import over_bars_that_cover
+from ..market.fetch_loop import submit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +23,8 @@ async def over_chosen_bases(plans: Sequence[Plan], run: PortfolioRun | None) -> 
     plans
         One for each leg, in declared order.
     run
-        Of these plans: what it loads first is loaded. ``None``: others load it, and little is asked for here.
+        Of these plans: what it loads first is loaded, and callbacks hear of it where it goes on with these plans.
+        ``None``: others load it, and little is asked for here.
 
     Raises
     ------
@@ -43,4 +45,7 @@ async def over_chosen_bases(plans: Sequence[Plan], run: PortfolioRun | None) -> 
             chosen[order] = plan
 
     await asyncio.gather(*map(choose, shared.values()))
+    if run is not None and all(plan.base == before.base for plan, before in zip(chosen, plans, strict=True)):
+        for orders in shared.values():
+            await asyncio.wrap_future(submit(run.window_of(orders[0]).release_callbacks()))
     return tuple(chosen)

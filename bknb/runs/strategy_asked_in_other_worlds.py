@@ -129,6 +129,7 @@ class AskedStrategy:
             Feed(plan.exchange.source, plan.settings, allow_gaps=plan.allow_gaps, now=SystemClock().now),
             horizon=plan.frame.last + 2 * interval_ms(plan.base),
             base=plan.base,
+            why_base=plan.why_base,
         )
         self.published = RunSeries(plan.settings, until=plan.frame.last, warn=ignored)
         self.failure = ""

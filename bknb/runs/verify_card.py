@@ -254,8 +254,11 @@ def _verify_run(
 def verification_of(card: AnyCard, result: Any, named: tuple[str, ...]) -> Verification:
     """The differences of a card and a new run; ``named``: how those begin that are of what was given as an object."""
     found = differences_of(card, result.card)
-    decisive = tuple(part for part in found if part.kind != "with" and not _only_named(part, named))
-    return Verification(card, result, decisive, tuple(part for part in found if part.kind == "with"))
+    runs = [*result.legs.values()] if isinstance(card, PortfolioCard) else [result]
+    chosen = dict.fromkeys(run.run_record.plan.why_base for run in runs)  # of bars that the card was not made over
+    whys = [Difference(kind="run", text=why) for why in chosen if why]
+    decisive = [part for part in found if part.kind != "with" and not _only_named(part, named)]
+    return Verification(card, result, (*whys, *decisive), tuple(part for part in found if part.kind == "with"))
 
 
 def schedule_of(card: Card) -> str | None:

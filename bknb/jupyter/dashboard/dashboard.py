@@ -17,14 +17,7 @@ from ...reports.dashboard_runs import RunViews
 from ..kernel import cell_id, execution_id, front_end_draws, in_kernel, ipython
 from ..run_buttons import RunControls, on_message
 from . import static_html
-from .dashboard_of_result_or_task import (
-    complete,
-    is_task,
-    mode_of,
-    panels_of_run,
-    view_of,
-    view_of_task,
-)
+from .dashboard_of_result_or_task import complete, is_task, mode_of, panels_of_run, view_of, view_of_task
 from .event_pump import EventPump
 from .live_stop_levels import LiveStops
 from .portfolio_dashboard import PortfolioDashboard, chosen_panels
@@ -104,6 +97,7 @@ class Dashboard:
         self._controls: dict[int, RunControls] = {}
         self._task: Any = None
         self._tasks: dict[int, Any] = {}
+        self._plans: dict[int, Any] = {}  # of the tasks, as their views show them
         self._ended: set[int] = set()
         self._known: dict[int, Any] = {}  # events taken from the task; listeners deliver them again
         self._widget: DashboardWidget | None = None
@@ -187,12 +181,14 @@ class Dashboard:
     def _update_tasks(self) -> None:
         """Set the candles of each run once they are loaded, and its result once it is over."""
         for view in self._views.views.values():
-            task = self._tasks.get(id(view))
+            named = (t for t in _tasks() if (mode_of(t), t.symbol, t.strategy) == view.key)
+            task = self._tasks.get(id(view)) or next(named, None)
             if task is None:
-                task = next((t for t in _tasks() if (mode_of(t), t.symbol, t.strategy) == view.key), None)
-                if task is None:
-                    continue
-                self._tasks[id(view)] = task
+                continue
+            self._tasks[id(view)] = task
+            plan = getattr(task, "plan", None)
+            if self._plans.get(id(view), self) is not plan:  # it may go over other bars than it was asked for
+                self._plans[id(view)] = plan
                 view.set_plan(view_of_task(task))
             if hasattr(task, "candles") and (view.candles is None or (view.mode == "live" and not view.over)):
                 view.set_candles(task.candles)
