@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -16,6 +17,7 @@ from worlds import LENGTH, MODELS, SEEDS, run, walk
 from bknb.domain.signal_events import Cancelled, Closed, Opened, Scheduled
 from bknb.engine.backtest import BacktestRun
 from bknb.kernels.first_change import first_outside, first_outside_plain
+from bknb.kernels.milestone_minutes import milestone_minutes, milestone_minutes_plain
 from bknb.kernels.vwap import average_prices
 
 
@@ -88,6 +90,35 @@ def test_the_scan_equals_its_specification(seed: int, start: int, bounds: tuple[
     limits = dict(zip(names, bounds, strict=True))
     data = (columns[2], columns[3], columns[4], start, len(columns[0]))
     assert first_outside(*data, **limits) == first_outside_plain(*data, **limits)
+
+
+@given(
+    prices=st.lists(
+        st.floats(88, 112) | st.sampled_from([91.0, 99.0, 101.0, 100.0, 110.0, 90.0, float("nan")]), max_size=40
+    ),
+    span=st.tuples(st.integers(0, 40), st.integers(0, 40)),
+    upper=st.sampled_from([110.0, 100.7, 100.0, 99.0]),
+    lower=st.sampled_from([90.0, 99.3, 100.0, 101.0]),
+    reached=st.tuples(*[st.integers(0, 10)] * 2),
+)
+def test_the_minutes_of_milestones_equal_their_specification(
+    prices: list[float], span: tuple[int, int], upper: float, lower: float, reached: tuple[int, int]
+) -> None:
+    ways: dict[str, Any] = {"entry": 100.0, "upper": upper, "lower": lower}
+    ways |= {"up": reached[0] * 10, "down": reached[1] * 10}
+    given_to = (np.array(prices), min(span), min(max(span), len(prices)))
+    assert milestone_minutes(*given_to, **ways) == milestone_minutes_plain(*given_to, **ways)
+
+
+@pytest.mark.parametrize("model", first_quick(MODELS))
+@given(seed=SEEDS)
+def test_milestones_told_at_once_are_those_told_one_by_one(model: str, seed: int) -> None:
+    """With a callback each is told before the next minute is looked at."""
+    heard: list[object] = []
+    callbacks = dict.fromkeys(("on_partial_profit", "on_partial_loss"), heard.append)
+    one_by_one = run(seed, model, callbacks=callbacks)
+    assert told(run(seed, model)) == told(one_by_one)
+    assert heard == one_by_one.records.milestones
 
 
 def average_price(high: list[float], low: list[float], close: list[float], volume: list[float]) -> float:

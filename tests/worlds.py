@@ -128,7 +128,14 @@ def drawn_plan(
     return replace(plan, frame=replace(plan.frame, interval=str(random.choice(steps))))
 
 
-def run(seed: int, model: str, *, every_minute: bool = False, changed_from: int | None = None) -> BacktestRun:
+def run(
+    seed: int,
+    model: str,
+    *,
+    every_minute: bool = False,
+    changed_from: int | None = None,
+    callbacks: Mapping[str, Callable[..., object]] | None = None,
+) -> BacktestRun:
     """A run of random signals over a random walk."""
     plan = plan_backtest(
         "BTCUSDT",
@@ -139,6 +146,7 @@ def run(seed: int, model: str, *, every_minute: bool = False, changed_from: int 
         execution=model,
         settings=SETTINGS,
     )
+    plan = replace(plan, strategy=replace(plan.strategy, callbacks=callbacks or {}))
     done = BacktestRun(plan, every_minute=every_minute)
 
     async def through() -> None:

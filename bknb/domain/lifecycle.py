@@ -26,7 +26,7 @@ Waiting    Managed          Waiting, or as Flat by Answer                     Re
 Waiting    Activate         Opening; vwap: Holding                            Opened
 Entering   Verdict          Holding, Flat, Entering or Waiting                RiskRefused Cancelled / Opened [Closed]
 Holding    Answer, Answers  Holding, Asking or Opening (while it leaves)      Rejected
-Holding    SkippedMinutes   Holding
+Holding    SkippedMinutes   Holding                                           Milestone …
 Holding    Minute           Holding or Flat                                   [Reduced Added Moved] Milestone … / Closed
 Holding    Boundary         Holding                                           AddCancelled
 Holding    Managed          Holding, AskingAdds, Opening, Asking; vwap: Flat  Rejected / Moved / Reduced / Added …

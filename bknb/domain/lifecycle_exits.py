@@ -13,7 +13,7 @@ from .interval import MINUTE_MS
 from .lifecycle_inputs import Boundary, DataEnd, Halt, SkippedMinutes, earliest_fill
 from .market_clock_protocol import NEVER
 from .market_on_close_orders import close_due, holding_at_close
-from .milestones_passed import survived
+from .milestones_passed import passed_milestones, survived
 from .pnl import net_percentage, trade_pnl
 from .position_book import book_timeout
 from .risk_request_and_verdict import Release
@@ -67,13 +67,14 @@ def _close_plain(state: Holding, when: int, price: float, end: Exit, rules: Rule
     return Step(flat_after_close(closed, rules), (closed,), release)
 
 
-def holding_skipped(state: Holding, given: SkippedMinutes, _rules: Rules) -> Step:
-    """Minutes in which the state could not change."""
+def holding_skipped(state: Holding, given: SkippedMinutes, rules: Rules) -> Step:
+    """Minutes in which nothing opened, closed or filled."""
     if state.book is not None:
         from .order_of_fills_in_a_managed_minute import skipped_managed
 
         return Step(skipped_managed(state, state.book, given))
-    return Step(_seen(state, given.highest, given.lowest))
+    state = _seen(state, given.highest, given.lowest)
+    return passed_milestones(state, given.milestones, rules) if given.milestones else Step(state)
 
 
 def _seen(state: Holding, highest: float, lowest: float) -> Holding:

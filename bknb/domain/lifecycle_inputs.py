@@ -51,10 +51,15 @@ class Boundary(NamedTuple):
 
 
 class SkippedMinutes(NamedTuple):
-    """The highest and lowest price (quote currency) of minutes in which the state could not change."""
+    """The highest and lowest price (quote currency) of minutes in which nothing opens, closes or fills.
+
+    ``milestones`` are the open times (UTC ms) and average prices of those in which a plain position passes one; the
+    state does not change in others.
+    """
 
     highest: float
     lowest: float
+    milestones: tuple[tuple[int, float], ...] = ()
 
 
 class DataEnd(NamedTuple):

@@ -57,6 +57,32 @@ def passed_levels(percent: float, reached: int) -> range:
     return range(reached + LEVEL_STEP, int(percent // LEVEL_STEP) * LEVEL_STEP + 1, LEVEL_STEP)
 
 
+def passed_milestones(state: Holding, minutes: tuple[tuple[int, float], ...], rules: Rules) -> Step:
+    """Minutes (open times in UTC ms, average prices) that a position survived, with their milestones in order."""
+    signal, events = state.signal, list[Event]()
+    symbol, strategy, exchange, frame, mode = rules.symbol, rules.strategy, rules.exchange, rules.frame, rules.mode
+    reached = {"profit": state.profit_level, "loss": state.loss_level}
+    for when, price in minutes:
+        side, percent = progress(signal, price)
+        for level in passed_levels(percent, reached[side]):
+            passed = Milestone(  # field by field: ``labels`` would take most of the time
+                symbol=symbol,
+                strategy=strategy,
+                exchange=exchange,
+                frame=frame,
+                mode=mode,
+                when=when,
+                price=price,
+                side=side,
+                level=level,
+                signal=signal,
+            )
+            events.append(passed)
+            reached[side] = level
+    held = msgspec.structs.replace(state, profit_level=reached["profit"], loss_level=reached["loss"])
+    return Step(held, tuple(events))
+
+
 def survived(state: Holding, given: Minute, rules: Rules, events: tuple[Event, ...] = ()) -> Step:
     """A minute that an open position survived, with its milestones; the way is that to its declared levels."""
     signal = state.signal

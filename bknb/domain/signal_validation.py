@@ -42,7 +42,7 @@ _LEVEL_RULES = (  # in the order in which they are told
 _PRICES = ("price_open", "price_take_profit", "price_stop_loss")
 LADDERS: Final = ("price_take_profit", "target_percent")
 _OR_PAIRS: Final = dict.fromkeys(("price_open", "price_take_profit"), ", or a ladder: a list of pairs (price, share)")
-_PLAIN_TYPES: Final = frozenset((str, bool, int, float, type(None)))
+_PLAIN_TYPES: Final = frozenset((str, bool, int, float, type(None), msgspec.UnsetType))
 
 
 def read_answer(answer: object, *, negative: bool = False) -> Signal | Reason:

@@ -56,6 +56,8 @@ class MinuteWalk:
         self._next_index: int | None = None
         self._managing, self._turn = managing, turn
         self._leave, self._stopping, self._liquidation = leave, stopping, liquidation
+        # Where nobody looks between them, all milestones up to the end of a plain position are told at once.
+        self._at_once = loop.tells_at_once and managing is None and turn is None and liquidation is None
         self._event: tuple[OpenSignal | None, int, int, int] = (None, 0, 0, 0)  # what _next_event found last
 
     @property
@@ -152,12 +154,7 @@ class MinuteWalk:
                 stop = self._stop(due)
             manage_at = None if managing is None else self._manage_at(managing, index)
             until = stop if manage_at is None else min(stop, self.index_at(manage_at))
-            if self._every_minute:
-                target = index
-            elif managing is not None and held is not None and plain is not None:
-                target = min(self._next_event(held, index, stop), max(until, index))
-            else:
-                target = self._next(state, index, until)
+            target = self._target(state, index, stop, until)
             ends_at, manages_at = self._first_of(due, manage_at, target)
             if turn is not None and not await self._has_turn(turn, target, ends_at, manages_at):
                 continue
@@ -180,6 +177,21 @@ class MinuteWalk:
             index += 1
         self._next_index = index
         return after
+
+    def _target(self, state: State, index: int, stop: int, until: int) -> int:
+        """The next minute from ``index`` on at which a price can change a state.
+
+        It is at most ``until``, where ``manage`` is asked, or ``stop``, where the clock changes it. Where milestones
+        are told at once, it is the next at which a price can end a plain position.
+        """
+        if self._every_minute:
+            return index
+        if isinstance(state, Holding) and state.book is None:
+            if self._managing is not None:
+                return min(self._next_event(state, index, stop), max(until, index))
+            if self._at_once:
+                return self._changes.next_end(state, index, until)
+        return self._next(state, index, until)
 
     async def _manage(self, when: int, close: float) -> None:
         """Ask about what is held at a moment (UTC ms); again, once what legs share was made smaller."""
@@ -266,9 +278,12 @@ class MinuteWalk:
         return when if when < rules.frame_last + (not rules.model.fills_at_open) else None
 
     def _pass(self, held: Holding | None, start: int, stop: int) -> None:
-        """Tell a position the extremes of minutes that are passed over."""
+        """Tell a position the extremes of minutes that are passed over, and milestones where they are told at once."""
         if stop > start and held is not None:
-            self._loop.skip(self._changes.extremes(start, stop))
+            if self._at_once and held.book is None:
+                self._loop.skip(self._changes.survived(held, start, stop))
+            else:
+                self._loop.skip(self._changes.extremes(start, stop))
 
     def _due(self) -> int:
         """The moment (UTC ms) at which the clock, the account or another leg that is held together changes something.

@@ -14,10 +14,19 @@ from ..domain.market_on_close_orders import close_due
 from ..domain.position_book import PositionBook, book_timeout
 from ..domain.states import waiting_signals
 from ..kernels.first_change import first_outside, first_trailed
+from ..kernels.milestone_minutes import milestone_minutes
 from ..market.candles_of_one_symbol import Series
 from ..market.window import Window
 from .filling_minutes import look_back_begin, minutes_that_fill
-from .prices_that_change_a_state import NEVER, Bounds, entries_bounds, exit_bounds, managed_bounds, trail_slack
+from .prices_that_change_a_state import (
+    NEVER,
+    Bounds,
+    end_bounds,
+    entries_bounds,
+    exit_bounds,
+    managed_bounds,
+    trail_slack,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -157,8 +166,25 @@ class NextChange:
 
     def extremes(self, start: int, stop: int) -> SkippedMinutes:
         """The extremes of the minutes from ``start`` up to ``stop`` that a position sees; there is at least one."""
+        return SkippedMinutes(*self._extremes(start, stop))
+
+    def _extremes(self, start: int, stop: int) -> tuple[float, float]:
         high, low = (self._price, self._price) if self._average else (self._high, self._low)
-        return SkippedMinutes(float(_most(high[start:stop])), float(_least(low[start:stop])))
+        return float(_most(high[start:stop])), float(_least(low[start:stop]))
+
+    def survived(self, state: Holding, start: int, stop: int) -> SkippedMinutes:
+        """The extremes and milestones of the minutes from ``start`` up to ``stop`` that a plain position survives."""
+        signal = state.signal
+        levels = signal.price_take_profit, signal.price_stop_loss
+        (upper, up), (lower, down) = zip(levels, (state.profit_level, state.loss_level), strict=True)
+        if signal.position == "short":
+            upper, up, lower, down = lower, down, upper, up
+        assert upper is not None  # of a plain position  # noqa: S101
+        assert lower is not None  # noqa: S101
+        entry = signal.price_open
+        passed = milestone_minutes(self._scanned, start, stop, entry=entry, upper=upper, lower=lower, up=up, down=down)
+        milestones = tuple([(self.time_of(index), float(self._price[index])) for index in passed])
+        return SkippedMinutes(*self._extremes(start, stop), milestones)
 
     # --- the next change of a state ---------------------------------------------------------------------------------
 
@@ -198,6 +224,10 @@ class NextChange:
             return self._next_fill(index, stop, state.not_before if leaves is None else leaves)
         assert isinstance(state, Waiting)  # nothing else waits for minutes  # noqa: S101
         return self._first_outside(index, stop, entries_bounds(waiting_signals(state), average=self._average))
+
+    def next_end(self, state: Holding, index: int, stop: int) -> int:
+        """The next minute from ``index`` on, at most ``stop``, in which a price can end a plain position."""
+        return self._first_outside(index, stop, end_bounds(state.signal, average=self._average))
 
     def _first_outside(self, index: int, stop: int, bounds: Bounds) -> int:
         return first_outside(self._high, self._low, self._scanned, index, stop, *bounds)

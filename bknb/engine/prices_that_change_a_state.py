@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 from ..domain.lifecycle import Holding
 from ..domain.milestones_passed import LEVEL_STEP
 from ..domain.position_book import PositionBook
-from ..domain.signal import ScheduledSignal, sign_of
+from ..domain.signal import OpenSignal, ScheduledSignal, sign_of
 from ..domain.tick_grid import NEARLY
 from ..domain.trailing_and_breakeven_stops import level_at, stop_or_liquidation
 
@@ -38,6 +38,15 @@ def entries_bounds(signals: Sequence[ScheduledSignal], *, average: bool) -> Boun
     """Where the first of resting entries can change; ``average`` as of :func:`entry_bounds`."""
     above, below, up, down = zip(*[entry_bounds(signal, average=average) for signal in signals], strict=True)
     return min(above), max(below), min(up), max(down)
+
+
+def end_bounds(signal: OpenSignal, *, average: bool) -> Bounds:
+    """Where a plain position can end."""
+    target, stop = signal.price_take_profit, signal.price_stop_loss
+    assert target is not None  # of a plain position  # noqa: S101
+    assert stop is not None  # noqa: S101
+    top, bottom = (target, stop) if target > stop else (stop, target)
+    return (NEVER, -NEVER, top, bottom) if average else (top, bottom, NEVER, -NEVER)
 
 
 def exit_bounds(state: Holding, *, average: bool) -> Bounds:

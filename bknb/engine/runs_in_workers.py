@@ -21,6 +21,7 @@ from ..events import messages, subjects
 from ..events.heard import NOBODY, KeptForLater
 from ..user_code import where_it_failed
 from .backtest import BacktestRun
+from .callback_names import call_callbacks
 from .milestones_in_columns import Columns, columns_of, milestones_of
 from .plan import Plan, open_window
 from .portfolio_run import PortfolioRun
@@ -317,5 +318,5 @@ async def _tell(loop: StrategyLoop, what: Any) -> None:
         subjects.performance.emit(what)
     else:
         if loop.strategy.callbacks:
-            await loop.call_back(what)
+            await call_callbacks(loop, what)
         loop.emit(what)

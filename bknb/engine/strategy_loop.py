@@ -126,21 +126,18 @@ class StrategyLoop:
         self.sources.ask_model, self.sources.fits = ask_model, records.models
         self.state: State = Flat() if state is None else state
         self.records, self.listeners = records, listeners
-        self.now = 0  # the moment or minute that is being worked on, UTC ms
+        self.now = 0  # the moment or minute that is being worked on, UTC ms; failures carry it
         self.last_managed = 0  # the last moment at which manage was asked, UTC ms
         self.thinking = 0  # odd while a question is being answered; grows with each, so that a long one is recognised
         self._save, self._follow, self._on_event, self._step = save, follow, on_event, step_with or step
-        self.decided_at, self.may_open = decided_at, may_open
+        self.decided_at, self.may_open = decided_at, may_open  # below: whether nobody looks at states between events
+        self.tells_at_once = not strategy.callbacks and on_event is None and step_with is None and save is None
         self.wait_turn: Callable[[int, float | None], Awaitable[None]] | None = None  # of signals that have ranks
         self._asking_task: asyncio.Task[object] | None = None
         self._abandoned = self._left_out = False  # the latter: the last answer was about what was changed by hand since
         self._newest, self._average = window.newest, window.average_price
         if strategy.portfolio_weights is not None:
             self._average = strategy.portfolio_weights.average_or_close(window.average_price)
-
-    def move_to(self, when: int) -> None:
-        """Work on the minute ``when`` (UTC ms) from now on; failures carry it."""
-        self.now = when
 
     # --- asking -------------------------------------------------------------------------------------------------
 
@@ -362,8 +359,15 @@ class StrategyLoop:
                     raise
 
     def skip(self, given: SkippedMinutes) -> None:
-        """Feed minutes in which the state cannot change: only extremes come of them, no event and no command."""
-        self.state = self._step(self.state, given, self.rules).state
+        """Feed minutes in which nothing opens, closes or fills: extremes and milestones come of them, no command."""
+        result = self._step(self.state, given, self.rules)
+        self.state = result.state
+        if not self.listeners.hears_milestones():
+            self.records.milestones.extend(result.events)  # type: ignore[arg-type]  # no other comes of them
+            return
+        for event in result.events:
+            self.records.add(event)
+            self.emit(event)
 
     def _change_places(self, commands: Iterable[Command], events: Iterable[Event]) -> None:
         if self.places is not None:
@@ -385,7 +389,7 @@ class StrategyLoop:
         for event in events:
             self.records.add(event)
             if self.strategy.callbacks:
-                await self.call_back(event)
+                await call_callbacks(self, event)
             self.emit(event)
 
     def emit(self, event: Event) -> None:
@@ -393,7 +397,3 @@ class StrategyLoop:
         self.listeners.emit_event(event)
         if self._on_event is not None:
             self._on_event(event)
-
-    async def call_back(self, event: Event) -> None:
-        """Call the strategy's callbacks for an event; what they raise is counted."""
-        await call_callbacks(self, event)

@@ -48,6 +48,7 @@ class PlaceWalk(MinuteWalk):
 
     def __init__(self, changes: NextChange, loop: PlaceLoop, **options: Any) -> None:
         super().__init__(changes, loop, **options)
+        self._at_once = False  # others are told between its milestones
         self.index = 0  # of the first minute that it was not told
         self._answered_at = -1
         self._nothing_at = 0

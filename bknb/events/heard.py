@@ -44,6 +44,10 @@ class Listeners(Protocol):
         """Tell what happened."""
         ...
 
+    def hears_milestones(self) -> bool:
+        """Whether milestones are heard."""
+        ...
+
     def wants_quiet(self, mode: Mode) -> bool:
         """Whether results of quiet minutes are heard."""
         ...
@@ -83,6 +87,10 @@ class KeptForLater:
     def emit_event(self, event: Event) -> None:
         """Keep what happened."""
         self._keep(event)
+
+    def hears_milestones(self) -> bool:
+        """Whether milestones are kept."""
+        return self._keep is not _forgotten
 
     def wants_quiet(self, mode: Mode) -> bool:  # noqa: ARG002 -- of history alone
         """Whether results of quiet minutes are kept."""

@@ -96,6 +96,17 @@ def wants_quiet(mode: Mode) -> bool:
     return of_mode.wants_quiet(mode) or signal.wants_quiet(mode)
 
 
+def hears_milestones() -> bool:
+    """Whether any subscription takes milestones; without one they need not be told.
+
+    Examples
+    --------
+    >>> hears_milestones()
+    False
+    """
+    return partial_profit.subscribed or partial_loss.subscribed
+
+
 def subjects_of(event: Event) -> tuple[Subject[Any], ...]:
     """The subjects on which an event of a run is emitted, in order.
 

@@ -6,6 +6,7 @@ here has a plain-Python version (``*_plain``) that is its specification.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -39,14 +40,15 @@ def first_outside(
     >>> first_outside(high, low, high, 0, 3, above=4.5, below=0.0, price_above=inf, price_below=-inf)
     2
     """
-    size = _FIRST_BATCH
+    size, no_price = _FIRST_BATCH, price_above == math.inf and price_below == -math.inf
     while start < stop:
         end = min(start + size, stop)
         hit = high[start:end] >= above
         hit |= low[start:end] <= below
-        part = price[start:end]
-        hit |= part >= price_above
-        hit |= part <= price_below
+        if not no_price:
+            part = price[start:end]
+            hit |= part >= price_above
+            hit |= part <= price_below
         at = int(hit.argmax())
         if hit[at]:
             return start + at

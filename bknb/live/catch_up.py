@@ -141,7 +141,7 @@ class CatchUp:
                 if self._controls.leaving:
                     return
             with reached.moving(last_minute=opened):
-                loop.move_to(opened)
+                loop.now = opened
                 if minute is not None:
                     if desk is not None:
                         desk.saw(minute)

@@ -39,7 +39,7 @@ class CatchUpOfPlaces(CatchUp):
 
     async def _take_in(self, place: LivePlaceLoop, minute: Minute) -> None:
         before = place.state
-        place.move_to(minute.t)
+        place.now = minute.t
         place.after = minute.t
         with self._failures.left_out("state", minute.t):
             await place.take(minute)

@@ -13,6 +13,7 @@ from ..domain.recovery import Kept, Owner, Restored, SavedSetup
 from ..domain.risk_request_and_verdict import place_of
 from ..domain.signal import OpenSignal
 from ..domain.signal_events import Cancelled, Closed
+from ..engine.callback_names import call_callbacks
 from ..engine.records import Records
 from ..engine.registry import registry
 from ..engine.risk_profile_places import RiskPlaces
@@ -191,7 +192,7 @@ def _first_bar(now: int, step: int, grid: BarGrid | None) -> int:
 
 async def _call_back(loop: StrategyLoop, events: list[Kept]) -> None:
     for event in events:
-        await loop.call_back(event)
+        await call_callbacks(loop, event)
 
 
 def _held_fills(state: State) -> tuple[tuple[Fill, OpenSignal], ...]:
