@@ -6,12 +6,15 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bknb.config import Settings
 from bknb.errors import BadCandle, DataError, GapError, NotEnoughData
 from bknb.market.candles import Candles
 from bknb.market.candles_repaired_or_refused import CandleRequest, Repair, audit
-from bknb.market.missing_candles import check_gaps, gaps
+from bknb.market.missing_candles import check_gaps, gaps, is_even
+from bknb.market.values_no_market_has import broken_values, check_values
 
 START = 1_641_038_400_000  # 2022-01-01 12:00 UTC
 MINUTE = 60_000
@@ -68,6 +71,20 @@ def test_values_no_market_has_are_refused(changes: dict[str, float], rule: str) 
     name, value = next(iter(changes.items()))
     assert f"{name} {value:.12g}" in text
     assert len(caught.value.lines()) <= 3
+
+
+@given(
+    values=st.lists(st.sampled_from([1.0, 1 + 1e-12, 2.0, 1.5, 0.0, -1.0, math.nan, math.inf]), min_size=5, max_size=5),
+    negative=st.booleans(),
+)
+def test_the_quick_look_at_values_equals_their_rules(values: list[float], negative: bool) -> None:  # noqa: FBT001
+    candles = Candles.from_rows([(START, *values), row(1)])
+    if any(broken.any() for broken, _ in broken_values(candles, negative=negative)):
+        with pytest.raises(BadCandle):
+            check_values(candles, asked(), negative=negative)
+    else:
+        known = check_values(candles, asked(), negative=negative)
+        assert known in (None, (candles.block[1:5].min(), candles.block[1:5].max()))
 
 
 def test_of_many_candles_all_that_break_the_first_rule_are_counted() -> None:
@@ -302,6 +319,16 @@ def test_gaps_are_half_open_ranges() -> None:
     assert gaps(times, MINUTE) == ((START + 2 * MINUTE, START + 4 * MINUTE), (START + 6 * MINUTE, START + 7 * MINUTE))
     assert gaps(times[:2], MINUTE) == ()
     assert gaps(times[:0], MINUTE) == ()
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 8_192, 8_193, 8_194, 20_000])
+def test_one_candle_that_is_elsewhere_makes_them_uneven(count: int) -> None:
+    times = START + np.arange(count) * MINUTE
+    assert is_even(times, MINUTE)
+    for at in {1, count // 2, 8_191, 8_192, count - 2} & {*range(1, count - 1)}:
+        moved = times.copy()
+        moved[at] += 1
+        assert not is_even(moved, MINUTE)
 
 
 def test_a_gap_is_refused_with_its_ranges() -> None:

@@ -28,7 +28,8 @@ from ..domain.ranges import Range, Ranges, common, merged, within, without
 from ..errors import BadCandle, StateError, UsageError
 from ..market.bar_slots import slot_of
 from ..market.candles import COLUMNS, Candles
-from ..market.candles_repaired_or_refused import CandleRequest, check_order, check_values, describe
+from ..market.candles_repaired_or_refused import CandleRequest, check_order
+from ..market.values_no_market_has import check_values, describe
 from ..stores.atomic import as_path, is_temporary, replace_file
 from ..stores.disk import Disk, make_folders, refusal
 from ..stores.file_names import decode_name, encode_name, is_shortened
@@ -215,12 +216,11 @@ class CandleStore:
             check_order(candles, asked, grid=grid)
             check_values(candles, asked, negative=negative)
         except BadCandle as error:
-            path = self._file_of(series, candles)
-            raise BadCandle(f"{error}\n{path}: nothing was stored, {_NOTHING_CHANGED}") from None
+            text = f"{error}\n{self._file_of(series, candles)}: nothing was stored, {_NOTHING_CHANGED}"
+            raise BadCandle(text) from None
         if grid is None and any(first % step or end % step for first, end in ranges):
             raise UsageError(f"{asked}: known ranges must lie on the grid of {series.interval}, got {known!r:.120}")
-        outside = without(runs(times, step, grid), ranges)
-        if outside:
+        if outside := without(runs(times, step, grid), ranges):
             raise UsageError(f"{asked}: the candle of {utc_text(outside[0][0])} lies outside the known ranges")
         return candles, ranges
 

@@ -12,12 +12,12 @@ from ..domain.formatting import utc_text
 from ..domain.interval import DAY_MS, MINUTE_MS
 from ..errors import BadCandle, UsageError
 from .candles import Candles
-from .candles_repaired_or_refused import describe
 from .column_names import ColumnNames
 from .daylight_saving import checked_zone, to_utc
 from .measured_bar_length import Spacing, are_weekly, measured
 from .swapped_columns_wicks_and_years import WICK, far_wicks, swapped_in, years_notes
 from .time_units import Times, read_times, without_zone
+from .values_no_market_has import describe
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
-from ..domain.interval import MINUTE_MS, floor_to
+from ..domain.interval import MINUTE_MS
 from ..kernels.vwap import average_prices
 from .bar_slots import bar_close
 from .candles import Candles
@@ -120,7 +120,7 @@ class Series:
     def closed(self, when: int) -> int:
         """How many of the candles have closed at ``when``; may exceed their number where the data ends."""
         if self.regular:
-            return (floor_to(when, self.step) - self.start) // self.step
+            return (when - when % self.step - self.start) // self.step
         if self._closes is not None:
             return int(self._closes.searchsorted(when, side="right"))
         return int(self.candles.timestamp.searchsorted(when - self.step, side="right"))

@@ -20,7 +20,7 @@ missing candles             refused (``GapError``), unless gaps were allowed
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import numpy as np
@@ -29,21 +29,17 @@ from ..domain.formatting import utc_text
 from ..domain.interval import DAY_MS, MINUTE_MS, WEEK, interval_ms
 from ..errors import BadCandle, DataError, NotEnoughData
 from .candles import Candles
-from .price_spikes_and_unit_changes import anomalous
-from .prices_at_or_below_zero_refused import ABOVE_ZERO, any_at_or_below_zero, at_or_below_zero
+from .missing_candles import is_even
+from .price_spikes_and_unit_changes import anomalous, is_within
+from .prices_at_or_below_zero_refused import any_at_or_below_zero
+from .values_no_market_has import check_values, describe, refuse, values_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
     from ..config import Settings
     from .sessions import Sessions
     from .shifted_bar_grid import BarGrid
-
-# Sources that keep prices as 32-bit or decimal text may be off in the last digits.
-_RELATIVE_TOLERANCE = 1e-9
-_PIECE: Final = 8_192  # candles looked at together: they stay in the cache of the processor
 
 
 def series_text(symbol: str, interval: str, exchange: str) -> str:
@@ -181,16 +177,28 @@ def audit(
     ([0, 60000], (Repair(rule='sorted', count=1, first=0),))
     """
     repairs: list[Repair] = []
-    candles = _closed(candles, asked, now=now, grid=grid)
-    candles = _inside(candles, asked, repairs)
-    _check_grid(candles, asked, grid)
-    candles = _sorted(candles, repairs)
-    candles = _unique(candles, asked, repairs)
-    check_values(candles, asked, negative=negative)
+    if grid is not None or not _are_whole(candles, asked, now):
+        candles = _closed(candles, asked, now=now, grid=grid)
+        candles = _inside(candles, asked, repairs)
+        _check_grid(candles, asked, grid)
+        candles = _sorted(candles, repairs)
+        candles = _unique(candles, asked, repairs)
+    known = check_values(candles, asked, negative=negative)
     if negative and any_at_or_below_zero(candles, before):
         return candles, tuple(repairs)
-    check_anomalies(candles, asked, settings=settings, before=before, one_by_one=one_by_one, lasting=lasting)
+    if known is None or not is_within(np.array(known), before, settings.get_candles_price_anomaly_threshold_factor):
+        check_anomalies(candles, asked, settings=settings, before=before, one_by_one=one_by_one, lasting=lasting)
     return candles, tuple(repairs)
+
+
+def _are_whole(candles: Candles, asked: CandleRequest, now: int | None) -> bool:
+    """Whether candles follow each other without a hole, in the range that was asked for: nothing is to be repaired."""
+    times, step = candles.timestamp, asked.step
+    if not len(times):
+        return False
+    first, last = int(times[0]), int(times[-1])
+    inside = asked.since <= first and last < asked.until and (now is None or last + step <= now)
+    return inside and first % step == 0 and is_even(times, step)
 
 
 def _closed(candles: Candles, asked: CandleRequest, *, now: int | None, grid: BarGrid | None) -> Candles:
@@ -276,7 +284,7 @@ def _unique(candles: Candles, asked: CandleRequest, repairs: list[Repair]) -> Ca
     if not again.any():
         return candles
     second = np.flatnonzero(again) + 1
-    for column in _values(candles):
+    for column in values_of(candles):
         differs = column[second] != column[second - 1]
         if differs.any():
             at = int(second[int(np.argmax(differs))])
@@ -300,44 +308,7 @@ def check_order(candles: Candles, asked: CandleRequest, *, grid: BarGrid | None 
     _check_grid(candles, asked, grid)
     times = candles.timestamp
     back = np.concatenate([[False], times[1:] <= times[:-1]])
-    _refuse(back[: len(times)], candles, asked, "its open time must be later than that of the candle before it")
-
-
-def check_values(candles: Candles, asked: CandleRequest, *, negative: bool = False) -> None:
-    """Raise ``BadCandle`` for values no market can have.
-
-    Numbers must be finite, prices above 0 unless they may be ``negative``, the volume not negative, and high and low
-    must enclose open and close (to a relative 1e-9).
-
-    Raises
-    ------
-    BadCandle
-        For the first candle that breaks a rule.
-    """
-    for at in range(0, len(candles), _PIECE):
-        if any(broken.any() for broken, _ in _broken_values(candles[at : at + _PIECE], negative=negative)):
-            for broken, rule in _broken_values(candles, negative=negative):
-                _refuse(broken, candles, asked, rule)
-
-
-def _broken_values(candles: Candles, *, negative: bool) -> Iterator[tuple[NDArray[np.bool_], str]]:
-    """The rules of ``check_values``: which candles break each, shape (n,), and its text."""
-    open_, high, low, close, volume = _values(candles)
-    finite = np.isfinite(open_) & np.isfinite(high) & np.isfinite(low) & np.isfinite(close) & np.isfinite(volume)
-    yield ~finite, "every value must be a finite number"
-    if not negative:
-        yield at_or_below_zero(open_, close, high, low), ABOVE_ZERO
-    yield volume < 0, "the volume must not be negative"
-    yield high < low, "high must not be below low"
-    if negative:
-        most, least = np.maximum(open_, close), np.minimum(open_, close)
-        too_low = high + np.abs(high) * _RELATIVE_TOLERANCE < most
-        too_high = low > least + np.abs(least) * _RELATIVE_TOLERANCE
-    else:
-        slack = 1 + _RELATIVE_TOLERANCE
-        too_low, too_high = high * slack < np.maximum(open_, close), low > np.minimum(open_, close) * slack
-    yield too_low, "high must not be below open or close"
-    yield too_high, "low must not be above open or close"
+    refuse(back[: len(times)], candles, asked, "its open time must be later than that of the candle before it")
 
 
 def check_anomalies(
@@ -358,7 +329,7 @@ def check_anomalies(
     """
     found = anomalous(candles, settings=settings, before=before, one_by_one=one_by_one, lasting=lasting)
     if found is not None:
-        _refuse(found.bad, found.among, asked, found.rule)
+        refuse(found.bad, found.among, asked, found.rule)
 
 
 def in_sessions(candles: Candles, asked: CandleRequest, sessions: Sessions) -> tuple[Candles, NDArray[np.int64]]:
@@ -372,28 +343,5 @@ def left_out(times: NDArray[np.int64]) -> Repair:
     return _repair("left out, outside the trading sessions", times)
 
 
-def _refuse(broken: NDArray[np.bool_], candles: Candles, asked: CandleRequest, rule: str) -> None:
-    if not broken.any():
-        return
-    at, others = int(np.argmax(broken)), int(np.count_nonzero(broken)) - 1
-    also = f" ({others} more like it)" if others else ""
-    raise BadCandle(
-        f"{asked}: {describe(candles, at)}\n{rule}{also}; correct the data at its source",
-        open_time=int(candles.timestamp[at]),
-    )
-
-
-def describe(candles: Candles, at: int) -> str:
-    """One candle as text, for a message."""
-    moment = utc_text(int(candles.timestamp[at]))
-    names = ("open", "high", "low", "close", "volume")
-    values = (f"{name} {float(column[at]):.12g}" for name, column in zip(names, _values(candles), strict=True))
-    return f"the candle of {moment} ({', '.join(values)})"
-
-
 def _repair(rule: str, times: NDArray[np.int64]) -> Repair:
     return Repair(rule=rule, count=len(times), first=int(times.min()))
-
-
-def _values(candles: Candles) -> tuple[NDArray[np.float64], ...]:
-    return candles.open, candles.high, candles.low, candles.close, candles.volume

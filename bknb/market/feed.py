@@ -135,6 +135,7 @@ class Feed:
         self._notes: tuple[str, ...] = tuple(getattr(source, "warnings", ()))
         self._symbols_of_note: Mapping[str, Container[str]] = getattr(source, "symbols_of_warning", {})
         self._take_notes: Callable[[], list[str]] | None = getattr(source, "take_notes", None)
+        self._within: Candles | None = None  # the last that were made longer: prices of them are near each other
         self.told = Told(self.warn)
 
     async def fetch(
@@ -315,6 +316,8 @@ class Feed:
                 self._note_closed(asked, closed)
         if repairs:
             self._whole_only.add((asked.symbol, asked.interval))
+        if candles is how.held:
+            return candles  # there is nothing before them, and they were looked at when they came
         self._report(asked, repairs)
         self.check_gaps(candles, asked, continued=how.continued)
         self._tell_lengths(candles, asked)
@@ -350,7 +353,7 @@ class Feed:
         """The candles of a range of which the later ones are here: see ``held`` of :meth:`fetch`."""
         first, factor = int(held.timestamp[0]), self.settings.get_candles_price_anomaly_threshold_factor
         whole = how._replace(held=None)
-        if is_within(held.block[1:5], None, factor):
+        if held is self._within or is_within(held.block[1:5], None, factor):
             try:
                 parts, repairs = await self._pages(
                     replace(asked, until=first + asked.step), how._replace(continued=True)
@@ -360,8 +363,10 @@ class Feed:
             if not parts:
                 return await self._pages(asked, whole._replace(known=(first,)))
             parts[-1], again = parts[-1][:-1], parts[-1][-1:]
-            candles = Candles.concat([*parts, held])
-            if not repairs and again == held[:1] and is_within(candles.block[1:5], None, factor):
+            before = [part for part in parts if len(part)]
+            candles = Candles.concat([*before, held]) if before else held
+            if not repairs and again == held[:1] and (not before or is_within(candles.block[1:5], None, factor)):
+                self._within = candles
                 return [candles], []
         return await self._pages(asked, whole)
 

@@ -391,7 +391,8 @@ class Paging:
         inside = (times >= page.since) & (times < page.since + page.limit * self._step)
         assert looking is not None  # that was the question  # noqa: S101
         try:
-            self._page = Page(*looking.send(np.unique(times[inside])))._replace(look=True)
+            opened = np.array(sorted(set(times[inside].tolist())), dtype=np.int64)
+            self._page = Page(*looking.send(opened))._replace(look=True)
         except StopIteration:
             self._looking = None
 

@@ -9,6 +9,7 @@ import numpy as np
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS
 from .measured_bar_length import SURE, Spacing, measured
+from .missing_candles import is_even
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -92,9 +93,9 @@ def longer_part(times: NDArray[np.int64], step: int) -> tuple[int, Spacing] | No
     >>> first, found.interval, found.count
     (0, '1h', 6)
     """
-    distances = np.diff(times)
-    if not len(distances):
+    if len(times) < 2 or is_even(times, step):
         return None
+    distances = np.diff(times)
     ends = np.append(np.flatnonzero(distances[1:] != distances[:-1]) + 1, len(distances))
     starts = np.concatenate([[0], ends[:-1]])
     counts, lengths = ends - starts, distances[starts] / step

@@ -17,7 +17,7 @@ from ..domain.interval import DAY_MINUTES, DAY_MS, MINUTE_MS, WEEK, interval_ms
 from ..errors import BadCandle, DataError, GapError, NotEnoughData, UsageError
 from .bar_slots import bar_before, bar_close, slot_of
 from .candle_listener import CandleListener
-from .candles import Candles
+from .candles import Candles, part_copied
 from .candles_of_one_symbol import Series, end_of, prices_of
 from .fetch_loop import fetch_now, submit
 from .measured_bar_length import check_made_of
@@ -275,8 +275,9 @@ class Window:
             with self._saying_why_base():
                 after = await self._feed.fetch(symbol, self.base, since, until, continued=True, known=known)
             after = after[int(np.searchsorted(after.timestamp, series.until)) :]
-            candles = Candles.concat([series.candles, after])
+            candles = series.candles
             if len(after):
+                candles = Candles.concat([candles, after])
                 edge = candles[max(0, len(series.candles) - 1) : len(series.candles) + 1]
                 self._feed.check_gaps(edge, self._feed.request(symbol, self.base, series.until, until), continued=True)
             series = series.with_candles(candles, since=series.since, until=until)
@@ -389,7 +390,10 @@ class Window:
         self._note_missing(symbol, interval, candles, after=after)
         grid = self.grid_of(symbol)
         until = end_of(candles, step, grid=grid) if self._growing and len(candles) else self.horizon
-        return Series(candles, step=step, since=since, until=until, grid=grid)
+        series = Series(candles, step=step, since=since, until=until, grid=grid)
+        if candles is known and held is not None:  # there is nothing before them
+            series.averages = held.averages
+        return series
 
     def _begins_within(self, minutes: Series, opened: int, symbol: str) -> bool:
         """Whether the data of a symbol begins within the candle that opened at ``opened`` (UTC ms), not with it."""
@@ -476,10 +480,9 @@ class Window:
                 last = ((when - when % step) - series.start) // step
             else:  # in history all that have closed are here, but for candles by the calendar
                 last = 0 if self._growing or self.is_by_calendar(symbol, interval) else series.closed(when)
-            if limit <= last <= len(series.candles):
-                block = series.candles.block[:, last - limit : last].copy()
-                block.setflags(write=False)
-                return Candles(block)
+            candles = series.candles
+            if limit <= last <= candles.block.shape[1]:
+                return part_copied(candles, last - limit, last)
         return self._newest_slowly(symbol, interval, limit, when, wait=wait)
 
     def panel(self, symbols: Sequence[str], interval: str, limit: int, how: str, when: int) -> Panel:
@@ -701,6 +704,8 @@ class Window:
         series = self._series.get((symbol, self.base))
         if series is not None and (series.averages is not None or not self._growing):
             last = series.closed(when)
+            if series.averages is not None and count <= last <= len(series.averages):  # the path of nearly every price
+                return series.averages.item(last - 1)
             if count <= last <= len(series.candles):
                 return series.average_price(last, count)
         candles = self.newest(symbol, self.base, count, when, wait=False)
