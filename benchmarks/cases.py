@@ -93,14 +93,13 @@ def w1_bknb_frame(path: str) -> dict[str, Any]:
 
 
 def w1_indicators(path: str) -> dict[str, Any]:
-    """The same, with both averages as indicators, each asked for its two newest values."""
+    """The same, with both averages as indicators, asked for the values before where the newest may have crossed."""
     import bknb
 
     fast, slow = bknb.indicator("sma", "15m", 10), bknb.indicator("sma", "15m", 30)
 
     def get_signal(ctx: Any) -> Any:
-        (fast_before, fast_now), (slow_before, slow_now) = fast(ctx, 2), slow(ctx, 2)
-        if fast_now > slow_now and fast_before <= slow_before:
+        if fast.last(ctx) > slow.last(ctx) and fast(ctx, 2)[0] <= slow(ctx, 2)[0]:
             price = ctx.price
             return bknb.Signal(
                 position="long",

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..domain.lifecycle import Flat
 from ..market.strategy_context import Context, current, memo_of
 from ..market.system_clock import stopwatch
+from .questions import moments_from
 from .strategy_memo import keep_memo
 
 if TYPE_CHECKING:
     from .minute_walk import MinuteWalk
+    from .portfolio_clock import LegTurn
     from .questions import AskedAt
     from .strategy_loop import StrategyLoop
     from .strategy_places_walk import PlacesWalk
+
+
+class AsksOn(Protocol):
+    """Whether a run asks on: it is not paused, and not stopped."""
+
+    asks_on: bool
 
 
 class _Answer:
@@ -44,6 +52,8 @@ class BacktestAsk:
     ----------
     loop, walk
         The strategy with its lifecycle, and the minutes that follow an order of it.
+    run
+        Whether it asks on is looked at before each question.
     time
         Called with a metric and its seconds, where somebody listens to them.
 
@@ -53,12 +63,12 @@ class BacktestAsk:
         The moment (UTC ms) after which the next question may be asked.
     """
 
-    __slots__ = ("_answer", "_ask", "_loop", "_time", "_timings", "_walk", "after")
+    __slots__ = ("_answer", "_ask", "_loop", "_run", "_time", "_timings", "_walk", "after")
 
     def __init__(
-        self, loop: StrategyLoop, walk: MinuteWalk | PlacesWalk, *, time: Callable[[str, float], object]
+        self, loop: StrategyLoop, walk: MinuteWalk | PlacesWalk, run: AsksOn, *, time: Callable[[str, float], object]
     ) -> None:
-        self._loop, self._walk, self._time = loop, walk, time
+        self._loop, self._walk, self._run, self._time = loop, walk, run, time
         self._timings, self._ask = loop.listeners.performance, loop.strategy.ask
         self._answer: _Answer | None = None  # to the question that comes next
         self.after: int | None = None
@@ -108,14 +118,64 @@ class BacktestAsk:
         self._answer = _Answer(context, answer)
         return False
 
+    async def to_look_at(
+        self, when: int, questions: AskedAt, until: int, turn: LegTurn | None
+    ) -> tuple[bool, int | None]:
+        """Whether a question is to be given to :meth:`at` now, and its moment: of those before it nothing came.
+
+        Parameters
+        ----------
+        when
+            The moment (UTC ms) from which on it asks, up to the first that is not before ``until`` (UTC ms).
+        turn
+            In a portfolio, the turns of its leg, which it waits for.
+        """
+        if turn is not None:
+            return await turn.question(when, self.in_turn(questions, until))
+        if until <= when or not self._is_alone:
+            return True, when
+        following = self._until_answer(when, questions, until)
+        return self._answer is not None, following
+
+    def _until_answer(self, when: int, questions: AskedAt, until: int) -> int | None:
+        """The moment of the first question of which something comes, or that is not asked; ``None``: none follows."""
+        loop = self._loop
+        make, ask, set_current, memo, run = loop.context, self._ask, current.set, memo_of, self._run
+        token = set_current(None)
+        try:
+            for when in moments_from(questions, when):  # noqa: B020 -- where it has come to is told
+                if when >= until or not run.asks_on:
+                    return when
+                loop.now = when
+                context = make(when)
+                set_current(context)
+                answer = ask(context)
+                if answer is not None:
+                    self._answer = _Answer(context, answer)
+                    return when
+                if memo(context) is not None:
+                    keep_memo(loop, context)
+                self.after = when
+        except BaseException as error:  # noqa: BLE001 -- the loop counts it, or raises it
+            self._answer = _Answer(context, None, error)
+            return when
+        finally:
+            current.reset(token)
+        return None
+
+    @property
+    def _is_alone(self) -> bool:
+        """Whether nothing is looked at between two questions: no minutes, and not the time of each."""
+        return not (self._loop.rules.quiet or type(self._loop.state) is not Flat or self._timings.subscribed)
+
     def in_turn(self, questions: AskedAt, until: int) -> Callable[[int], int | None] | None:
         """What a portfolio calls with the moment of a question (UTC ms) in the turn of this leg; ``None``: nothing.
 
         It asks, and returns the moment of the next question, before ``until`` (UTC ms); ``None``: :meth:`at` is to be
         called with this one.
         """
-        if self._loop.rules.quiet or type(self._loop.state) is not Flat or self._timings.subscribed:
-            return None  # between two questions minutes are looked at, or the time of each is measured
+        if not self._is_alone:
+            return None
 
         def ask(when: int) -> int | None:
             following = questions.next(after=when, asked=when)

@@ -102,7 +102,7 @@ class BacktestRun:
         self.code = code  # source text of the user's functions, where somebody read it before the run
         self._loop: StrategyLoop | None = None
         self.window: Window | None = window  # candles in memory that several runs share
-        self.seconds, self.paused = 0.0, False
+        self.seconds, self.paused, self.asks_on = 0.0, False, True
         self._every_minute, self._listeners = every_minute, listeners
         self._late: Lateness = {} if late is None else late  # what a live run decided late
         self._no_entries = self._leave = False
@@ -162,15 +162,15 @@ class BacktestRun:
 
     def pause(self) -> None:
         """Ask for no new entry until ``resume``; what is open or scheduled is watched on. Thread-safe."""
-        self.paused = True
+        self.paused, self.asks_on = True, False
 
     def resume(self) -> None:
         """Go on asking where ``pause`` left off. Thread-safe."""
-        self.paused = False
+        self.paused, self.asks_on = False, not self._no_entries
 
     def stop(self, *, now: bool = False) -> None:
         """Open nothing new and watch an open position to its end; ``now`` leaves at the next minute. Thread-safe."""
-        self._no_entries = True
+        self._no_entries, self.asks_on = True, False
         self._leave = self._leave or now
 
     # --- the run ------------------------------------------------------------------------------------------------
@@ -295,7 +295,7 @@ class BacktestRun:
         # At the last moment of a frame nothing is ordered any more: it only ends what there is.
         last = frame.last - 1 if loop.rules.model.fills_at_open else frame.last
         report_at, delivered = start, 0
-        asking = BacktestAsk(loop, walk, time=self._time)
+        asking = BacktestAsk(loop, walk, self, time=self._time)
         if turn is not None and self.plan.strategy.portfolio_weights is not None:
             await turn.question(start, None)  # then all legs have their candles
         when = questions.first(start)
@@ -310,12 +310,11 @@ class BacktestRun:
                 continue  # asks here when it goes on, and stops here when it was stopped meanwhile
             if (quiet or type(loop.state) is not Flat) and not await walk.up_to(when):
                 continue  # stopped meanwhile
-            if turn is not None:
-                until = when if reports else min(last + 1, report_at)  # minutes may have been made anew by the first
-                is_given, when = await turn.question(when, asking.in_turn(questions, until))
-                self._after = asking.after
-                if not is_given:
-                    continue
+            until = when if reports else min(last + 1, report_at)  # minutes may have been made anew by the first
+            is_given, when = await asking.to_look_at(when, questions, until, turn)
+            self._after = asking.after
+            if not is_given or when is None:
+                continue
             self._after = after = await asking.at(when)
             if reports:
                 walk.follow()

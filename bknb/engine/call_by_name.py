@@ -53,10 +53,20 @@ def calling_by_name(function: Callable[..., Any], *, several: bool = False) -> A
     )
     if wanted is None:
         return function
+    if not wanted:
+        return lambda _ctx: function()
     if wanted == ["ctx"]:
-        return lambda ctx: function(ctx=ctx)
+        return function if _takes_it_first(function) else lambda ctx: function(ctx=ctx)
+    if wanted == ["symbol", "price"]:
+        return lambda ctx: function(symbol=ctx.symbol, price=ctx.price)
     getters = [(name, _ARGUMENTS[name]) for name in wanted]
     return lambda ctx: function(**{name: get(ctx) for name, get in getters})
+
+
+def _takes_it_first(function: Callable[..., Any]) -> bool:
+    """Whether a function of one name can be called with it as its first argument."""
+    first = next(iter(inspect.signature(function).parameters.values()))
+    return first.name == "ctx" and first.kind is first.POSITIONAL_OR_KEYWORD
 
 
 def managing_by_name(function: Callable[..., Any], params: Mapping[str, Any] | None = None) -> Manage:

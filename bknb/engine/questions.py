@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -111,6 +112,20 @@ class AskedAt(Protocol):
         ...
 
 
+def moments_from(questions: AskedAt, when: int) -> Iterator[int]:
+    """The moment of a question (UTC ms), and those of the questions that follow while nothing comes of them."""
+    if isinstance(questions, Questions) and (following := questions.evenly_after(when)) is not None:
+        return chain((when,), following)
+    return _one_by_one(questions, when)
+
+
+def _one_by_one(questions: AskedAt, when: int) -> Iterator[int]:
+    moment: int | None = when
+    while moment is not None:
+        yield moment
+        moment = questions.next(after=moment, asked=moment)
+
+
 class Questions:
     """The moments at which a strategy can be asked: where the minute before has closed, and its market was open.
 
@@ -168,6 +183,12 @@ class Questions:
             if self._begin <= moment <= self._end:
                 return moment
         return self.first(earliest)
+
+    def evenly_after(self, when: int) -> range | None:
+        """The moments of the questions that follow one at ``when`` (UTC ms), where each slot begins with one."""
+        if not self._regular or self._slot % self._step or self._start % self._step:
+            return None
+        return range(slot_after(when, self._slot), self._end + 1, self._slot)
 
 
 class GridQuestions:

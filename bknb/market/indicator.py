@@ -79,8 +79,9 @@ class Indicator(msgspec.Struct, frozen=True, eq=False, weakref=True):
                 return newest
             last = found.places.get(when)
             if last is not None and type(n) is int and found.first <= last - n < last:
-                some = found.values[:, last - n : last].copy()
-                return some[0] if found.make is None else found.make(*some)
+                if found.make is None:
+                    return found.values[last - n : last].copy()
+                return found.make(*found.values[:, last - n : last].copy())
         elif isinstance(ctx, Candles):
             return _of_rows(self, ctx, n, symbol=symbol, forming=forming)
         else:

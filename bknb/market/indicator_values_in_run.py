@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from ..domain.interval import DAY_MS
 from ..domain.whole_number import whole_number
 from ..errors import NotEnoughData, UsageError
 from .calendar_candles import MadeCandles
@@ -53,15 +54,16 @@ class RunValues:
     ----------
     now : dict
         In a backtest the values of the newest block by the moments (UTC ms) at which their candles close, where there
-        is one output: most questions need no more.
+        is one output and one value of it was asked for.
     places, values, first, make
         The same for several values or outputs, once they were asked for: how many candles there are up to such a
-        moment, the values of all candles, from which candle on they have been made, and how outputs are handed out.
+        moment, the values of all candles, shape (outputs, n), of one output (n,), from which candle on they have been
+        made, and how several outputs are handed out.
     """
 
     __slots__ = (
         *("_blocks", "_covered", "_formula", "_home", "_interval", "_key", "_made", "_proof", "_reach", "_symbol"),
-        *("_needs_places", "_still", "_window", "first", "make", "now", "places", "values"),
+        *("_needs_now", "_needs_places", "_slot", "_still", "_window", "first", "make", "now", "places", "values"),
     )
 
     def __init__(self, window: Window, symbol: str, interval: str, formula: Formula, key: object) -> None:
@@ -69,6 +71,8 @@ class RunValues:
         window.note_indicators(OfSeries)
         self._blocks, self._key = Blocks(interval), (interval, key)
         self._proof = self._new_proof()
+        # how long candles are that close with each slot of their length, ms; 0: others may close in between
+        self._slot = 0 if self._is_irregular() or self._blocks.step > DAY_MS else self._blocks.step
         self._made: BlockValues | None = None
         self._home: Series | MadeCandles | None = None  # whose candles they are of, in a backtest
         self._reach = 0  # how many of the newest values a live run can be given of those candles
@@ -78,7 +82,7 @@ class RunValues:
         self.values: Any = None
         self.first = 0
         self.make: Callable[..., Any] | None = None
-        self._needs_places = False
+        self._needs_now = self._needs_places = False
         self._still: BlockValues | None = None  # of a candle that stands still, for questions before the first one
 
     def _new_proof(self) -> Proof:
@@ -90,12 +94,22 @@ class RunValues:
 
         ``forming``: the last of them is that of the candle that has not closed yet, where there is one.
         """
+        if type(n) is int and forming is False and self._slot:
+            # between two closes: the candle that closed with the slot before is the newest
+            before = context.when_ms - context.when_ms % self._slot
+            if n == 1 and (value := self.now.get(before)) is not None:
+                return np.array([value])
+            place = self.places.get(before)
+            if place is not None and self.first <= place - n < place:
+                found = self.values[..., place - n : place].copy()
+                return found if self.make is None else self.make(*found)
         n = whole_number("n", n, least=1, hint=_HINT)
         if type(forming) is not bool:
             raise UsageError(f"forming must be True or False, got {forming!r:.60}")
         bar = self._forming(context) if forming else None
-        if not self._needs_places and (n > 1 or (self._made is not None and self._made.make is not None)):
-            self._needs_places = True
+        several = n > 1 or (self._made is not None and self._made.make is not None)
+        if not (self._needs_places if several else self._needs_now):
+            self._needs_places, self._needs_now = self._needs_places or several, self._needs_now or not several
             self._find_by_moment()
         if bar is None or not len(bar):
             return self._handed_out(*self._closed(context, n))
@@ -139,7 +153,7 @@ class RunValues:
             return self._live(context, n)
         made, home = self._made, self._home
         if made is not None and home is not None and context.when_ms < home.until:
-            place = min(home.closed(context.when_ms), len(made.candles))
+            place = min(home.closed(context.when_ms), made.candles.block.shape[1])
             if self._covered[0] <= place - n < place <= self._covered[1]:
                 return made, place
         newest = self._asked(context, n)
@@ -187,11 +201,11 @@ class RunValues:
             return
         newest = slice(max(first, end - self._blocks.candles), end)
         closes = (home.closes[newest] if isinstance(home, MadeCandles) else home.closes_in(newest)).tolist()
-        if made.make is None:
+        if self._needs_now and made.make is None:
             self.now = dict(zip(closes, made.values[0, newest].tolist(), strict=True))
         if self._needs_places:
-            self.places, self.values = dict(zip(closes, range(newest.start + 1, end + 1), strict=True)), made.values
-            self.first, self.make = first, made.make
+            self.places = dict(zip(closes, range(newest.start + 1, end + 1), strict=True))
+            self.values, self.first, self.make = made.values[0] if made.make is None else made.values, first, made.make
 
     def _live(self, context: Context, n: int) -> tuple[BlockValues, int]:
         """The same in a live run, whose candles come one by one: the block of the newest is made with each."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -359,9 +360,8 @@ def have_run(context: Context, run: RunSeen, memo: str) -> None:
     sources.run, sources.memo = lambda: run, memo
 
 
-def memo_of(context: Context) -> dict[str, Any] | None:
-    """What a strategy has made of its memo in a question; ``None``: it has not looked at it."""
-    return context._memo
+memo_of: Final[Callable[[Context], dict[str, Any] | None]] = attrgetter("_memo")
+"""What a strategy has made of its memo in a question; ``None``: it has not looked at it."""
 
 
 def reads_of(context: Context) -> tuple[Callable[..., Candles], Callable[[str, int], float], RunSources]:
