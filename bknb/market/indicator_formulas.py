@@ -6,11 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ..errors import UsageError
+from .indicator_arithmetic import floats, length_of, of_windows, one_before, smoothed, wilder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import ArrayLike, NDArray
 
     Floats = NDArray[np.float64]
@@ -40,7 +38,7 @@ def sma(values: ArrayLike, length: int) -> Floats:
     >>> sma([1.0, 2.0, 6.0], 3).tolist()
     [nan, nan, 3.0]
     """
-    return _of_windows(values, length, lambda windows: windows.mean(axis=1))
+    return of_windows(values, length, lambda windows: windows.mean(axis=1))
 
 
 def ema(values: ArrayLike, length: int) -> Floats:
@@ -51,8 +49,8 @@ def ema(values: ArrayLike, length: int) -> Floats:
     >>> ema([1.0, 2.0, 3.0, 5.0], 3).tolist()
     [nan, nan, 2.0, 3.5]
     """
-    length = _length(length)
-    return _smoothed(_floats(values), length, 2.0 / (length + 1))
+    length = length_of(length)
+    return smoothed(floats(values), length, 2.0 / (length + 1))
 
 
 def stdev(values: ArrayLike, length: int) -> Floats:
@@ -63,7 +61,7 @@ def stdev(values: ArrayLike, length: int) -> Floats:
     >>> stdev([1.0, 3.0], 2).tolist()
     [nan, 1.0]
     """
-    return _of_windows(values, length, lambda windows: windows.std(axis=1))
+    return of_windows(values, length, lambda windows: windows.std(axis=1))
 
 
 def highest(values: ArrayLike, length: int) -> Floats:
@@ -74,7 +72,7 @@ def highest(values: ArrayLike, length: int) -> Floats:
     >>> highest([1.0, 3.0, 2.0], 2).tolist()
     [nan, 3.0, 3.0]
     """
-    return _of_windows(values, length, lambda windows: windows.max(axis=1))
+    return of_windows(values, length, lambda windows: windows.max(axis=1))
 
 
 def lowest(values: ArrayLike, length: int) -> Floats:
@@ -85,7 +83,7 @@ def lowest(values: ArrayLike, length: int) -> Floats:
     >>> lowest([1.0, 3.0, 2.0], 2).tolist()
     [nan, 1.0, 2.0]
     """
-    return _of_windows(values, length, lambda windows: windows.min(axis=1))
+    return of_windows(values, length, lambda windows: windows.min(axis=1))
 
 
 def roc(values: ArrayLike, length: int) -> Floats:
@@ -96,7 +94,7 @@ def roc(values: ArrayLike, length: int) -> Floats:
     >>> roc([100.0, 150.0], 1).tolist()
     [nan, 50.0]
     """
-    values, length = _floats(values), _length(length)
+    values, length = floats(values), length_of(length)
     found = np.full(len(values), np.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
         found[length:] = 100 * (values[length:] / values[:-length] - 1)
@@ -145,7 +143,7 @@ def macd(values: ArrayLike, fast: int = 12, slow: int = 26, signal: int = 9) -> 
     >>> [line.round(3).tolist() for line in lines]
     [[nan, nan, 0.833, 1.611], [nan, nan, 0.667, 1.296], [nan, nan, 0.167, 0.315]]
     """
-    values, fast, slow = _floats(values), *sorted((_length(fast), _length(slow)))
+    values, fast, slow = floats(values), *sorted((length_of(fast), length_of(slow)))
     quick = np.full(len(values), np.nan)
     quick[slow - fast :] = ema(values[slow - fast :], fast)
     line = quick - ema(values, slow)
@@ -165,8 +163,8 @@ def rsi(values: ArrayLike, length: int = 14) -> Floats:
     >>> rsi([1.0, 2.0, 1.0, 2.0], 2).tolist()
     [nan, nan, 50.0, 75.0]
     """
-    change = np.diff(_floats(values), prepend=np.nan)
-    gain, loss = _wilder(np.maximum(change, 0.0), length), _wilder(np.maximum(-change, 0.0), length)
+    change = np.diff(floats(values), prepend=np.nan)
+    gain, loss = wilder(np.maximum(change, 0.0), length), wilder(np.maximum(-change, 0.0), length)
     with np.errstate(invalid="ignore"):
         return np.where(gain + loss == 0, 0.0, 100 * gain / (gain + loss))
 
@@ -181,7 +179,7 @@ def true_range(high: ArrayLike, low: ArrayLike, close: ArrayLike) -> Floats:
     >>> true_range([3.0, 4.0], [2.0, 3.5], [2.5, 3.8]).tolist()
     [nan, 1.5]
     """
-    highs, lows, before = _floats(high), _floats(low), _before(_floats(close))
+    highs, lows, before = floats(high), floats(low), one_before(floats(close))
     return np.maximum(highs - lows, np.maximum(np.abs(highs - before), np.abs(lows - before)))
 
 
@@ -193,7 +191,7 @@ def atr(high: ArrayLike, low: ArrayLike, close: ArrayLike, length: int = 14) -> 
     >>> atr([3.0, 4.0, 4.0], [2.0, 3.5, 3.5], [2.5, 3.8, 3.6], 2).tolist()
     [nan, nan, 1.0]
     """
-    return _wilder(true_range(high, low, close), length)
+    return wilder(true_range(high, low, close), length)
 
 
 def plus_di(high: ArrayLike, low: ArrayLike, close: ArrayLike, length: int = 14) -> Floats:
@@ -232,13 +230,13 @@ def adx(high: ArrayLike, low: ArrayLike, close: ArrayLike, length: int = 14) -> 
     both = plus + minus
     with np.errstate(divide="ignore", invalid="ignore"):
         spread = np.where(both == 0, 0.0, 100 * np.abs(plus - minus) / both)
-    return _wilder(spread, length)
+    return wilder(spread, length)
 
 
 def _directions(high: ArrayLike, low: ArrayLike, close: ArrayLike, length: int) -> tuple[Floats, Floats]:
     """The directional indicators, with sums begun as TA-Lib does: with one move less than ``length``."""
-    length = _length(length)
-    up, down = np.diff(_floats(high), prepend=np.nan), -np.diff(_floats(low), prepend=np.nan)
+    length = length_of(length)
+    up, down = np.diff(floats(high), prepend=np.nan), -np.diff(floats(low), prepend=np.nan)
     ranges = true_range(high, low, close)
     unknown = np.isnan(ranges)
     plus = np.where(unknown, np.nan, np.where((up > down) & (up > 0), up, 0.0))
@@ -247,55 +245,6 @@ def _directions(high: ArrayLike, low: ArrayLike, close: ArrayLike, length: int) 
     with np.errstate(divide="ignore", invalid="ignore"):
         first, second = (np.where(sums[2] == 0, 0.0, 100 * each / sums[2]) for each in sums[:2])
     return first, second
-
-
-def _floats(values: ArrayLike) -> Floats:
-    found = np.asarray(values, dtype=np.float64)
-    if found.ndim != 1:
-        raise UsageError(f"an indicator takes one row of numbers, shape (n,), got the shape {found.shape}")
-    return found
-
-
-def _length(length: int) -> int:
-    whole = not isinstance(length, bool) and hasattr(length, "__index__")
-    if not whole or length.__index__() < 1:
-        raise UsageError(f"the length of an indicator is a whole number of candles, at least 1, got {length!r:.40}")
-    return length.__index__()
-
-
-def _before(values: Floats) -> Floats:
-    return np.concatenate([[np.nan], values[:-1]])[: len(values)]
-
-
-def _of_windows(values: ArrayLike, length: int, made: Callable[[Floats], Floats]) -> Floats:
-    """What is made of each window, shape (windows, length), behind NaN."""
-    values, length = _floats(values), _length(length)
-    found = np.full(len(values), np.nan)
-    if len(values) >= length:
-        found[length - 1 :] = made(np.lib.stride_tricks.sliding_window_view(values, length))
-    return found
-
-
-def _wilder(values: Floats, length: int) -> Floats:
-    length = _length(length)
-    return _smoothed(values, length, 1.0 / length)
-
-
-def _smoothed(values: Floats, length: int, weight: float) -> Floats:
-    """An exponential average that begins with the plain one of its first ``length`` values; NaN before them is left."""
-    found = np.full(len(values), np.nan)
-    known = np.flatnonzero(~np.isnan(values))
-    if len(known) < length:
-        return found
-    start = int(known[0])
-    first = start + length
-    average = float(values[start:first].mean())
-    made = [average]
-    for value in values[first:].tolist():
-        average += weight * (value - average)
-        made.append(average)
-    found[first - 1 :] = made
-    return found
 
 
 def _wilder_sum(values: Floats, length: int) -> Floats:
