@@ -124,7 +124,8 @@ def indicator(
     ----------
     what
         A name, such as ``"sma"``, ``"ema"``, ``"rsi"``, ``"atr"``, ``"bbands"`` or ``"macd"``; see
-        ``bknb.indicators`` for all of them with their formulas. TA-Lib computes it where it is installed. Or a function
+        ``bknb.indicators`` for all of them with their formulas. TA-Lib computes it where it is installed. In capitals,
+        ``"T3"``, any function of TA-Lib, with its parameters and defaults. Or a function
         of candles, or of their columns by the names of its parameters (``def f(high, low, length)``), that returns an
         array as long as they are, or several: a tuple, a dict, a DataFrame.
     interval
@@ -261,9 +262,10 @@ def _symbol_of(context: Any) -> str:
 def _formula_of(of: Indicator) -> Formula:
     name = _name_of(of.what, of.parameters)
     if isinstance(of.what, str):
-        takes: tuple[str | Parameter, ...] = (*named(of.what).columns, *map(Parameter, of.parameters))
-        function, by_hand = function_of(of.what, of.parameters), of.lookback < named(of.what).lookback(*of.parameters)
-        return Formula(name, function, takes, of.lookback, is_known=True, looks_back_by_hand=by_hand)
+        known, function = named(of.what), function_of(of.what, of.parameters)
+        takes: tuple[str | Parameter, ...] = (*known.columns, *map(Parameter, of.parameters))
+        by_hand = not known.is_known or of.lookback < known.lookback(*of.parameters)
+        return Formula(name, function, takes, of.lookback, is_known=known.is_known, looks_back_by_hand=by_hand)
     return Formula(name, of.what, arguments_of(of.what, of.parameters, name), of.lookback)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from ..domain.whole_number import whole_number
 from ..errors import UnknownName, UsageError
@@ -13,6 +13,7 @@ from . import moving_averages as averages
 from . import oscillators
 from . import trend_lines as trends
 from . import window_statistics as statistics
+from .named_indicator import Named
 from .talib_functions import talib_module
 
 if TYPE_CHECKING:
@@ -22,33 +23,6 @@ _CLOSE: Final = ("close",)
 _HLC: Final = ("high", "low", "close")
 _LENGTH: Final = ("length",)
 _REAL: Final = ("deviations", "multiple", "step", "most")  # parameters that are no numbers of candles
-
-
-class Named(NamedTuple):
-    """An indicator that is known by a name.
-
-    Attributes
-    ----------
-    columns : tuple of str
-        The columns of candles it takes.
-    formula : callable
-        Ours, of :mod:`bknb.indicators`: takes the columns, then the parameters.
-    talib : callable
-        Takes the module of TA-Lib, the columns and the parameters; ``None``: TA-Lib has no such function.
-    parameters : tuple of str
-        What its parameters are called.
-    defaults : tuple
-        Of the last parameters.
-    lookback : callable
-        Takes the parameters and returns how many candles before a value decide it.
-    """
-
-    columns: tuple[str, ...]
-    formula: Callable[..., Any]
-    talib: Callable[..., Any] | None
-    parameters: tuple[str, ...]
-    defaults: tuple[float, ...]
-    lookback: Callable[..., int]
 
 
 def _exponential(length: int) -> int:
@@ -195,14 +169,20 @@ def named(name: str) -> Named:
     UsageError
         For one that remembers all candles since a beginning.
     UnknownName
-        For one that is not known.
+        For one that is not known. In capitals it is a function of TA-Lib.
     """
-    if name in _ENDLESS:
-        instead = f"'{_INSTEAD[name]}'" if name in _INSTEAD else "as a function of your own with lookback="
+    if name in _ENDLESS or (name.isupper() and name.lower() in _INSTEAD):
+        instead = (
+            f"'{_INSTEAD[name.lower()]}'" if name.lower() in _INSTEAD else "as a function of your own with lookback="
+        )
         raise UsageError(
             f"{name} adds up all candles since a beginning, so its value depends on where the data begins\n"
             f"take its change over some candles, or its sum over a window: {instead}"
         )
+    if name.isupper() and name.lower() not in _INSTEAD:
+        from .talib_by_name import talib_named  # few ask for others than ours
+
+        return talib_named(name)
     if name not in NAMED:
         raise UnknownName("indicator", name, known=NAMED, listing=f"known: {', '.join(NAMED)}; or give a function")
     return NAMED[name]
@@ -225,10 +205,19 @@ def parameters_of(name: str, given: tuple[Any, ...]) -> tuple[float, ...]:
         raise UsageError(
             f"the indicator {name} takes {f'({takes})' if names else 'no parameters'} behind the interval, got {given}"
         )
+    if known.kinds:
+        every = zip(names, known.kinds, (*given, *known.defaults[len(given) - least :]), strict=True)
+        return tuple(_of_kind(f"{each} of {name}", kind, value) for each, kind, value in every)
     return tuple(
         _number(f"{each} of {name}", value)
         for each, value in zip(names, (*given, *known.defaults[len(given) - least :]), strict=True)
     )
+
+
+def _of_kind(name: str, kind: type, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int if kind is int else int | float):
+        raise UsageError(f"{name} must be a{' whole' if kind is int else ''} number, got {value!r:.40}")
+    return value if kind is int else float(value)
 
 
 def _number(name: str, value: Any) -> float:
@@ -245,7 +234,9 @@ def _number(name: str, value: Any) -> float:
 
 def function_of(name: str, parameters: tuple[float, ...]) -> Callable[..., Any]:
     """The function of a name: TA-Lib's where it is installed and takes such parameters, else ours."""
-    known, talib = NAMED[name], talib_module()
+    known, talib = named(name), talib_module()
+    if not known.is_known:
+        return known.formula
     if talib is None or known.talib is None or any(each < 2 for each in parameters if isinstance(each, int)):
         return known.formula  # TA-Lib has no averages of one candle
     ours = known.talib
