@@ -22,6 +22,7 @@ from .measured import terms_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from ..engine.marked_account_equity import LegCloses
     from ..engine.plan import Plan
     from ..metrics.marked_positions import Floats, Times
     from .run_record import RunRecord
@@ -176,10 +177,10 @@ def benchmark_beside(prices: BenchmarkPrices, start: int, end: int, *, slippage:
     )
 
 
-def prices_of_run(record: RunRecord) -> BenchmarkPrices:
-    """The prices of the symbol that a run traded."""
-    bars = record.minutes
-    return BenchmarkPrices(record.plan.symbol, closes_of(record).closed_ms, bars.close, bars.timestamp, bars.open)
+def prices_of_run(record: RunRecord, closes: LegCloses | None = None) -> BenchmarkPrices:
+    """The prices of the symbol that a run traded; ``closes`` are those of its bars, where they are known."""
+    bars, (closed_ms, close) = record.minutes, closes or closes_of(record)
+    return BenchmarkPrices(record.plan.symbol, closed_ms, close, bars.timestamp, bars.open)
 
 
 def beside_run(prices: BenchmarkPrices | None, record: RunRecord) -> Benchmark:

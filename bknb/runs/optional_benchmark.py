@@ -63,16 +63,19 @@ def beside_legs(given: object, prices: BenchmarkPrices | None, legs: Sequence[Re
     from .account_equity import closes_by_leg, marked_span
     from .benchmark import benchmark_beside
 
-    terms = [leg.account_terms for leg in legs]
-    start, end = marked_span(closes_by_leg([leg.run_record for leg in legs]).values(), terms)
+    terms, records = [leg.account_terms for leg in legs], [leg.run_record for leg in legs]
+    start, end = marked_span(closes_by_leg(records).values(), terms)
     if prices is None:
-        prices = prices_of_legs(given, [leg.run_record for leg in legs], start)
+        prices = prices_of_legs(given, records, start)
     return benchmark_beside(prices, start, end, slippage=terms[0].slippage, fee=terms[0].fee)
 
 
 def prices_of_legs(given: object, legs: Sequence[RunRecord], start: int) -> BenchmarkPrices:
     """The prices of a benchmark that legs trade: of one of their symbols, or of all in equal parts from ``start``."""
+    from .account_equity import closes_by_leg
     from .benchmark import equal_parts, prices_of_run
 
-    of_symbols = {leg.plan.symbol: prices_of_run(leg) for leg in legs if given in (EQUAL, leg.plan.symbol)}
+    chosen = [leg for leg in legs if given in (EQUAL, leg.plan.symbol)]
+    bars = closes_by_leg(chosen).values()  # legs mostly have the same moments, which are many
+    of_symbols = {leg.plan.symbol: prices_of_run(leg, each) for leg, each in zip(chosen, bars, strict=True)}
     return equal_parts([*of_symbols.values()], start) if given == EQUAL else of_symbols[str(given)]

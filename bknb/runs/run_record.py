@@ -50,6 +50,8 @@ class Loaded(NamedTuple):
 class RunCandles:
     """The candles of a run, loaded at the first use.
 
+    Where they are in files, whoever takes them lets go of the memory of what was read before.
+
     Parameters
     ----------
     symbol
@@ -63,13 +65,20 @@ class RunCandles:
         self._load = load
 
     @cached_property
-    def _loaded(self) -> Loaded:
+    def _known(self) -> Loaded:
         return self._load()
+
+    @property
+    def _loaded(self) -> Loaded:
+        known = self._known
+        for files in {each.files for each in known.series.values() if each.files is not None}:
+            files.let_go()
+        return known
 
     @property
     def window(self) -> Window | None:
         """The window of a backtest; ``None`` for a live run, and for a backtest without candles."""
-        return self._loaded.window
+        return self._known.window
 
     @property
     def series(self) -> Mapping[Key, Series]:
@@ -79,9 +88,10 @@ class RunCandles:
     @property
     def minutes(self) -> Candles:
         """The candles of the symbol that filled orders: one-minute candles, or longer base bars."""
-        if self.window is not None:
-            return self.window.minutes(self.symbol).candles
-        known = next((each for (symbol, _), each in self.series.items() if symbol == self.symbol), None)
+        loaded = self._loaded
+        if loaded.window is not None:
+            return loaded.window.minutes(self.symbol).candles
+        known = next((each for (symbol, _), each in loaded.series.items() if symbol == self.symbol), None)
         return Candles.empty() if known is None else known.candles
 
 
