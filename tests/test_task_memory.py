@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import mmap
 import weakref
 from contextvars import ContextVar
 from pathlib import Path
@@ -18,6 +19,8 @@ import bknb
 from bknb.engine.registry import registry
 from bknb.jupyter import display
 from bknb.market.candles import Candles
+from bknb.market.candles_in_mapped_files import CandleFiles
+from bknb.market.candles_of_one_symbol import Series
 from bknb.market.system_clock import limited_to
 from bknb.market.window import Window
 from bknb.runs.candle_memory import MEMORY, CandleMemory
@@ -30,6 +33,9 @@ ORIGIN = 1_704_067_200_000
 DAY = 1440
 FRAME = ("2024-01-01", "2024-01-03")
 BYTES = 7 * 8 * (2 * DAY)  # of one run over two days, nearly
+
+
+can_let_go = pytest.mark.skipif(not hasattr(mmap, "MADV_DONTNEED"), reason="this system keeps what was read")
 
 
 @pytest.fixture(autouse=True)
@@ -90,6 +96,41 @@ def test_many_backtests_keep_the_candles_of_the_newest_alone(windows: weakref.We
     newest = bknb.Backtest.get_data("COIN11USDT", "eager")
     assert len(newest.candles) == 2 * DAY + 1
     assert in_memory(windows) == 3  # nothing was read again for it
+
+
+@can_let_go
+def test_candles_of_all_but_the_newest_run_are_in_files_and_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = CandleFiles(smallest=0)
+    monkeypatch.setattr(MEMORY, "_files", files)
+    first = run("BTCUSDT", capital=10_000)
+    signal = first.trades["signal_id"][0]
+    series = [*first.run_record.candles.series.values()]
+    candles, report, moment = first.candles.copy(), first.report(), repr(first.at(signal))
+    equity, prices = first.equity, series[0].average_prices(5).copy()
+    assert not any(files.put(each.candles.block) is each.candles.block for each in series)
+    again = run("ETHUSDT", capital=10_000)
+    assert until(lambda: all(each.files is files for each in series))
+    assert all(
+        files.put(array) is array for each in series for array in (each.candles.block, each.averages) if len(array)
+    )
+    assert all(each.files is None for each in again.run_record.candles.series.values())
+    assert first.candles == candles
+    np.testing.assert_array_equal(series[0].average_prices(5), prices)
+    assert (first.report(), repr(first.at(signal))) == (report, moment)
+    fresh = run("BTCUSDT", capital=10_000)
+    assert fresh.equity.equals(equity)
+
+
+def test_a_run_with_a_capital_holds_its_candles_once() -> None:
+    def looks_back(ctx: bknb.Context) -> Any:
+        return eager(ctx.price) if len(ctx.candles("1h", 30)) == 30 else None
+
+    strategy = bknb.add_strategy("looks back", interval="1h", get_signal=looks_back)
+    result = bknb.backtest("BTCUSDT", strategy=strategy, exchange="demo", frame=FRAME, capital=10_000)
+    assert len(result.trades)
+    gc.collect()
+    held = [each for each in gc.get_objects() if type(each) is Series and len(each.candles)]
+    assert {id(each) for each in held} == {id(each) for each in result.run_record.candles.series.values()}
 
 
 class Releases:

@@ -10,6 +10,7 @@ import numpy as np
 from ..domain.interval import DAY_MS
 from ..domain.market_clock_protocol import NEVER
 from ..market.bar_slots import bar_close, open_slots, slot_from, slot_of
+from ..market.candles import Candles
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -85,6 +86,12 @@ class BarPrices:
     def follow(self, bars: Series, can_fill: NDArray[np.bool_]) -> None:
         """Take the bars that have come, and which of them can fill orders."""
         self._bars, self.can_fill = bars, can_fill
+
+    def let_go(self) -> None:
+        """Hold no bars any more: nothing is asked about prices from now on."""
+        bars = self._bars.with_candles(Candles.empty(), since=self._bars.since, until=self._bars.since)
+        self.follow(bars, np.zeros(0, dtype=np.bool_))
+        self.averages = None
 
     def at(self, when: int) -> float:
         """The last close at a moment (UTC ms); before the first candle the one from before, or its open.

@@ -76,6 +76,12 @@ class Series:
         """Whether it begins before another one of the same candles, or ends after it."""
         return self.since < other.since or self.until > other.until
 
+    def keep_in(self, files: CandleFiles) -> None:
+        """Keep its candles, and the average prices of them, in files where there are many."""
+        self.candles, self.files = files.kept(self.candles), files
+        if self.averages is not None:
+            self.averages = files.put(self.averages)
+
     @property
     def candle_bytes(self) -> int:
         """The memory its candles and average prices take, bytes."""

@@ -134,7 +134,7 @@ class Window:
 
     def _keep(self, key: tuple[str, str], series: Series) -> Series:
         if self.files is not None:
-            series.candles, series.files = self.files.kept(series.candles), self.files
+            series.keep_in(self.files)
         self._series[key] = series
         self._mark(series)
         return series
@@ -435,11 +435,6 @@ class Window:
     def is_growing(self) -> bool:
         """Whether more candles come, as in a live run."""
         return self._growing
-
-    @property
-    def candle_bytes(self) -> int:
-        """The memory of all its series, bytes."""
-        return sum(series.candle_bytes for series in list(self._series.values()))
 
     def ready(self, symbol: str, interval: str, since: int) -> Series | None:
         """The candles from ``since`` to the horizon, if they are in memory already."""

@@ -88,6 +88,7 @@ class BacktestTask(CountedRun, RunTask[Closed | Cancelled]):
             from .optional_account import account_of_run
 
             money = account_of_run(self._run.account.shared, reached=self._run.reached)
+            self._run.account.prices.let_go()  # of the bars that it began with, others may have come since
             record = replace(record, money=money, money_positions=money.positions[0])
         if self.plan.benchmark is not None:
             from .benchmark import beside_run
@@ -101,10 +102,6 @@ class BacktestTask(CountedRun, RunTask[Closed | Cancelled]):
 
     def _announce_done(self) -> None:
         subjects.done_backtest.emit(messages.Done(**self.plan.labels(), mode="backtest"))
-
-    def _candle_bytes(self) -> int:
-        """Return the memory of the candles it ran over, bytes."""
-        return 0 if self._run.window is None else self._run.window.candle_bytes
 
     def _release_candles(self) -> None:
         super()._release_candles()

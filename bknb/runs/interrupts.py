@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -45,3 +46,26 @@ def interrupts() -> Iterator[Callable[[], bool]]:
     finally:
         if signal.getsignal(signal.SIGINT) is notice:  # not a handler that was set meanwhile
             signal.signal(signal.SIGINT, before)
+
+
+class StopOnInterrupt:
+    """Stops a task at the first interrupt of the coroutine that waits for it, and lets that coroutine go on.
+
+    ``stop`` is the method of the task, ``interrupted`` what :func:`interrupts` gave.
+    """
+
+    def __init__(self, stop: Callable[..., object], interrupted: Callable[[], bool]) -> None:
+        self._stop = stop
+        self._interrupted = interrupted
+        self._stopped = False
+
+    def handles_cancellation(self) -> bool:
+        """Stop the task and take back the cancellation; False where it was no interrupt, or not the first."""
+        if self._stopped or not self._interrupted():
+            return False
+        self._stopped = True
+        waiting = asyncio.current_task()
+        assert waiting is not None  # only a task can be cancelled  # noqa: S101
+        waiting.uncancel()
+        self._stop(now=True)
+        return True

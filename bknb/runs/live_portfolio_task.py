@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from ..live.live_account import LiveAccount
     from ..live.live_portfolio_weights import LivePortfolioWeights
     from ..live.order_quantity import Quantity
+    from ..market.candles_of_one_symbol import Series
     from ..ports import Broker, Clock, StateStore
     from .portfolio import BasesLike, ExchangesLike
 
@@ -218,10 +219,9 @@ class LivePortfolioTask(Task[PortfolioResult, TickResult]):
 
     # --- memory -----------------------------------------------------------------------------------------------------
 
-    def _candle_bytes(self) -> int:
-        """Return the memory of the candles of its legs, each counted once, bytes."""
-        series = {id(each): each for task in self._tasks for each in task.run.series().values()}
-        return sum(each.candle_bytes for each in series.values())
+    def _series(self) -> Iterable[Series]:
+        """Return the candles of its legs."""
+        return (each for task in self._tasks for each in task.run.series().values())
 
     def _rebuilder(self, result: PortfolioResult) -> Callable[[], PortfolioResult]:
         made = {key: leg.run_record.rebuilder() for key, leg in result.legs.items()}

@@ -138,10 +138,6 @@ class LiveTask(TaskByHand):
     def _announce_done(self) -> None:
         subjects.done_live.emit(messages.Done(**self.plan.labels(), mode="live"))
 
-    def _candle_bytes(self) -> int:
-        """Return the memory of its candles, bytes."""
-        return sum(series.candle_bytes for series in self._run.series().values())
-
     def _shared_candles(self) -> object:
         """Return the series of its minutes: runs with the same exchange, settings and clock read one stream."""
         return next(iter(self._run.series().values()), None)

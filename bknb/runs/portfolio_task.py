@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
@@ -23,6 +23,7 @@ from .tries import key_of, with_tries
 
 if TYPE_CHECKING:
     from ..engine.account_plan import AccountPlan
+    from ..market.candles_of_one_symbol import Series
     from ..provenance.candle_fingerprint import CandleRange
     from .account_result import RunAccount
     from .benchmark import BenchmarkPrices
@@ -158,10 +159,9 @@ class PortfolioTask(CountedRun, ControlledTask[PortfolioResult, Closed | Cancell
 
     # --- memory -----------------------------------------------------------------------------------------------------
 
-    def _candle_bytes(self) -> int:
-        """Return the memory of the candles that its legs ran over, each counted once, bytes."""
-        windows = {id(leg.window): leg.window for leg in self._run.legs if leg.window is not None}
-        return sum(window.candle_bytes for window in windows.values())
+    def _series(self) -> Iterable[Series]:
+        """Return the candles that its legs ran over."""
+        return (each for leg in self._run.legs for each in leg.series().values())
 
     def _rebuilder(self, result: PortfolioResult) -> Callable[[], PortfolioResult]:
         known: dict[int, CandleRange] = {}

@@ -9,11 +9,12 @@ from ..engine.records import Records
 from .task import Counted, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from ..engine.backtest import BacktestRun
     from ..engine.portfolio_run import PortfolioRun
     from ..live.run import LiveRun
+    from ..market.candles_of_one_symbol import Series
     from ..metrics.run_account import Terms
     from .result import Result
 
@@ -118,6 +119,10 @@ class RunTask(ControlledTask["Result", E]):
         self._run.records.warn(text)
         if self._result is not None:  # its records are those of the end of the work
             self._result.run_record.records.warn(text)
+
+    def _series(self) -> Iterable[Series]:
+        """Return its candles."""
+        return self._run.series().values()
 
     def _rebuilder(self, result: Result) -> Callable[[], Result]:
         make = result.run_record.rebuilder()

@@ -12,9 +12,9 @@ import threading
 import traceback
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
 
 from ..domain.formatting import with_article
 from ..domain.signal_events import Mode
@@ -24,7 +24,10 @@ from ..events import messages, subjects
 from ..events.subject import forget_failures
 from ..frontend import frontend
 from .candle_memory import MEMORY
-from .interrupts import interrupts
+from .interrupts import StopOnInterrupt, interrupts
+
+if TYPE_CHECKING:
+    from ..market.candles_of_one_symbol import Series
 
 Status: TypeAlias = Literal["ready", "pending", "fulfilled", "rejected"]
 R = TypeVar("R")  # the result
@@ -33,26 +36,6 @@ E = TypeVar("E")  # the events that ``follow`` yields
 LOOK_SECONDS = 0.05  # between two looks of a waiting thread at the end of the work
 _SHOW_SECONDS = 0.125
 _DRAIN_SECONDS = 60.0  # at most, for listeners to empty their queues at the end of a run
-
-
-class _StopOnInterrupt:
-    """Stops a task at the first interrupt of the coroutine that waits for it, and lets that coroutine go on."""
-
-    def __init__(self, task: Task[Any, Any], interrupted: Callable[[], bool]) -> None:
-        self._task = task
-        self._interrupted = interrupted
-        self._stopped = False
-
-    def handles_cancellation(self) -> bool:
-        """Stop the task and take back the cancellation; False where it was no interrupt, or not the first."""
-        if self._stopped or not self._interrupted():
-            return False
-        self._stopped = True
-        waiting = asyncio.current_task()
-        assert waiting is not None  # only a task can be cancelled  # noqa: S101
-        waiting.uncancel()
-        self._task.stop(now=True)
-        return True
 
 
 @contextmanager
@@ -212,9 +195,13 @@ class Task(ABC, Generic[R, E]):
 
     # --- memory -----------------------------------------------------------------------------------------------------
 
+    def _series(self) -> Iterable[Series]:
+        """Return the candles that are held here and can be released; some may be there several times."""
+        return ()
+
     def _candle_bytes(self) -> int:
         """Return the memory of the candles that are held here and can be released, bytes."""
-        return 0
+        return sum(each.candle_bytes for each in {id(each): each for each in self._series()}.values())
 
     def _shared_candles(self) -> object:
         """Return the candles that other tasks may hold too; ``None``: those of this task are its own."""
@@ -288,11 +275,12 @@ class Task(ABC, Generic[R, E]):
             self._deliver()
             self._announce_done()
             if size := self._candle_bytes():
-                MEMORY.add(self._release_candles, size, shared=self._shared_candles())
+                MEMORY.add(self._release_candles, size, shared=self._shared_candles(), series=self._series)
         finally:
             self._over.set()
             if self._on_event is not None:
                 self._on_event(None)
+        MEMORY.keep_in_files()  # nobody waits for that
 
     def _deliver(self) -> None:
         """Wait until all events are delivered, or the time for that is over; blocks."""
@@ -353,7 +341,7 @@ class Task(ABC, Generic[R, E]):
     async def _arrive(self) -> R:
         """Wait on the caller's loop; an interrupt stops the work, any other cancellation only ends the waiting."""
         with interrupts() as interrupted, frontend().awaited(self) as look:
-            first = _StopOnInterrupt(self, interrupted)
+            first = StopOnInterrupt(self.stop, interrupted)
             while not self._over.is_set():
                 look()
                 try:
@@ -378,7 +366,7 @@ class Task(ABC, Generic[R, E]):
         self.start(on_event)
         try:
             with interrupts() as interrupted, frontend().awaited(self) as look, _every_so_often(loop, look):
-                first = _StopOnInterrupt(self, interrupted)
+                first = StopOnInterrupt(self.stop, interrupted)
                 while True:
                     try:
                         event = await queue.get()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ from .task import Task
 from .tries import key_of, with_tries
 
 if TYPE_CHECKING:
+    from ..market.candles_of_one_symbol import Series
     from ..market.window import Window
     from ..sweeps.run_units import RunsElsewhere
     from .walker_workers import Figures
@@ -266,10 +267,9 @@ class WalkerTask(Task[Comparison, WalkerStep]):
     def _announce_done(self) -> None:
         subjects.done_walker.emit(messages.Done(**self._labels(), mode="backtest"))
 
-    def _candle_bytes(self) -> int:
-        """Return the memory of the candles its strategies ran over, each counted once, bytes."""
-        every = [each for result in self.results.values() for each in result.run_record.candles.series.values()]
-        return sum(each.candle_bytes for each in {id(each): each for each in every}.values())
+    def _series(self) -> Iterable[Series]:
+        """Return the candles its strategies ran over."""
+        return (each for result in self.results.values() for each in result.run_record.candles.series.values())
 
     def _rebuilder(self, result: Comparison) -> Callable[[], Comparison]:
         known: dict[int, CandleRange] = {}
