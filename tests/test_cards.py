@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 import bknb
 from bknb.market.candles import Candles
 from bknb.provenance.candle_fingerprint import compare, fingerprint
-from bknb.provenance.card import Card, row_text
+from bknb.provenance.card import Card, row_text, row_texts
 from bknb.provenance.card_file import encode
 from bknb.provenance.portfolio_card import decode
 from bknb.provenance.source_code_and_hash import read_code
@@ -662,7 +662,9 @@ def test_a_card_of_0_1_0_survives_another_save(tmp_path: Path) -> None:
     ],
 )
 def test_equal_numbers_of_an_outcome_are_written_alike(value: Any, text: str) -> None:
-    assert row_text({"first": 0.1, "value": value}) == f'{{"first":0.1,"value":{text}}}'
+    row, written = {"first": 0.1, "value": value}, f'{{"first":0.1,"value":{text}}}'
+    assert row_text(row) == written
+    assert [*row_texts(iter([row, {"note": "two\nlines"}, row]))] == [written, '{"note":"two\\nlines"}', written]
 
 
 def test_the_sums_of_a_day_are_the_same_with_many_days_and_alone() -> None:

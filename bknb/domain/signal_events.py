@@ -175,7 +175,7 @@ class Closed(RunEvent, frozen=True, kw_only=True, tag_field="action", tag="close
     @property
     def adds(self) -> int:
         """How many adds filled: without a ``size`` of its signal there is no account of it without a capital."""
-        return sum(fill.kind == "add" for fill in self.fills)
+        return sum([fill.kind == "add" for fill in self.fills]) if self.fills else 0
 
     @property
     def of_equity(self) -> float:

@@ -82,10 +82,8 @@ def marked_money(
     owns = all(begin.account_of(name).owns for name in legs)  # then its cash is what does not depend on prices
     constant = [each.cash if owns else each.equity_terms().constant for each in ledgers]
     worth: Floats = np.repeat(np.array(constant), lengths)
-    for name, bars in _parts(begin, legs):
-        held = _held(ledgers, name)
-        if held.any():
-            worth += np.repeat(held, lengths) * prices_at(bars, times)
+    for held, bars in _held(ledgers, _parts(begin, legs)):
+        worth += np.repeat(held, lengths) * prices_at(bars, times)
     return worth
 
 
@@ -99,13 +97,12 @@ def marked_exposure(
     """
     ledgers, lengths = _in_force(begin, changes, times)
     longs, shorts = np.zeros(len(times)), np.zeros(len(times))
-    for name, bars in _parts(begin, legs):
-        held = _held(ledgers, name)
-        if held.any():
-            value = np.repeat(held, lengths) * prices_at(bars, times)
-            side = np.repeat(np.sign(held), lengths)  # a price may be below 0
-            longs += np.where(side > 0, value, 0.0)
-            shorts += np.where(side < 0, value, 0.0)
+    for held, bars in _held(ledgers, _parts(begin, legs)):
+        prices, long, short = prices_at(bars, times), np.maximum(held, 0.0), np.minimum(held, 0.0)
+        if long.any():  # by what is held: a price may be below 0
+            longs += np.repeat(long, lengths) * prices
+        if short.any():
+            shorts += np.repeat(short, lengths) * prices
     return longs, shorts
 
 
@@ -123,10 +120,20 @@ def _in_force(
     return [begin, *(ledger for _, ledger in changes)], np.diff(bounds, prepend=0, append=len(times))
 
 
-def _held(ledgers: Sequence[Ledger], name: str) -> Floats:
-    """What a leg holds in each ledger, below 0 for a short; shape (n,)."""
-    found = [each.positions.get(name) for each in ledgers]
-    return np.array([0.0 if held is None else held.quantity for held in found])
+def _held(ledgers: Sequence[Ledger], parts: Iterable[tuple[str, LegCloses]]) -> Iterator[tuple[Floats, LegCloses]]:
+    """What is held under each name in each ledger, below 0 for a short, of shape (n,), with the bars of its leg.
+
+    Names under which nothing is held are left out.
+    """
+    held: dict[str, list[float]] = {}
+    for number, ledger in enumerate(ledgers):
+        for name, position in ledger.positions.items():
+            if name not in held:
+                held[name] = [0.0] * len(ledgers)
+            held[name][number] = position.quantity
+    for name, bars in parts:
+        if name in held:
+            yield np.array(held[name]), bars
 
 
 def held_ms(begin: Ledger, changes: Sequence[tuple[int, Ledger]], start: int, end: int) -> int:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -243,10 +245,13 @@ READERS: Final[Mapping[int, Reader]] = {1: _read_1, 2: _read_2, MONEY_FORMAT: _r
 
 # --- rows of an outcome -----------------------------------------------------------------------------------------
 
+_MINUS_ZERO: Final = re.compile(r"-0\.0(?!\d)")
+_AT_ONCE: Final = 4096  # rows
+
 
 def outcome_of(rows: list[dict[str, Any]], *, trades: int, rejected: int, refused: int) -> Outcome:
     """The digest of trades and cancelled signals, one mapping per row, trades first."""
-    lines = tuple(row_text(row) for row in rows)
+    lines = tuple(row_texts(rows))
     made = hashlib.sha256("\n".join(lines).encode())
     made.update(f"\n{trades} {len(rows) - trades} {rejected} {refused}".encode())
     return Outcome(
@@ -272,10 +277,33 @@ def row_text(row: Mapping[str, Any]) -> str:
         text = msgspec.json.encode(row).decode()
     except TypeError:  # floats of numpy
         text = ""
-    if text and "-0.0" not in text:
+    if text and _MINUS_ZERO.search(text) is None:
         return text
     plain = {key: float(value) + 0.0 if isinstance(value, float) else value for key, value in row.items()}
     return msgspec.json.encode(plain).decode()
+
+
+def row_texts(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Each row as a text as of :func:`row_text`; many at once take less time than one after the other.
+
+    Examples
+    --------
+    >>> [*row_texts([{"share": 0.5}, {"share": -0.0}])]
+    ['{"share":0.5}', '{"share":0.0}']
+    """
+    left, encoder = iter(rows), msgspec.json.Encoder()
+    while some := [*islice(left, _AT_ONCE)]:
+        try:
+            text = encoder.encode_lines(some).decode()
+        except TypeError:  # floats of numpy
+            yield from map(row_text, some)
+            continue
+        lines = text.split("\n")[:-1]
+        if _MINUS_ZERO.search(text) is None:
+            yield from lines
+        else:
+            found = zip(some, lines, strict=True)
+            yield from (row_text(row) if _MINUS_ZERO.search(line) else line for row, line in found)
 
 
 # --- showing ----------------------------------------------------------------------------------------------------

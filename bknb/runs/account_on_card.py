@@ -123,14 +123,14 @@ def with_outcome(
         Those of ``result.account``.
     """
     from ..metrics.benchmark_definitions import BENCHMARK_DEFINITIONS
-    from ..provenance.card import row_text
+    from ..provenance.card import row_texts
 
     outcome = AccountOutcome(
         figures=_numbers({name: value for name, value in figures.items() if name not in BENCHMARK_DEFINITIONS}),
         fills=len(fills),
         movements=len(money.rows),
-        fills_digest=digest_of_rows(row_text(row) for row in fills),
-        movements_digest=digest_of_rows(row_text(row._asdict()) for row in money.rows),
+        fills_digest=digest_of_rows(row_texts(fills)),
+        movements_digest=digest_of_rows(row_texts(row._asdict() for row in money.rows)),
     )
     return replace(account, outcome=outcome)
 

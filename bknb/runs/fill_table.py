@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from math import nan
 from typing import TYPE_CHECKING, Any, Final
 
@@ -69,17 +69,22 @@ def fill_rows(
 
 def _still_open(records: Records) -> Iterator[tuple[Fill, OpenSignal]]:
     ended = {key_of(event.signal) for event in records.closed}
-    told = {(key_of(signal), fill.number): (fill, signal) for fill, signal in _told(records)}  # some twice
-    yield from (each for (key, _), each in told.items() if key not in ended)
+    told = {(key, fill.number): (fill, signal) for key, fill, signal in _told(records, ended)}  # some twice
+    yield from told.values()
 
 
-def _told(records: Records) -> Iterator[tuple[Fill, OpenSignal]]:
-    yield from records.held
+def _told(records: Records, ended: Set[SignalKey]) -> Iterator[tuple[SignalKey, Fill, OpenSignal]]:
+    """The fills that were told of positions that have not ended."""
+    for fill, signal in records.held:
+        if (key := key_of(signal)) not in ended:
+            yield key, fill, signal
     for event in records.events:
-        if isinstance(event, Opened):
+        if isinstance(event, Opened) and (key := key_of(event.signal)) not in ended:
             signal = event.signal
-            yield Fill(number=0, kind="entry", at=signal.pending_at, share=1.0, price=signal.price_open), signal
-    yield from ((event.fill, event.signal) for event in records.positions if isinstance(event, Added | Reduced))
+            yield key, Fill(number=0, kind="entry", at=signal.pending_at, share=1.0, price=signal.price_open), signal
+    for part in records.positions:
+        if isinstance(part, Added | Reduced) and (key := key_of(part.signal)) not in ended:
+            yield key, part.fill, part.signal
 
 
 def _row(fill: Fill, signal: OpenSignal, settings: Settings) -> dict[str, Any]:

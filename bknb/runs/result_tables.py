@@ -119,11 +119,14 @@ def without_managed_columns(row: Mapping[str, Any]) -> dict[str, Any]:
 
     That is so for one entry and one exit, and no candle in doubt about a trailing stop.
     """
-    plain = row.get("fills", 2) == 2 and not row.get("ambiguous_trails")
-    return {name: value for name, value in row.items() if not plain or name not in _MANAGED_COLUMNS}
+    found = dict(row)
+    if found.get("fills", 2) == 2 and not found.get("ambiguous_trails"):
+        for name in _MANAGED_COLUMNS:
+            found.pop(name, None)
+    return found
 
 
-_MANAGED_COLUMNS = frozenset(TRADE_COLUMNS[TRADE_COLUMNS.index("fills") :])
+_MANAGED_COLUMNS = TRADE_COLUMNS[TRADE_COLUMNS.index("fills") :]
 
 
 def cancelled_row(event: Cancelled) -> dict[str, Any]:
