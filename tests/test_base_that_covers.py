@@ -337,8 +337,11 @@ def test_what_a_strategy_says_to_look_back_on_is_covered(market: Market) -> None
     assert found.base == "1h"
     assert "in frame and look-back, its 1h bars at 2023-03-28" in found.warnings[0]
     same(found, bknb.backtest("X", base="1h", **options))
+    late = options | {"frame": ("2023-03-06", "2023-04-05")}
+    assert bknb.backtest("X", **late).base == "1h"  # by the day it cannot run, and the hours cover the frame
     market.tables["1h"] = market.tables["1h"][market.tables["1h"][:, 0] >= FIRST_MINUTE]
-    assert bknb.backtest("X", **options).base == "1m"
+    kept = bknb.backtest("X", **options)
+    assert (kept.base, kept.warnings) == ("1m", bknb.backtest("X", base="1m", **options).warnings)
 
 
 @pytest.mark.parametrize(

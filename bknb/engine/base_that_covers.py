@@ -116,14 +116,18 @@ async def over_bars_that_cover(
     looked_at = _beginning(plan) if window is None else window
     looked_at.hold_callbacks()
     begin = await _begin(plans, looked_at)
-    if begin.first is None or begin.first > _opens(plan, begin.since):
-        firsts = await _first_bars(plan, begin)
+    for since in dict.fromkeys((begin.since, plan.frame.start)):  # the frame alone, where no bars will do for both
+        if begin.first is not None and begin.first <= _opens(plan, since):
+            told = ""
+            break
+        needed = begin._replace(since=since)
+        firsts = await _first_bars(plan, needed)
         made, told = _over(plans, firsts, check)
         if made:
-            why = _reason(plan, begin, made[0].base, firsts)
+            why = _reason(plan, needed, made[0].base, firsts)
             return tuple(replace(each, why_base=why, notes=(*each.notes, why)) for each in made)
-        if begin.first is None and window is not None:
-            await _load_all(plan, window, begin.since, told)
+    if begin.first is None and window is not None:
+        await _load_all(plan, window, begin.since, told)
     notes = (told,) if told else ()
     return tuple(replace(each, longer_bases=(), notes=(*each.notes, *notes)) for each in plans)
 
