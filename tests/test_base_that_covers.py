@@ -264,8 +264,8 @@ def test_longer_bars_that_are_refused_are_refused_with_the_way_back(market: Mark
         with pytest.raises(error) as told:
             run(("2023-03-28", "2023-04-04"))
         assert why in str(told.value)
-        assert "base='1m' runs over what there is of the 1m candles" in str(told.value)
-        assert run(("2023-03-28", "2023-04-04"), base="1m").base == "1m"
+        assert "base='1m' runs over what there is of the 1m candles, base='1d' over longer bars" in str(told.value)
+        assert [run(("2023-03-28", "2023-04-04"), base=base).base for base in ("1m", "1d")] == ["1m", "1d"]
 
 
 @pytest.mark.usefixtures("market")

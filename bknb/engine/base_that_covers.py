@@ -125,7 +125,9 @@ async def over_bars_that_cover(
         made, told = _over(plans, firsts, check)
         if made:
             why = _reason(plan, needed, made[0].base, firsts)
-            return tuple(replace(each, why_base=why, notes=(*each.notes, why)) for each in made)
+            others = [each for each in firsts if interval_ms(each) > interval_ms(made[0].base)]
+            way_out = f", base={others[-1]!r} over longer bars" if others else ""
+            return tuple(replace(each, why_base=why + way_out, notes=(*each.notes, why)) for each in made)
     if begin.first is None and window is not None:
         await _load_all(plan, window, begin.since, told)
     notes = (told,) if told else ()
