@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 from managed_run import run
-from scenarios import MINUTE, ORIGIN
+from scenarios import MINUTE, ORIGIN, source
 from test_stop_table import watched
 
 import bknb
@@ -42,6 +42,31 @@ def test_the_position_of_a_minute_is_what_manage_saw() -> None:
     assert [order.price_open for order in at(result, 4).position.waiting] == [97.0]
     assert at(result, 0).position is None
     assert at(result, 9).position is None
+
+
+@pytest.mark.parametrize("places", [1, 2])
+@pytest.mark.parametrize("model", ["pessimistic", "vwap"])
+def test_an_entry_that_waits_is_there_as_long_as_manage_saw_it(model: str, places: int) -> None:
+    """At the average price it is taken back with the candle of that moment, behind the question; else before it."""
+    seen: dict[int, Any] = {}
+
+    def get_signal(ctx: Any) -> Any:
+        return bknb.Signal(side="long", price_open=90.0, valid=5) if ctx.when_ms == ORIGIN else None
+
+    def manage(ctx: Any, position: Any) -> None:
+        seen[(ctx.when_ms - ORIGIN) // MINUTE] = position
+
+    bknb.add_strategy("waits", interval="1m", get_signal=get_signal, manage=manage, places=places)
+    exchange, frame = (
+        source([(ORIGIN + k * MINUTE, *[100.0] * 4, 1.0) for k in range(-60, 30)]),
+        (ORIGIN, ORIGIN + 20 * MINUTE),
+    )
+    result = bknb.backtest("BTCUSDT", strategy="waits", exchange=exchange, frame=frame, execution=model)
+    assert max(seen) == (5 if model == "vwap" else 4)
+    for minute in range(1, 8):
+        moment = at(result, minute)
+        assert moment.position == seen.get(minute)
+        assert moment.state == ("scheduled" if minute in seen else "flat")
 
 
 def test_manage_is_asked_again_and_its_answer_judged(added: bknb.Result) -> None:

@@ -15,7 +15,9 @@ from bknb.engine.backtest import BacktestRun
 from bknb.engine.plan import plan_backtest
 from bknb.engine.registration_checks import make_strategy
 from bknb.kernels import simulate as kernel
+from bknb.kernels.row_orders_loop import simulate_orders_plain
 from bknb.market.sessions import Sessions
+from bknb.sweeps import evaluate_combination
 from bknb.sweeps.evaluate_combination import Evaluator, ends_of
 from bknb.sweeps.prepared_candles import prepare
 from bknb.sweeps.refused_answers import of_events
@@ -109,6 +111,15 @@ def test_deadlines_by_the_clock_are_those_of_the_engine_in_many_worlds(
     )  # fmt: skip
 
 
+def without_last_minutes(count: int = 1) -> Any:
+    """A market that has no bar in the last minutes of a session."""
+    times = np.arange(ms("2024-11-04"), ms("2024-11-09"), MINUTE)
+    times = times[HOURS.mask(times) & HOURS.mask(times + count * MINUTE)]
+    close = 100 + np.sin(np.arange(len(times)))
+    table = {"timestamp": times, "open": close, "close": close, "high": close + 1, "low": close - 1, "volume": 1.0}
+    return bknb.exchanges.from_frame(pd.DataFrame(table), symbol="X", sessions=HOURS)
+
+
 @pytest.mark.parametrize("plain", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_deadline_before_a_close_that_no_bar_fills_frees_its_moment(
     plain: bool,  # noqa: FBT001 -- a table's column
@@ -116,11 +127,7 @@ def test_a_deadline_before_a_close_that_no_bar_fills_frees_its_moment(
 ) -> None:
     if plain:
         monkeypatch.setattr(kernel, "simulate", kernel.simulate_plain)
-    times = np.arange(ms("2024-11-04"), ms("2024-11-09"), MINUTE)
-    times = times[HOURS.mask(times) & HOURS.mask(times + MINUTE)]  # nothing in the last minute of a session
-    close = 100 + np.sin(np.arange(len(times)))
-    table = {"timestamp": times, "open": close, "close": close, "high": close + 1, "low": close - 1, "volume": 1.0}
-    source = bknb.exchanges.from_frame(pd.DataFrame(table), symbol="X", sessions=HOURS)
+    source = without_last_minutes()
 
     def get_signals(candles: Any) -> dict[str, Any]:
         none = np.full(len(candles), np.nan)
@@ -135,10 +142,43 @@ def test_a_deadline_before_a_close_that_no_bar_fills_frees_its_moment(
     assert asked.strftime("%d %H:%M").tolist() == ["04 10:00", "04 11:59", "05 10:29", "07 11:59"]
 
 
+@pytest.mark.parametrize("waits", [1, 2, 3])
+@pytest.mark.parametrize("competes", [False, True])
+@pytest.mark.parametrize("plain", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_what_is_out_at_a_close_is_told_before_orders_that_the_clock_ends_behind_it(
+    plain: bool,  # noqa: FBT001 -- a table's column
+    competes: bool,  # noqa: FBT001 -- a table's column
+    waits: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ordered two minutes before the close, they wait until before, at or behind it; no bar comes."""
+    if plain:
+        monkeypatch.setattr(kernel, "simulate", kernel.simulate_plain)
+        monkeypatch.setattr(evaluate_combination, "simulate_orders", simulate_orders_plain)
+
+    def get_signals(candles: Any) -> dict[str, Any]:
+        none = np.full(len(candles), np.nan)
+        last = ~np.isin(candles.timestamp + MINUTE, candles.timestamp)
+        levels = {"price_take_profit": none, "price_stop_loss": none, "minute_estimated_time": none}
+        far = {"price_open": np.where(last, 50.0, np.nan)}
+        if competes:
+            far = {"price_open_long": far["price_open"], "price_open_short": np.where(last, 150.0, np.nan)}
+        side = np.where(last, 0.0, 1.0) if competes else np.ones(len(candles))
+        return {"position": side, "until": "session_end-2m", **far, **levels}
+
+    ends = compared(
+        without_last_minutes(2), (ms("2024-11-04 10:00", ZONE), ms("2024-11-06 10:00", ZONE)), "pessimistic",
+        interval="1m", get_signals=get_signals, settings={"schedule_await_minutes": waits},
+    )  # fmt: skip
+    order = ends[: 3 if competes else 2, kernel.REASON]
+    assert (order == kernel.TIMEOUT).sum() == len(order) - 1
+    assert order[-1 if waits == 1 else 0] == kernel.TIME_EXPIRED
+
+
 def compared(source: Any, frame: Any, execution: str, **strategy: Any) -> Any:
     """The table of ends of the compiled loop, once it is that of the event engine."""
+    settings = {"max_signal_lifetime_minutes": None, **strategy.pop("settings", {})}
     made = make_strategy("rows", lookback=1, **strategy)
-    settings = {"max_signal_lifetime_minutes": None}
     plan = plan_backtest("X", made, source, frame, execution=execution, settings=settings, allow_gaps=True)
     outcome = Evaluator(plan, asyncio.run(prepare(plan)), keep_ends=True).evaluate({})
     assert not outcome.error

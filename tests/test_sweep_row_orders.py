@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
-from scenarios import MINUTE
+from scenarios import MINUTE, ORIGIN, source
 from test_scheduled_questions import ZONE, ms
 from test_sweep_declared import declared
 from test_sweep_parity import MODELS, SEEDS, assert_same, by_events, by_kernel, chance, plan_for
 from test_sweep_row_lifetimes import LENGTHS, UNTIL
 from test_sweep_row_lifetimes import market as market_in_sessions
+from worlds import walk
 
 import bknb
 from bknb.engine.get_signals_entry_columns import COLUMNS_OF_SIDES
@@ -194,6 +195,27 @@ def test_trades_of_a_sweep_have_the_sizes_and_adds_of_its_backtests(
         assert np.prod(1 + found.returns[number]) == pytest.approx(alone.stats["equity_final"], rel=1e-9)
     assert "| 1 | nan |" in found.report()
     assert "n/a" not in found.report().lower()
+
+
+@pytest.mark.parametrize(("share", "fault"), [(0.5, "price of a ladder"), (2.0, "share of a ladder")])
+def test_a_target_that_the_tick_grid_puts_on_zero_breaks_the_rule_of_one_that_is_zero(
+    share: float, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is wrong with it is told as it was answered."""
+    plainly(monkeypatch)
+
+    def get_signals(candles: Any) -> dict[str, Any]:
+        none = dict.fromkeys(("price_take_profit", "price_stop_loss", "minute_estimated_time"), np.nan)
+        small = np.where((np.arange(len(candles)) % 2 == 0) & (share == 0.5), 0.0, 1e-9)
+        return {"position": -1, **none, "target_1": small, "share_1": share, "stop_percent": 0.0}
+
+    made = make_strategy("rows", interval="5m", get_signals=get_signals, lookback=1)
+    frame, fine = (ORIGIN, ORIGIN + 60 * MINUTE), {"price_tick": 0.25, "max_signal_lifetime_minutes": None}
+    plan = plan_backtest("BTCUSDT", made, source(walk(1)), frame, settings=fine)
+    ends, refusals = by_kernel(plan)
+    assert_same(by_events(plan), ends, refusals)
+    assert [(codes, count) for codes, _, count in refusals] == [("ladder", 12)]
+    assert fault in refusals[0][1]
 
 
 def timed_rows(kinds: int, texts: list[Any], near: float) -> Any:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from .declared_exits import targets_of
-from .exit_validation import memo_text
+from .exit_validation import memo_text, read_ladder
 from .formatting import stamp_text
 from .signal import CheckedSignal, OpenSignal, Rung, ScheduledSignal, Signal, SignalSize, entry_price, sign_of
 from .signal_events import Reason
@@ -66,6 +66,8 @@ def checked_signal(
     suffix
         As of :func:`signal_id`.
     """
+    if (fault := _ladder_on_zero(signal, rules)) is not None:
+        return (fault,)
     if isinstance(signal.price_open, tuple):
         return _checked_ladder(signal, when, price, rules, last_id=last_id, suffix=suffix)
     model = rules.model
@@ -106,10 +108,9 @@ def checked_signal(
         "trailing": signal.trailing,
         "breakeven": signal.breakeven,
         "memo": memo,
+        "place": rules.place,
         **_sizes(signal),
     }
-    if rules.place:
-        row["place"] = rules.place
     if isinstance(signal.price_take_profit, tuple):
         row["targets"] = targets_of(signal.price_take_profit)
     if timed:
@@ -123,6 +124,15 @@ def checked_signal(
         if signal.stop_percent is not None and signal.entry == "stop" and not at_once:
             row["price_stop_loss"] = None  # it lies on the way to the entry, and is there once that has filled
     return OpenSignal(pending_at=when, **row) if at_once else ScheduledSignal(**row)
+
+
+def _ladder_on_zero(signal: Signal, rules: Rules) -> Reason | None:
+    """Why a ladder of targets is none: the tick grid has put a price of it on 0."""
+    ladder = signal.price_take_profit
+    if not isinstance(ladder, tuple) or rules.negative or all(price > 0 for price, _ in ladder):
+        return None
+    fault = read_ladder(ladder)
+    return fault if isinstance(fault, Reason) else None
 
 
 def _unmoved(signal_id: str) -> str:

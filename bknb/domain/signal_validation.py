@@ -211,14 +211,7 @@ def _broken_prices(signal: Signal, *, negative: bool) -> list[Reason]:
     found: list[Reason] = []
     for name in _PRICES:
         value = getattr(signal, name)
-        if isinstance(value, tuple):  # a ladder that was read; the tick grid may have put a price on 0
-            found += [
-                Reason("positive", f"each price of a ladder must be above 0, got {shown(price, 80)}")
-                for price, _ in value
-                if price <= 0 and not negative
-            ]
-            continue
-        if value is None:
+        if value is None or isinstance(value, tuple):  # a ladder was read
             continue
         if not is_finite_number(value):
             got = f"got {shown(value, 80)} ({type(value).__name__})"

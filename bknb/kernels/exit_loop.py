@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MINUTE: Final = 60_000  # ms; the kernels import no other room
+NEVER: Final = 1 << 62  # a moment that does not come; ``domain.market_clock_protocol``
 BLOCK: Final = 32  # minutes in a block that can be jumped over
 TAKE_PROFIT: Final = 0
 STOP_LOSS: Final = 1
@@ -166,8 +167,8 @@ def hold(
 def ended_by_clock(market: Any, rules: Any, last: int, due: int, over: int) -> Any:
     """How the clock ends a position at ``due``, or the data end it.
 
-    Returns reason, price, when it closed, the moment after which the strategy may be asked, and the index of the
-    minute a closing order filled in: the count when none did, -1 when there was no order.
+    Returns reason, price, when it closed, the moment after which the strategy may be asked, and when the minute opens
+    that filled a closing order: ``NEVER`` when none did, -1 when there was no order.
     """
     times, count = market.times, len(market.times)
     end = times[count - 1]
@@ -180,8 +181,9 @@ def ended_by_clock(market: Any, rules: Any, last: int, due: int, over: int) -> A
         return DATA_END, market.last_close, end, end, -1
     fill = next_fill(market, over)
     if fill == count:
-        return DATA_END, market.last_close, end, due - 1, fill
-    return (rules.frame_end if due >= last else TIME_EXPIRED), market.open[fill], time_at(market, fill), due - 1, fill
+        return DATA_END, market.last_close, end, due - 1, NEVER
+    opens = time_at(market, fill)
+    return (rules.frame_end if due >= last else TIME_EXPIRED), market.open[fill], opens, due - 1, opens
 
 
 def block_extremes(

@@ -9,9 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from .exit_loop import first_at, time_at
-
-NEVER: Final = 1 << 62  # a moment that does not come; ``domain.market_clock_protocol``
+from .exit_loop import NEVER, first_at, time_at
 
 
 def question(market: Any, grid: Any, earliest: int) -> int:

@@ -302,7 +302,7 @@ def _go_on(  # noqa: C901 -- one pass, one place
                 if chosen < 0 and left:
                     reason, price, closed_at, after = cancelled_by_clock(market, rules, last, due, over)
                     before = 0
-                    if reason != DATA_END_CANCEL and leaving >= over:  # what leaves meanwhile closes later
+                    if reason != DATA_END_CANCEL and leaving >= due:  # what leaves meanwhile closes later
                         before = 1
                         for column in range(WIDTH):
                             ends[ended - 1 + left, column] = ends[ended - 1, column]

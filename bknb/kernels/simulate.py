@@ -571,8 +571,9 @@ def _left(market: Any, rules: Any, when: int, over: int) -> Any:
         return STRATEGY, market.average[over - 1], when, when, -1
     fill = next_fill(market, over)
     if fill == count:
-        return DATA_END, market.last_close, times[count - 1], when - 1, fill
-    return STRATEGY, market.open[fill], time_at(market, fill), when - 1, fill
+        return DATA_END, market.last_close, times[count - 1], when - 1, NEVER
+    opens = time_at(market, fill)
+    return STRATEGY, market.open[fill], opens, when - 1, opens
 
 
 def hold_to_end(  # noqa: C901 -- one position, one place
@@ -583,7 +584,8 @@ def hold_to_end(  # noqa: C901 -- one position, one place
     """Minutes of a position that its book knows, from index ``at`` on, and its row in the table of ends.
 
     ``parts`` are those of its entry that wait (:mod:`bknb.kernels.entry_parts`); ``None``: it has one. Returns the
-    moment after which the strategy may be asked, and the index of the minute that fills its closing order, -1: none.
+    moment after which the strategy may be asked, and the last at which an entry order that the clock ends is ended
+    before its closing order has filled, -1: there is none.
     """
     last, leaving = grid.last, -1
     final = last - 1 if rules.fills_at_open else last
@@ -623,7 +625,7 @@ def hold_to_end(  # noqa: C901 -- one position, one place
         closed_at = after = time_at(market, at)
     elif newest >= 0:
         reason, price, closed_at = TIME_EXPIRED, market.close[newest], time_at(market, newest)
-        after, leaving = until - 1, first_at(market, out_at) if until < out_at else -1
+        after, leaving = until - 1, out_at - 1 if until < out_at else -1
     elif until == out_at:  # no candle since it opened: it leaves at the next one, held over
         reason, price, closed_at, after, leaving = ended_by_clock(market, rules, last, out_at, over)
     elif by_row:
@@ -665,9 +667,9 @@ def _go_on(  # noqa: C901 -- one pass, one place
 ) -> int:  # fmt: skip
     """Question after question; after each that ordered something, minutes until the next may be asked.
 
-    ``place`` is where to go on: how many ends and kinds of refusals there are, the next question, and the minute that
-    fills the closing order of the newest row, where that row is of one (else -1). Returns whether it came to the end,
-    ``ends`` is full, or a row declares a position that this loop does not know.
+    ``place`` is where to go on: how many ends and kinds of refusals there are, the next question, and the last moment
+    before the closing order of the newest row fills, where that row is of one (else -1). Returns whether it came to the
+    end, ``ends`` is full, or a row declares a position that this loop does not know.
     """
     ended, kinds, when, leaving = int(place[_ENDED]), int(place[_KINDS_FOUND]), int(place[_WHEN]), int(place[_LEAVING])
     candles, last, count = len(rows.closes), grid.last, 0
@@ -713,7 +715,7 @@ def _go_on(  # noqa: C901 -- one pass, one place
                     done, at, doubt = _wait(market, rules, side, kind, level, stop, index, over)
                     if done == RESTS:
                         reason, price, closed_at, after = cancelled_by_clock(market, rules, last, due, over)
-                        if reason != DATA_END_CANCEL and leaving >= over:  # what leaves meanwhile closes later
+                        if reason != DATA_END_CANCEL and leaving >= due:  # what leaves meanwhile closes later
                             for column in range(WIDTH):
                                 ends[ended, column] = ends[ended - 1, column]
                             end = ends[ended - 1]

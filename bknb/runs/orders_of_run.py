@@ -8,6 +8,7 @@ from ..domain.signal import OpenSignal, ScheduledSignal, SignalKey, key_of
 from ..domain.signal_events import Cancelled, Closed, Opened, Scheduled
 
 if TYPE_CHECKING:
+    from ..domain.states import Rules
     from ..engine.records import Records
 
 _BY_CLOCK: Final = ("timeout", "frame_end")
@@ -15,9 +16,15 @@ _OTHERS_DECIDED: Final = ("liquidation", "risk", "together", "manual", "stopped"
 """Reasons of ends that neither candles nor the strategy come to again."""
 
 
-def is_known(event: Any, when: int) -> bool:
-    """Whether an event was known at a moment (UTC ms); a candle that opens then has not closed yet."""
-    return event.when < when or (event.when == when and isinstance(event, Cancelled) and event.reason in _BY_CLOCK)
+def is_known(event: Any, when: int, rules: Rules) -> bool:
+    """Whether an event was known at a moment (UTC ms); a candle that opens then has not closed yet.
+
+    What the clock ends is told before that candle, where orders fill at opens; else with it.
+    """
+    if event.when != when:
+        return bool(event.when < when)
+    by_clock = isinstance(event, Cancelled) and event.reason in _BY_CLOCK
+    return by_clock and (rules.model.fills_at_open or event.signal.entry == "close")
 
 
 class Order:
@@ -33,17 +40,22 @@ class Order:
         Of each the row of its first event, in order.
     ends : list
         The events that ended them.
+    rules : Rules
+        Those of the run.
     """
 
-    __slots__ = ("ends", "place", "scheduled_at", "signals")
+    __slots__ = ("ends", "place", "rules", "scheduled_at", "signals")
 
-    def __init__(self, place: str, scheduled_at: int, signals: list[OpenSignal | ScheduledSignal]) -> None:
-        self.place, self.scheduled_at, self.signals = place, scheduled_at, signals
+    def __init__(
+        self, place: str, scheduled_at: int, signals: list[OpenSignal | ScheduledSignal], rules: Rules
+    ) -> None:
+        self.place, self.scheduled_at, self.signals, self.rules = place, scheduled_at, signals, rules
         self.ends: list[Closed | Cancelled] = []
 
     def is_there(self, when: int) -> bool:
         """Whether something of it was open or waited at a moment (UTC ms)."""
-        return self.scheduled_at < when and sum(is_known(event, when) for event in self.ends) < len(self.signals)
+        ended = sum(is_known(event, when, self.rules) for event in self.ends)
+        return self.scheduled_at < when and ended < len(self.signals)
 
     @property
     def was_ended_from_outside(self) -> bool:
@@ -52,8 +64,8 @@ class Order:
         return any(reason in _OTHERS_DECIDED for reason in reasons)
 
 
-def orders_before(records: Records, when: int) -> list[Order]:
-    """What a run ordered before a moment (UTC ms), in order."""
+def orders_before(records: Records, when: int, rules: Rules) -> list[Order]:
+    """What a run of ``rules`` ordered before a moment (UTC ms), in order."""
     found: dict[tuple[int, str], Order] = {}
     by_key: dict[SignalKey, Order] = {}
     for event in records.events:
@@ -66,7 +78,7 @@ def orders_before(records: Records, when: int) -> list[Order]:
         order = by_key.get(key)
         if order is None:
             place = signal.scheduled_at, signal.place
-            order = by_key[key] = found.setdefault(place, Order(signal.place, signal.scheduled_at, []))
+            order = by_key[key] = found.setdefault(place, Order(signal.place, signal.scheduled_at, [], rules))
             order.signals.append(signal)
         if isinstance(event, Closed | Cancelled):
             order.ends.append(event)

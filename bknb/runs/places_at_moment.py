@@ -62,10 +62,11 @@ class PlaceAtMoment:
 def places_at(record: RunRecord, when: int) -> tuple[PlaceAtMoment, ...]:
     """What was open or waited at a moment (UTC ms), the oldest place first, then by name."""
     there: dict[SignalKey, OpenSignal | ScheduledSignal] = {}
+    assert record.rules is not None  # a backtest has them  # noqa: S101
     for event in record.records.events:
         if event.when > when:
             break
-        if not is_known(event, when):
+        if not is_known(event, when, record.rules):
             continue
         if isinstance(event, Scheduled | Opened):
             there[key_of(event.signal)] = event.signal

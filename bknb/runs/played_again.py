@@ -65,7 +65,8 @@ def played_again(record: RunRecord, when: int) -> PlayedAgain:
     """
     plan = record.plan
     assert isinstance(plan, Plan)  # a backtest  # noqa: S101
-    before = orders_before(record.records, when)
+    assert record.rules is not None  # it has them  # noqa: S101
+    before = orders_before(record.records, when, record.rules)
     orders = [order for order in before if order.is_there(when)]
     if not orders:
         return PlayedAgain({}, ())

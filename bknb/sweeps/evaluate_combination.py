@@ -161,7 +161,7 @@ class Evaluator:
                 rows = None if lifetimes is None else rows
             if rows is not None and (self._exact_grid or (rows.exits is None and not rows.has_orders)):
                 ends, table = self._simulate(rows, lifetimes)
-                refusals = of_table(table, rows, self.plan)
+                refusals = of_table(table, given, self.plan)
                 figures, returns = score(ends, GATES), daily(ends, self.first_day, self.days)
             else:
                 if self.plan.exchange.source is None:

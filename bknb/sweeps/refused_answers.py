@@ -11,6 +11,7 @@ from ..domain.checked_signal import checked_signal
 from ..domain.signal_events import Reason
 from ..domain.signal_validation import read_answer
 from ..domain.sweep_trial import Refusals, by_codes
+from ..domain.tick_grid import on_grid
 from ..engine.backtest_rules import rules_of_backtest
 from ..events.heard import NOBODY
 from ..kernels.weight_loop import ADD_TOO_LARGE
@@ -37,7 +38,7 @@ def of_table(table: NDArray[np.float64], rows: SignalRows, plan: Plan) -> Refusa
     table : ndarray of float64, shape (kinds, 4)
         As ``kernels.simulate`` returns it, or ``kernels.weight_loop``.
     rows
-        What the strategy answers, on the tick grid.
+        What the strategy answers.
     plan
         Execution model and settings.
     """
@@ -53,7 +54,7 @@ def of_table(table: NDArray[np.float64], rows: SignalRows, plan: Plan) -> Refusa
         if isinstance(signal, Reason):
             found.append(([signal], int(count)))
             continue
-        signal = replace(signal, until=None, bars=None)  # deadlines that break rules are not compiled
+        signal = replace(on_grid(signal, rules.tick), until=None, bars=None)  # broken deadlines are not compiled
         reasons = checked_signal(signal, 0, price, rules, last_id=None)
         assert isinstance(reasons, tuple)  # it was refused  # noqa: S101
         found.append((reasons, int(count)))
