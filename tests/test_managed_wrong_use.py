@@ -275,7 +275,7 @@ def test_the_position_is_what_the_fills_say() -> None:
     assert [fill.kind for fill in third.fills] == ["entry", "reduce"]
     with pytest.raises(AttributeError):
         third.size = 2.0
-    with pytest.raises(TypeError):
+    with pytest.raises(bknb.UsageError, match="is not written to"):
         third.memo["leg"] = 3
 
 

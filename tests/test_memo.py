@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
+import pickle
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from worlds import walk
 
 import bknb
 from bknb.domain.exit_validation import memo_text
+from bknb.domain.position_memo import position_memo
 from bknb.market.kept_memo import ENTRY, kept_memo, memo_before, read_memo
 from bknb.testing.clocks import SimulatedClock
 
@@ -67,7 +70,7 @@ def test_manage_has_the_memo_of_get_signal() -> None:
     heard: list[tuple[int, int]] = []
 
     def get_signal(ctx: Any) -> Any:
-        ctx.memo["questions"] = ctx.memo.get("questions", 0) + 1
+        ctx.memo |= {"questions": ctx.memo.get("questions", 0) + 1}
         return bknb.Signal(position="long") if minute_of(ctx) == 2 else None
 
     def manage(ctx: Any, position: Any) -> Any:
@@ -108,6 +111,56 @@ def test_what_cannot_be_kept_is_no_answer(value: Any, text: str) -> None:
     assert (failure.kind, failure.count) == ("strategy", 1)
     assert text in failure.message
     assert kept[3:5] == [2, 2]
+
+
+def assigned(ctx: Any, position: Any) -> None:
+    ctx.memo = {"losses": 2}
+
+
+def other_name(ctx: Any, position: Any) -> None:
+    ctx.losses = 2
+
+
+def of_position(ctx: Any, position: Any) -> None:
+    position.memo["step"] = 2
+
+
+def of_position_updated(ctx: Any, position: Any) -> None:
+    position.memo.update(step=2)
+
+
+def of_closed(ctx: Any, position: Any) -> None:
+    for trade in ctx.closed():
+        del trade.memo["step"]
+
+
+WRITE = {
+    assigned: 'write ctx.memo["losses"] = 2 or ctx.memo.update(losses=2)',
+    other_name: "ctx.memo['losses'] = ...",
+    of_position: 'answer with bknb.Move(memo={**position.memo, "step": 2})',
+    of_position_updated: 'ctx.memo["step"] = 2',
+    of_closed: "is not written to",
+}
+
+
+@pytest.mark.parametrize("manage", WRITE)
+def test_who_writes_where_nothing_is_kept_is_told_what_to_write(manage: Any) -> None:
+    def get_signal(ctx: Any) -> Any:
+        return bknb.Signal(position="long", memo={"step": 1}, minute_estimated_time=5)
+
+    result = backtest(get_signal, manage=manage, manage_interval="1m")
+    (failure,) = result.errors
+    assert WRITE[manage] in failure.message
+    assert failure.where.startswith("test_memo.py, line")
+
+
+def test_the_memo_of_a_position_is_copied_as_what_it_is() -> None:
+    memo = position_memo('{"step":1}')
+    for again in (copy.deepcopy(memo), pickle.loads(pickle.dumps(memo))):  # noqa: S301 -- its own
+        assert again == memo == {"step": 1}
+        for name, given in {"clear": (), "popitem": (), "pop": ("step",), "setdefault": ("a", 1)}.items():
+            with pytest.raises(bknb.UsageError, match="is not written to"):
+                getattr(again, name)(*given)
 
 
 def test_each_symbol_has_its_own() -> None:

@@ -242,6 +242,11 @@ def test_a_note_says_where_an_order_was_moved_to_and_the_trade_has_the_id_of_the
         (f"{ID}~2", "moved to 98"),
     ]
     assert records.closed[0].signal.id == f"{ID}~3"
+    for price in (97.5, 94.0, 90.0):  # before the second part, where it is, and beyond it
+        ladder = long(80, price_open=[(96.0, 0.5), (94.0, 0.25)])
+        parts = Row("a ladder", ladder, {8: LOW}, {4: Move(price_open=price)})
+        notes = [event.note for event in run_of(parts, "pessimistic").records.cancelled]
+        assert notes[:1] == [f"moved to {price:g}"]
     near = Row("a price of many digits", long(90, price_open=96.0), {8: LOW}, {4: Move(price_open=97.1234567)})
     assert [event.note for event in run_of(near, "pessimistic").records.cancelled] == ["moved to 97.1234567"]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
 
+from .position_memo import position_memo
 from .position_seen_by_manage import bars_since
 from .signal import Position, sign_of
 from .signal_events import Closed
@@ -82,7 +82,7 @@ def closed_trade(event: Closed, rules: Rules) -> ClosedTrade:
         reason=event.close_reason,
         bars=bars_since(signal.pending_at, rules.bar_end(event.closed_at), rules),
         note=signal.note,
-        memo=MappingProxyType(msgspec.json.decode(signal.memo) if signal.memo else {}),
+        memo=position_memo(signal.memo),
         points=event.pnl.points,
     )
 

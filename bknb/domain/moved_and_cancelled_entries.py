@@ -146,6 +146,16 @@ def _moved(
     return made  # for twenty bars, of which live nobody knows when they close, it waits as a new one
 
 
+def _moved_to(order: ScheduledSignal, made: OpenSignal | ScheduledSignal) -> str:
+    """Where an order was moved to; of an entry ladder its first part, which may be another one of it now."""
+    others = [rung.price for rung in order.rungs]
+    for price in (made.price_open, *(rung.price for rung in made.rungs)):
+        if price not in others:
+            return f"moved to {plain_number(price)}"
+        others.remove(price)
+    return f"moved to {plain_number(made.price_open)}"
+
+
 _DEADLINES = ("minute_estimated_time", "until", "bars")
 _OF_SIGNAL = (
     "price_open", "price_stop_loss", "price_take_profit", "stop_percent", "target_percent", "trailing", "breakeven",
@@ -170,7 +180,8 @@ def waiting_managed(state: Waiting | Opening, given: Managed, rules: Rules) -> S
         return Step(state, events)
     ending = state.ending if isinstance(state, Opening) else None
     then = ending or Flat(last_id=state.last_id)
-    notes = {key: f"moved to {plain_number(order.price_open)}" for key, order in moved.items()} | judged.cancelled
+    notes = {key_of(order): _moved_to(order, moved[key_of(order)]) for order in waits if key_of(order) in moved}
+    notes |= judged.cancelled
     gone = [order for order in waits if key_of(order) in notes]
     left = tuple(order for order in waits if key_of(order) not in notes)
     for order in gone:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
-from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
@@ -133,7 +132,9 @@ def _moment(ms: int | None) -> datetime | None:
 
 
 def _memo(text: str) -> Mapping[str, Any]:
-    return MappingProxyType(msgspec.json.decode(text) if text else {})
+    from .position_memo import position_memo  # where a position is seen
+
+    return position_memo(text)
 
 
 def _waiting(state: Opening | Waiting, price: float) -> HeldPosition:

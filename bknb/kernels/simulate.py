@@ -49,6 +49,7 @@ from .exit_loop import (
     DATA_END,
     FRAME_END,
     MINUTE,
+    NEVER,
     STOP_LOSS,
     TAKE_PROFIT,
     TIME_EXPIRED,
@@ -64,7 +65,7 @@ from .exit_loop import (
     time_at,
 )
 from .jit import compiled
-from .question_moments import NEVER, first_question, newest_row, question, slot_at
+from .question_moments import first_question, newest_row, question, slot_at
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

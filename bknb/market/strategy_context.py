@@ -124,16 +124,16 @@ class Context(msgspec.Struct, frozen=True, gc=False):
     def memo(self) -> dict[str, Any]:
         """Values that the strategy keeps on this symbol from question to question: texts, numbers, lists, mappings.
 
-        What is written here is kept once the question has been answered, with ``None``, too, and not where it raises,
-        is given up or waits for a candle. Live it is saved with the state that follows from the answer. It is kept as
-        JSON, with texts as keys, at most 16 384 bytes of it; a tuple comes back as a list.
+        What is written into it (``ctx.memo["losses"] = 2``) is kept once the question has been answered, with ``None``,
+        too, and not where it raises, is given up or waits for a candle; live with the state that follows from the
+        answer. It is kept as JSON, with texts as keys, 16 384 bytes at most; a tuple comes back as a list.
         """
-        if self._memo is None:
-            from .kept_memo import read_memo  # few strategies have one
+        if self._memo is not None:
+            return self._memo
+        from .kept_memo import read_memo  # few strategies have one
 
-            msgspec.structs.force_setattr(self, "_memo", read_memo(self._run.memo))
-        assert self._memo is not None  # it was set  # noqa: S101
-        return self._memo
+        msgspec.structs.force_setattr(self, "_memo", memo := read_memo(self._run.memo))
+        return memo
 
     @property
     def strategy(self) -> str:
@@ -182,8 +182,7 @@ class Context(msgspec.Struct, frozen=True, gc=False):
         return self._seen().equity(self.when_ms)
 
     def _seen(self) -> RunSeen:
-        run = self._run.run()
-        if run is None:
+        if (run := self._run.run()) is None:
             raise UsageError("the run of this ctx is over\nask for its trades, position and equity during the question")
         return run
 
@@ -215,8 +214,8 @@ class Context(msgspec.Struct, frozen=True, gc=False):
         limit
             How many rows.
         how
-            ``"union"``: a row for each time at which any of them has a candle, and NaN where another has none: it is
-            young, halted, gone, or its market is closed. ``"common"``: only times at which all of them have one.
+            ``"union"``: a row for each time at which any has a candle, NaN where another, young, halted or closed, has
+            none. ``"common"``: only times at which all of them have one.
 
         Returns
         -------
@@ -350,14 +349,22 @@ class Context(msgspec.Struct, frozen=True, gc=False):
         return f"Context({self.symbol}, {minute_text(self.when_ms)} UTC, {self.mode})"
 
 
+def _assigned(self: Context, name: str, value: object) -> None:
+    from .read_only_names import refuse_assigned  # few assign
+
+    refuse_assigned(self, name, value)
+
+
+setattr(Context, "__setattr__", _assigned)  # noqa: B010 -- within a frozen class msgspec would replace it
+
+
 def _over() -> None:
     """What is seen of a run that is over: nothing."""
 
 
 def have_run(context: Context, run: RunSeen, memo: str) -> None:
     """Have a context see a run, and a memo (JSON) that its strategy has not looked at yet."""
-    sources = context._run
-    sources.run, sources.memo = lambda: run, memo
+    context._run.run, context._run.memo = lambda: run, memo
 
 
 memo_of: Final[Callable[[Context], dict[str, Any] | None]] = attrgetter("_memo")
