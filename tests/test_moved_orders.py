@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from managed import Row, flipped, mirrored_line, play, run_of
 from minute_clock import MinuteClock
@@ -232,6 +233,33 @@ def test_orders_that_wait_have_ids() -> None:
         frame=(ORIGIN, ORIGIN + 6 * MINUTE),
     )  # fmt: skip
     assert seen[4] == [f"{ID}#1", f"{ID}#2"]
+
+
+def test_orders_that_wait_say_what_they_are() -> None:
+    answers = {6: [Add(0.5, price_open=90.0), Add(0.25, price_open=110.0, entry="stop")]}
+    seen: dict[tuple[bool, int], tuple[Any, ...]] = {}
+
+    def manage(when: Any, position: bknb.Position) -> Any:
+        seen[position.opened_at is None, when.minute] = position.waiting
+        return answers.get(when.minute)
+
+    ladder = bknb.Signal(side="long", price_open=[(99.0, 0.5), (80.0, 0.5)], entry="limit")
+    rows = {4: (100.0, 100.0, 98.0, 100.0)}
+    bknb.backtest(
+        "BTCUSDT",
+        strategy=bknb.add_strategy("managed", get_signal=lambda when: ladder if when.minute == 0 else None,
+                                   interval="1m", manage=manage, manage_interval="1m"),
+        exchange=source([(ORIGIN + k * MINUTE, *rows.get(k, (100.0,) * 4), 100.0) for k in range(-60, 20)]),
+        frame=(ORIGIN, ORIGIN + 9 * MINUTE),
+    )  # fmt: skip
+    (first,) = seen[True, 1]
+    assert (first.price_open, first.entry, [each.price for each in first.rungs]) == (99.0, "limit", [80.0])
+    assert not hasattr(first, "kind")
+    assert [(each.kind, each.share, each.price_open, each.entry) for each in seen[False, 7]] == [
+        ("add", 1.0, 80.0, msgspec.UNSET),
+        ("add", 0.5, 90.0, msgspec.UNSET),
+        ("add", 0.25, 110.0, "stop"),
+    ]
 
 
 def test_a_note_says_where_an_order_was_moved_to_and_the_trade_has_the_id_of_the_last() -> None:

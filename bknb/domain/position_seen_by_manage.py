@@ -65,8 +65,11 @@ class HeldPosition(msgspec.Struct, frozen=True, kw_only=True):
         ``None`` where there is none before the year 10000.
     fills : tuple of Fill
     waiting : tuple
-        Orders that no candle has filled, each with its ``id`` and ``price_open`` (``None``: at the market): parts to
-        close and adds, with ``kind`` and ``share``; signals while they wait.
+        Orders that no candle has filled, each with its ``id``, ``price_open`` (``None``: at the market) and ``entry``.
+        Of an open position parts to close and adds, which rungs of its entry ladder are, too: ``kind`` is ``"reduce"``
+        or ``"add"``, ``share`` is in units of the first size, ``entry`` is ``"stop"`` for a stop order and unset
+        (``msgspec.UNSET``) for others. While nothing is open the signals that wait, with ``entry`` ``"limit"`` or
+        ``"stop"``, without ``kind`` and ``share``; of an entry ladder ``rungs`` are the parts behind the first.
     memo : mapping
         The values the signal, or the last ``Move``, brought; a new one each time.
     weight : float, optional
