@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 
 import bknb
+from bknb.engine.registry import registry
 from bknb.market.fitted_models import forget_fits
 
 HOUR = 3_600_000
@@ -339,11 +341,8 @@ def test_an_unknown_model_is_told_with_the_known_ones() -> None:
     assert "no model is called 'forrest'; did you mean 'forest'?" in result.errors[0].message
 
 
-def test_an_async_fit_is_refused() -> None:
-    @bknb.model("m", every="mon")
-    async def fit(ctx: Any) -> int:
-        return 1
-
+def test_a_fit_that_returns_something_to_wait_for_is_refused() -> None:
+    bknb.model("m", every="mon")(lambda ctx: fit_later(ctx, 2))
     result = run(lambda ctx: ctx.model("m"), "2024-01-16", "2024-01-17")
     assert "fit must be a plain function, not async" in result.errors[0].message
 
@@ -365,7 +364,43 @@ def test_what_cannot_be_registered_is_refused(options: dict[str, Any], said: str
         bknb.model("m", every="mon")(3)  # type: ignore[type-var]
     with pytest.raises(bknb.UsageError, match=r"called as fit\(ctx, when\)\nmoment and symbol are ctx"):
         bknb.model("m", every="mon")(lambda ctx, when: 1)
+    with pytest.raises(bknb.UsageError, match=r"called as fit\(\)\n"):
+        bknb.model("m", every="mon")(lambda: 1)
     bknb.model("m", every="mon")(lambda ctx, length=5: 1)
+
+
+async def fit_later(ctx: Any, length: int = 5) -> int:
+    return length
+
+
+async def fit_in_parts(ctx: Any) -> Any:
+    yield 1
+
+
+def fit_again_and_again(ctx: Any) -> Any:
+    yield 1
+
+
+class FitLater:
+    async def __call__(self, ctx: Any) -> int:
+        return 1
+
+
+@pytest.mark.parametrize(
+    ("fit", "said"),
+    [
+        (fit_later, "an async function: leave out async"),
+        (partial(fit_later, length=3), "an async function"),
+        (fit_in_parts, "an async function"),
+        (FitLater(), "an async function"),
+        (fit_again_and_again, "a function that yields"),
+    ],
+)
+def test_a_fit_that_does_not_return_once_is_not_registered(fit: Any, said: str) -> None:
+    with pytest.raises(bknb.UsageError, match="a model is a plain function fit") as refused:
+        bknb.model("m", every="mon")(fit)
+    assert said in str(refused.value)
+    assert "m" not in registry.models.names()
 
 
 @pytest.mark.slow

@@ -55,7 +55,8 @@ def model(
     Raises
     ------
     UsageError
-        For a name, a schedule or a delay that cannot be.
+        For a name, a schedule or a delay that cannot be, and a function that is async, yields, or cannot be called as
+        ``fit(ctx)``.
 
     Notes
     -----
@@ -97,6 +98,11 @@ def model(
     def register(fit: F) -> None:
         if not callable(fit):
             raise UsageError(f"a model is a function fit(ctx), got {type(fit).__name__}")
+        if (kind := _not_plain(fit)) is not None:
+            raise UsageError(
+                f"a model is a plain function fit(ctx), got {kind}\n"
+                "return what was fitted; it may take its time, as a live run goes on meanwhile"
+            )
         if (asked := _not_of_ctx_alone(fit)) is not None:
             raise UsageError(
                 f"a model is a function fit(ctx), and this one is called as fit{asked}\n"
@@ -110,6 +116,18 @@ def model(
         registry.models.add(name, made, strict=strict)
 
     return decorator(register)
+
+
+def _not_plain(fit: Callable[..., object]) -> str | None:
+    """What a function is that answers later, or again and again; ``None``: it returns once."""
+    of_object = type(fit).__call__
+    for told, kinds in (
+        ("an async function: leave out async", (inspect.iscoroutinefunction, inspect.isasyncgenfunction)),
+        ("a function that yields", (inspect.isgeneratorfunction,)),
+    ):
+        if any(is_kind(each) for is_kind in kinds for each in (fit, of_object)):
+            return told
+    return None
 
 
 def _not_of_ctx_alone(fit: Callable[..., object]) -> inspect.Signature | None:
