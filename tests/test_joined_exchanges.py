@@ -397,8 +397,14 @@ def test_what_cannot_be_joined_is_refused_in_words() -> None:
         with pytest.raises(bknb.BknbError, match=words):
             joined(**given)
     both = joined(spot=demo(), perp=demo())
-    for symbol in ("BTCUSDT", "swap:BTCUSDT", "spot:"):
-        with pytest.raises(UsageError, match="they have 'spot:…' and 'perp:…'\nwrite it so: 'spot:BTCUSDT'"):
+    for symbol, written in {
+        "BTCUSDT": "spot:BTCUSDT",
+        "swap:BTCUSDT": "spot:BTCUSDT",
+        "BTC/USDT:USDT": "spot:BTC/USDT:USDT",
+        "spot:": "spot:BTCUSDT",
+        "perp:": "perp:BTCUSDT",
+    }.items():
+        with pytest.raises(UsageError, match=f"they have 'spot:…' and 'perp:…'\nwrite it so: '{written}'"):
             bknb.backtest(symbol, strategy=lambda ctx: None, exchange=both, frame=(ORIGIN, ORIGIN + MINUTE))
     with pytest.raises(UsageError, match=r"put a store around each, joined\(spot=stored\(…\), perp=stored\(…\)\)"):
         bknb.exchanges.stored(both)

@@ -160,10 +160,12 @@ class JoinedSource:
         part = self.parts.get(prefix)
         if part is None or not rest:
             has = " and ".join(f"'{each}:…'" for each in self.prefixes)
-            raise UsageError(
-                f"symbol {symbol!r} does not say which of the joined exchanges it is of: they have {has}\n"
-                f"write it so: '{self.prefixes[0]}:{rest or ('BTCUSDT' if ':' in symbol else symbol)}'"
-            )
+            is_bare = ":" not in symbol or "/" in prefix  # such as BTC/USDT:USDT
+            text = f"does not say which of the joined exchanges it is of: they have {has}"
+            if part is not None:
+                text = f"names an exchange, and no symbol of it: they have {has}"
+            example = f"{self.prefixes[0] if part is None else prefix}:{symbol if is_bare else rest or 'BTCUSDT'}"
+            raise UsageError(f"symbol {symbol!r} {text}\nwrite it so: '{example}'")
         return part, rest
 
     def written_at_exchange(self, symbol: str) -> str:
