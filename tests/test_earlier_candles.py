@@ -127,6 +127,15 @@ def test_only_what_lies_before_is_fetched_together_with_the_first_candle_that_is
     assert watch.warnings == []
 
 
+@pytest.mark.parametrize(("interval", "limit"), [("1d", 100_000), ("1w", 4_000), ("1M", 1_000), ("1m", 40_000_000)])
+def test_more_candles_than_there_can_be_are_not_looked_for(interval: str, limit: int) -> None:
+    shelf = Shelf(tape(*range(200)))
+    watch = Watch(shelf, until=100)
+    with pytest.raises(NotEnoughData, match="which would begin before 1970\nask for fewer candles"):
+        watch.window.newest("BTCUSDT", interval, limit, at(100))
+    assert shelf.asked == []
+
+
 def test_a_longer_interval_of_the_same_minutes_is_whole_across_where_they_were_joined() -> None:
     shelf = Shelf(tape(*range(200)))
     watch = Watch(shelf, until=100)

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .patience_for_missing_candles import Awaited
 
 _HEADROOM: Final = 64  # candles fetched beyond what was asked, so that a slightly longer look back finds them
+_SHORTEST_MONTH_MS: Final = 28 * DAY_MS
 _FARTHEST_MS: Final = 366 * DAY_MS  # candles are looked for behind holes of this length in all
 _BEFORE_MS: Final = 7 * DAY_MS  # before candles that begin later than asked, others are looked for behind such a hole
 _MIN_CANDLES: Final = DAY_MINUTES  # a live run holds at least as many candles of every series
@@ -593,6 +594,9 @@ class Window:
         if not (isinstance(given, str) and given):
             raise UsageError(f"symbol must be a non-empty text such as 'BTCUSDT', got {symbol!r}")
         limit = limit.__index__()
+        if limit * (_SHORTEST_MONTH_MS if interval == "1M" else interval_ms(interval)) > when + _SHORTEST_MONTH_MS:
+            wanted = f"{limit} closed {interval} candles of {symbol} were asked for at {minute_text(when)} UTC"
+            raise NotEnoughData(f"{wanted}, which would begin before 1970\nask for fewer candles")
         if by_calendar:
             return self.calendar_candles().newest(symbol, interval, limit, when, wait=wait)
         series = self._series.get((symbol, interval))
