@@ -35,21 +35,24 @@ PRICES = [*[100.0] * 64, 102.0, 102.0, 103.0, 101.0, 99.0, 98.5, 98.0, 98.0]  # 
 MARKET = source([(ORIGIN + (k - 60) * MINUTE, p, p + 0.2, p - 0.2, p, 1.0) for k, p in enumerate(PRICES)])
 OPEN = {"side": "long"}
 WAITS = {"side": "long", "price_open": 98.8, "price_stop_loss": 90.0}
-DECISIONS: dict[str, tuple[dict[str, Any], Any]] = {
+BOTH = [WAITS | {"id": "low"}, WAITS | {"id": "lower", "price_open": 95.0}]
+DECISIONS: dict[str, tuple[Any, Any]] = {
     "close": (OPEN, lambda task: task.close("by hand")),
     "reduce": (OPEN, lambda task: task.reduce(0.5)),
     "move": (OPEN, lambda task: task.move(price_stop_loss=101.5, minute_estimated_time=8)),
     "cancel": (WAITS, lambda task: task.cancel()),
     "activate": (WAITS, lambda task: task.activate()),
+    "activate one": (BOTH, lambda task: task.activate(id="lower")),
     "open": ({}, lambda task: task.open(bknb.Signal(side="short", minute_estimated_time=2))),
 }
 
 
-def play(folder: Path, store: str, signal: dict[str, Any], decide: Any, *, at: Place | None = None) -> None:
+def play(folder: Path, store: str, signal: Any, decide: Any, *, at: Place | None = None) -> None:
     """One life; whether its decision was answered, and what had ended at its end, are in files."""
 
     def get_signal(when: Any) -> Any:
-        return bknb.Signal(**signal) if signal and when.minute == 1 else None
+        signals = [bknb.Signal(**each) for each in (signal if isinstance(signal, list) else [signal]) if each]
+        return signals if when.minute == 1 else None
 
     def answered(task: Any) -> None:
         (folder / "first").write_text(str(len(disk.changes)))

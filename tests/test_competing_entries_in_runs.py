@@ -14,7 +14,8 @@ from test_several_signals_of_a_run import LONG, RULES
 
 import bknb
 from bknb.brokers.paper_broker import PaperBroker
-from bknb.domain.lifecycle import Activate, Halt, Waiting, step
+from bknb.domain.fills_at_stops_and_gaps import execution_model
+from bknb.domain.lifecycle import Activate, Halt, Holding, Opening, Waiting, step
 from bknb.domain.signal import OpenSignal
 from bknb.errors import InvalidTransition, UsageError
 from bknb.live.manual_refusals import entry_to_activate
@@ -220,8 +221,25 @@ def test_by_hand_one_of_several_is_opened_by_its_id() -> None:
     assert entry_to_activate(waits, "b", at_broker=False).id == "b"
     with pytest.raises(InvalidTransition, match=r"a scheduled at .*, b scheduled at"):
         step(waits, Activate(0, 100.0), RULES)
+    with pytest.raises(InvalidTransition, match="none with the id 'c' is opened by hand"):
+        step(waits, Activate(0, 100.0, "c"), RULES)
     halted = step(waits, Halt(0, 100.0, "manual"), RULES)
     assert [event.reason for event in halted.events] == ["manual", "manual"]
+
+
+@pytest.mark.parametrize("model", ["pessimistic", "vwap"])
+@pytest.mark.parametrize(("chosen", "other"), [("a", "b"), ("b", "a")])
+def test_by_hand_one_is_opened_and_the_others_are_taken_back_in_one_step(chosen: str, other: str, model: str) -> None:
+    """So one save holds both; the place of the first in the risk profile is that of the one that is opened."""
+    rules = RULES._replace(model=execution_model(model), risk="limit")
+    made = step(Waiting(signal=LONG, beside=(replace(LONG, id="b"),)), Activate(0, 100.0, chosen), rules)
+    told = [(event.action, event.signal.id, getattr(event, "reason", "")) for event in made.events]
+    opened = [("opened", chosen, "")] if model == "vwap" else []
+    assert told == [("cancelled", other, "manual"), *opened]
+    assert isinstance(made.state, Holding if model == "vwap" else Opening)
+    assert made.state.signal.id == chosen
+    released = [(each.signal_id, each.heir and each.heir.id) for each in made.commands]
+    assert released == [(other, None if chosen == "a" else chosen)]
 
 
 # --- tools ------------------------------------------------------------------------------------------------------------

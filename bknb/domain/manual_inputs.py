@@ -18,7 +18,11 @@ class Planned(NamedTuple):
 
 
 class Activate(NamedTuple):
-    """What waits is opened at the market of the moment ``when`` (UTC ms), at which ``price`` is the average."""
+    """What waits is opened at the market of the moment ``when`` (UTC ms), at which ``price`` is the average.
+
+    Of several entries the one of an ``id``: the others are taken back.
+    """
 
     when: int
     price: float
+    id: str | None = None

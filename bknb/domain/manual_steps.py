@@ -11,25 +11,36 @@ from .manual_inputs import Activate, Planned
 from .position_book import PlannedMove, new_book
 from .signal_events import Opened
 from .state_as_text import story
-from .states import Holding, Opening, Rules, Step, Waiting, labels
+from .states import Holding, Opening, Rules, Step, Waiting, labels, waiting_signals
+from .unfilled_entries import cancelled_entries, places_after
 
 
 def waiting_activated(state: Waiting, given: Activate, rules: Rules) -> Step:
-    """A resting entry that is opened at the market; its place at the risk profile is the one it has.
+    """A resting entry that is opened at the market, and the end of others beside it.
+
+    Its place at the risk profile is the one that it, or they, have.
 
     Raises
     ------
     InvalidTransition
-        Where several wait: nobody said which of them.
+        Where several wait and nobody said which of them, or none has that id.
     """
-    if state.beside:
-        raise InvalidTransition(f"of several entries that wait none is opened by hand\n{story(state, rules)}")
-    ordered = msgspec.structs.replace(state.signal, entry="market")
+    waits = waiting_signals(state)
+    named = waits if given.id is None else [signal for signal in waits if signal.id == given.id]
+    if len(named) != 1:
+        wanted = "none" if given.id is None else f"none with the id {given.id!r}"
+        raise InvalidTransition(f"of the entries that wait {wanted} is opened by hand\n{story(state, rules)}")
+    chosen = named[0]
+    others = [signal for signal in waits if signal is not chosen]
+    taken_back = cancelled_entries(others, given.when, given.price, "manual", rules)
+    commands = places_after(taken_back, chosen, rules, holder=state.signal)
+    ordered = msgspec.structs.replace(chosen, entry="market")
     if rules.model.fills_at_open:
-        return Step(Opening(signal=ordered, not_before=given.when, last_id=state.last_id, activated=True))
+        opening = Opening(signal=ordered, not_before=given.when, last_id=state.last_id, activated=True)
+        return Step(opening, taken_back, commands)
     signal = activated(ordered, given.when, given.price, rules.tick)
     opened = Opened(**labels(rules), when=given.when, price=given.price, signal=signal)
-    return Step(opened_holding(signal, rules), (opened,))
+    return Step(opened_holding(signal, rules), (*taken_back, opened), commands)
 
 
 def holding_planned(state: Holding, given: Planned, rules: Rules) -> Step:

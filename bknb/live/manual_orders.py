@@ -297,13 +297,10 @@ class ByHand:
             raise UsageError(f"activate needs an entry that waits; {self._there_is(loop)}")
         self._check_entries("activate")
         chosen = entry_to_activate(state, instruction.id, at_broker=self._account.desk is not None)
-        price, close = await self._prices(chosen.price_open)
+        price, _ = await self._prices(chosen.price_open)
         self._check_entries("activate")
         others = [signal for signal in waiting_signals(state) if signal is not chosen]
-        if others:
-            cancels = tuple(Cancel(id=signal.id) for signal in others)
-            await _taken(loop, Managed(cancels, price, now.when, close, source="manual"))
-        await self._filled(loop, Activate(now.when, price), "entry order", now, "entry")
+        await self._filled(loop, Activate(now.when, price, chosen.id), "entry order", now, "entry")
         beside = f", and takes back {' and '.join(map(entry_text, others))}" if others else ""
         return f"opens {entry_text(chosen)} {now.fills}{beside}"
 
