@@ -260,6 +260,8 @@ class Simulator:
         held = Position(entry, when, parts, *levels, price, price, deadline, slot, len(parts), ambiguous=in_doubt)
         self.places[name] = held
         held.enters(replace(entry.first, share=1.0), when, price, "entry")
+        for order in [order for order in parts if order.until <= when]:
+            self.take_back(held.waiting, order, when, "timeout")
         if at_open:
             self.levels(name, held, when, bar, entered=True)
         else:

@@ -295,6 +295,11 @@ def entered(order: ScheduledSignal, minute: Minute, entry: Entry, rules: Rules, 
 
         holding, refused = with_cut_adds(holding, given.cuts, minute.t, minute.price, rules)
         told += refused
+    if signal.rungs and holding.book is not None:
+        from .order_of_fills_in_a_managed_minute import timed_out
+
+        holding, _, over = timed_out(holding, holding.book, minute.t, minute.price, rules)
+        told += over
     if entry.at_open and holding.book is not None:
         from .order_of_fills_in_a_managed_minute import managed_minute
 
