@@ -1,13 +1,18 @@
-"""Random worlds for ``orders_simulator.py``; prices are whole, so that levels are often touched and not passed."""
+"""Random worlds for ``orders_simulator.py``; prices are whole, so that levels are often touched and not passed.
+
+And what ``manage`` is shown of them, in the words of the simulator.
+"""
 
 from __future__ import annotations
 
 import math
+from datetime import datetime
 from functools import partial
 from random import Random
 from typing import Any
 
-from orders_page import Bar, World
+from orders_page import Bar, View, World
+from scenarios import MINUTE, ORIGIN
 
 import bknb
 
@@ -144,20 +149,35 @@ def added(random: Random, price: float, close: float, seen: Any) -> list[Any]:
     return [bknb.Add(random.choice([0.5, 1.0, 2.0]), **given)]
 
 
-def draw(seed: int, minutes: int = 240) -> World:
-    """The world of a seed."""
+def draw(seed: int, minutes: int = 240, **given: Any) -> World:
+    """The world of a seed, with what is given of it."""
     random = Random(seed)  # noqa: S311
-    places = random.choice([1, 3])
-    return World(
-        bars=bars(random, minutes + 60),
-        start=30,
-        end=minutes + 30,
-        interval=random.choice([1, 1, 5, 15]),
-        manage_interval=random.choice([1, 1, 5]),
-        places=places,
-        await_minutes=random.choice([5, 120]),
-        percent_fee=random.choice([0.0, FEE]),
-        percent_slippage=random.choice([0.0, SLIPPAGE]),
-        ask=partial(ask, seed, places),
-        manage=partial(manage, seed),
-    )
+    drawn: dict[str, Any] = {
+        "places": random.choice([1, 3]),
+        "bars": bars(random, minutes + 60),
+        "interval": random.choice([1, 1, 5, 15]),
+        "manage_interval": random.choice([1, 1, 5]),
+        "await_minutes": random.choice([5, 120]),
+        "percent_fee": random.choice([0.0, FEE]),
+        "percent_slippage": random.choice([0.0, SLIPPAGE]),
+    }
+    drawn |= given
+    asks = partial(ask, seed, drawn["places"])
+    return World(**drawn, start=30, end=minutes + 30, ask=asks, manage=partial(manage, seed))
+
+
+def minute(when: float) -> int:
+    """The number of the minute that begins at a moment (UTC ms)."""
+    return round((when - ORIGIN) / MINUTE)
+
+
+def at(when: datetime) -> int:
+    return minute(when.timestamp() * 1000)
+
+
+def view_of(seen: bknb.HeldPosition) -> View:
+    of_money = seen.size, seen.average_price, seen.last_entry, seen.entries
+    levels = seen.price_stop_loss, seen.best_price, seen.worst_price, len(seen.targets)
+    deadline = None if seen.deadline is None else at(seen.deadline)
+    orders = tuple((each.id, each.price_open) for each in seen.waiting)
+    return View(seen.place, seen.id, seen.sign, *of_money, *levels, deadline, orders)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from orders_page import Trade, View, World
 from orders_simulator import Simulator
-from orders_worlds import draw
+from orders_worlds import at, draw, minute, view_of
 from scenarios import MINUTE, ORIGIN, source
 
 import bknb
@@ -23,23 +23,6 @@ from bknb.runs.fill_table import fill_rows
 
 INTERVALS = {1: "1m", 5: "5m", 15: "15m"}
 FEW, MANY = range(20), range(20, 1000)
-
-
-def minute(when: float) -> int:
-    """The number of the minute that begins at a moment (UTC ms)."""
-    return round((when - ORIGIN) / MINUTE)
-
-
-def at(when: datetime) -> int:
-    return minute(when.timestamp() * 1000)
-
-
-def view_of(seen: bknb.HeldPosition) -> View:
-    of_money = seen.size, seen.average_price, seen.last_entry, seen.entries
-    levels = seen.price_stop_loss, seen.best_price, seen.worst_price, len(seen.targets)
-    deadline = None if seen.deadline is None else at(seen.deadline)
-    orders = tuple((each.id, each.price_open) for each in seen.waiting)
-    return View(seen.place, seen.id, seen.sign, *of_money, *levels, deadline, orders)
 
 
 class Run:

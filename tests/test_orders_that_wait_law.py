@@ -1,10 +1,11 @@
-"""Moved orders, adds by stop orders, and entry ladders, on a martingale of single ticks: none of them earns."""
+"""Moved orders, how long orders wait, stop adds and entry ladders, on a martingale of single ticks: none earns."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 import pytest
 from law_runs import SEEN, Sample, over_gaps_and_clusters, paths, ran
@@ -103,7 +104,31 @@ def test_a_moved_order_that_fills_at_the_best_price_of_its_candle_would_be_seen(
     assert min(sample.t for sample in found.values()) > SEEN, found
 
 
-# --- adds by stop orders ----------------------------------------------------------------------------------------------
+# --- how long they wait -----------------------------------------------------------------------------------------------
+
+
+def waiting(entry: str, distance: int, valid: Any) -> Callable[[float, int], bknb.Signal]:
+    """An entry so many ticks from the last close that waits for so long."""
+    ask = entering(entry, distance)
+    return lambda close, sign: msgspec.structs.replace(ask(close, sign), valid=valid)
+
+
+def patient(position: Any, close: float, _open: float) -> Any:
+    """What waits is taken back once the market is far from it."""
+    if position.size:
+        return None
+    return bknb.Cancel() if abs(close - position.waiting[0].price_open) > 25 else None
+
+
+def adding_for(valid: Any) -> Callable[[Any, float, float], Any]:
+    """An add by a limit near each close, for so long."""
+
+    def manage(position: Any, close: float, _open: float) -> Any:
+        if position.waiting or position.entries > 3:
+            return None
+        return bknb.Add(1, price_open=close - position.sign * 5, valid=valid)
+
+    return manage
 
 
 def market(stop: int, target: int | None = None) -> Callable[[float, int], bknb.Signal]:
@@ -118,6 +143,46 @@ def market(stop: int, target: int | None = None) -> Callable[[float, int], bknb.
         )
 
     return ask
+
+
+VALID = {
+    "a limit for a minute": (waiting("limit", 4, 1), patient),
+    "a limit until the next question": (waiting("limit", 8, "slot"), patient),
+    "a stop entry for two minutes": (waiting("stop", 6, 2), patient),
+    "a limit until it is cancelled": (waiting("limit", 12, None), patient),
+    "a stop entry until it is cancelled": (waiting("stop", 12, None), patient),
+    "a limit add for two minutes": (market(45), adding_for(2)),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [1, pytest.param(12, marks=pytest.mark.long)])
+def test_no_order_earns_however_long_it_waits(count: int) -> None:
+    found = earned(VALID, count)
+    assert all(len(sample) > 60 * count for sample in found.values()), found
+    assert max(sample.t for sample in found.values()) < SEEN, found
+
+
+@pytest.mark.slow
+def test_a_time_that_is_over_when_the_last_candle_of_an_order_is_known_would_be_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Broken: an order does not fill in a candle that ends against it, as if its time were over then."""
+    entry = ExecutionModel.entry
+
+    def broken(self: ExecutionModel, signal: Any, minute: Any, *, first: bool) -> Any:
+        made = entry(self, signal, minute, first=first)
+        if not isinstance(made, Entry):
+            return made
+        against = minute.close < made.price if signal.position == "long" else minute.close > made.price
+        return None if against else made
+
+    monkeypatch.setattr(ExecutionModel, "entry", broken)
+    found = earned({"a limit for a minute": VALID["a limit for a minute"]}, 3)
+    assert min(sample.t for sample in found.values()) > SEEN, found
+
+
+# --- adds by stop orders ----------------------------------------------------------------------------------------------
 
 
 def adding(away: int, stop: int | None, *, entry: str = "stop") -> Callable[[Any, float, float], Any]:
