@@ -306,7 +306,7 @@ def test_a_winner_without_rivals_and_a_failure_are_called_so():
     assert ("Best", "follow-4 (no other strategy has the figure)") in found._winner()
     assert re.search(r"\n +idle +N/A: no trade  0 trades", repr(found))
     (view,) = bknb.dashboard(found)._views.views.values()
-    row = next(row for row in view.ranking if row["Strategy"] == "broken")
+    row = next(row for row in view.ranking.rows if row["Strategy"] == "broken")
     assert row["Failed"].startswith("RuntimeError: no idea")
     assert {text for name, text in row.items() if name not in ("Strategy", "Failed")} == {"N/A: failed"}
 
