@@ -41,7 +41,7 @@ from bknb.domain.recovery import Owner
 from bknb.domain.signal_events import Cancelled, Closed, Milestone
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.plan import Plan, plan_backtest
-from bknb.engine.questions import Questions
+from bknb.engine.questions import AskedAt, Questions
 from bknb.live.ended_journal import EndedJournal
 from bknb.live.state_saver import StateSaver
 from bknb.market.candles_of_one_symbol import Series
@@ -100,7 +100,7 @@ def is_halted(end: Closed | Cancelled) -> bool:
     return isinstance(end, Cancelled) and end.reason == "disagreement"
 
 
-class Asked(Questions):
+class Asked(AskedAt):
     """The moments of a backtest without those that a live run left out; ``left_out`` counts these, once per slot."""
 
     def __init__(self, every: Questions, left_out: LeftOut) -> None:
@@ -112,6 +112,9 @@ class Asked(Questions):
 
     def next(self, *, after: int, asked: int) -> int | None:
         return self._but_left_out(self._every.next(after=after, asked=asked))
+
+    def missed(self, until: int) -> int:
+        return self._every.missed(until)
 
     def _but_left_out(self, when: int | None) -> int | None:
         slot = None

@@ -272,7 +272,7 @@ ANSWERED = [
         lines=[IN, "taken back timeout @m7", "closed time_expired 100 @m7"]),
     Row("a ladder with a price below the first tick",
         bknb.Signal(position="short", price_take_profit=[(50.0, 0.5), (0.4, 0.5)]), settings={"price_tick": 1.0},
-        mirrors=False, lines=["rejected positive @m0"]),
+        mirrors=False, lines=["rejected ladder @m0"]),
     Row("a target at the last close, once it is on the grid", NOTHING, {},
         {4: Move(price_take_profit=100.00000001), 5: Move(price_take_profit=[(100.3, 0.5)])},
         settings={"price_tick": 1.0}, mirrors=False, lines=[IN, "rejected take_profit_side @m4",

@@ -54,7 +54,7 @@ def test_no_array_and_no_base_of_an_array_holds_a_later_candle():
 
 def test_the_context_cannot_be_moved_in_time():
     def get_signal(ctx):
-        with pytest.raises(AttributeError):
+        with pytest.raises(bknb.UsageError, match="not written to"):
             ctx.when_ms = ctx.when_ms + 60_000
 
     assert not run(get_signal).errors

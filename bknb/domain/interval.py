@@ -15,6 +15,7 @@ DAY_MS: Final = DAY_MINUTES * MINUTE_MS
 WEEK: Final = "1w"
 """Its slots begin on Monday at 00:00 UTC, or on another day of the week that bars have; only where bars are as long."""
 WEEK_MS: Final = 7 * DAY_MS
+SHORTEST_MONTH_MS: Final = 28 * DAY_MS
 EPOCH_DAY: Final = 719_163
 """The ordinal of 1 January 1970, as ``date.toordinal`` counts."""
 
@@ -59,6 +60,17 @@ def interval_ms(interval: str) -> int:
                 f"ctx.candles('1M', 12)\nexpected here one of {known}"
             ) from None
         raise UsageError(f"unknown interval {interval!r}; expected one of {known}") from None
+
+
+def candles_since_1970(interval: str, when: int) -> int:
+    """At most so many candles of an interval, ``1M`` as well, are there up to a moment (UTC ms).
+
+    Examples
+    --------
+    >>> candles_since_1970("1d", 40 * DAY_MS), candles_since_1970("1M", 40 * DAY_MS)
+    (40, 2)
+    """
+    return -(-when // (SHORTEST_MONTH_MS if interval == "1M" else interval_ms(interval)))
 
 
 def floor_to(when: int, step: int) -> int:

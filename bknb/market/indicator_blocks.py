@@ -8,11 +8,11 @@ its block up to its own, and on nothing else: not on when a run began, and not o
 from __future__ import annotations
 
 from copy import copy
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..domain.interval import DAY_MS, INTERVAL_MS
+from ..domain.interval import DAY_MS, INTERVAL_MS, SHORTEST_MONTH_MS
 from ..errors import LookaheadError, LookbackTooShort
 from .indicator_formula import maker_of, padded
 
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from .indicator_proof import Proof
 
     Floats = NDArray[np.float64]
-
-_SHORTEST_MONTH_MS: Final = 28 * DAY_MS
 
 
 class Blocks:
@@ -52,7 +50,7 @@ class Blocks:
     __slots__ = ("candles", "length", "step")
 
     def __init__(self, interval: str) -> None:
-        self.step = INTERVAL_MS.get(interval, _SHORTEST_MONTH_MS)
+        self.step = INTERVAL_MS.get(interval, SHORTEST_MONTH_MS)
         self.candles = 1024 if self.step <= INTERVAL_MS["1h"] else 128 if self.step <= DAY_MS else 32
         self.length = self.candles * self.step
 

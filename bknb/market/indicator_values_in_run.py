@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ..domain.interval import DAY_MS
+from ..domain.interval import DAY_MS, candles_since_1970
 from ..domain.whole_number import whole_number
 from ..errors import NotEnoughData, UsageError
 from .calendar_candles import MadeCandles
@@ -236,6 +236,7 @@ class RunValues:
             When one that has closed is not here, or was taken away.
         """
         ask, when = newest_of(context), context.when_ms
+        limit = min(limit, candles_since_1970(self._interval, when))
         try:
             return ask(self._symbol, self._interval, limit, when)
         except NotEnoughData as error:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from ..domain.formatting import minute_text
-from ..domain.interval import DAY_MINUTES, DAY_MS, MINUTE_MS, WEEK, interval_ms
+from ..domain.interval import DAY_MINUTES, DAY_MS, MINUTE_MS, WEEK, candles_since_1970, interval_ms
 from ..errors import BadCandle, DataError, GapError, NotEnoughData, UsageError
 from .bar_slots import bar_before, bar_close, slot_of
 from .candle_listener import CandleListener
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from .patience_for_missing_candles import Awaited
 
 _HEADROOM: Final = 64  # candles fetched beyond what was asked, so that a slightly longer look back finds them
-_SHORTEST_MONTH_MS: Final = 28 * DAY_MS
 _FARTHEST_MS: Final = 366 * DAY_MS  # candles are looked for behind holes of this length in all
 _BEFORE_MS: Final = 7 * DAY_MS  # before candles that begin later than asked, others are looked for behind such a hole
 _MIN_CANDLES: Final = DAY_MINUTES  # a live run holds at least as many candles of every series
@@ -594,7 +593,7 @@ class Window:
         if not (isinstance(given, str) and given):
             raise UsageError(f"symbol must be a non-empty text such as 'BTCUSDT', got {symbol!r}")
         limit = limit.__index__()
-        if limit * (_SHORTEST_MONTH_MS if interval == "1M" else interval_ms(interval)) > when + _SHORTEST_MONTH_MS:
+        if limit > candles_since_1970(interval, when):
             wanted = f"{limit} closed {interval} candles of {symbol} were asked for at {minute_text(when)} UTC"
             raise NotEnoughData(f"{wanted}, which would begin before 1970\nask for fewer candles")
         if by_calendar:
