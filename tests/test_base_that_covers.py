@@ -523,6 +523,7 @@ def test_drafts_of_a_model_are_tried_over_the_bars_that_cover_their_ranges(marke
     over_days = trials()
     assert asyncio.run(over_days.choose_base(ranges))
     assert (over_days.base, len(over_days.notes)) == ("1d", 1)
+    assert len(market.asked) == 7
     over_minutes, of_minutes = trials(), Range(start=FIRST_MINUTE + DAY, end=FIRST_MINUTE + 2 * DAY)
     market.asked.clear()
     assert not asyncio.run(over_minutes.choose_base([of_minutes]))

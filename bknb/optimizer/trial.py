@@ -72,8 +72,11 @@ class DraftTrials:
     notes: tuple[str, ...] = ()
     _candles: dict[tuple[int, int], Candles] = field(default_factory=dict)
 
-    async def candles(self, range_: Range) -> Candles:
-        """Return the base bars of a range, those before it and the two that end what is open; fetched once."""
+    async def candles(self, range_: Range, *, search: bool = True) -> Candles:
+        """Return the base bars of a range, those before it and the two that end what is open; fetched once.
+
+        ``search``: see :meth:`bknb.market.feed.Feed.fetch`.
+        """
         key = (range_.start, range_.end)
         if key not in self._candles:
             feed = Feed(self.exchange.source, self.settings, allow_gaps=True, now=SystemClock().now)
@@ -81,7 +84,8 @@ class DraftTrials:
             until = range_.end
             if (sessions := sessions_of(self.exchange.source, self.symbol)) is not None:
                 until = sessions.next_open(until, until + _LONGEST_CLOSE_MS)  # what is open then leaves there
-            found = await feed.fetch(self.symbol, self.base, since, until + 2 * interval_ms(self.base))
+            end = until + 2 * interval_ms(self.base)
+            found = await feed.fetch(self.symbol, self.base, since, end, search=search)
             if not len(found) or int(found.timestamp[-1]) < range_.start:
                 raise NotEnoughData(
                     f"{self.exchange.name} has no candles of {self.symbol} for the range {range_}\n"
@@ -126,7 +130,7 @@ class DraftTrials:
         sessions = sessions_of(self.exchange.source, self.symbol)
         opens = range_.start if sessions is None else sessions.next_open(range_.start, range_.end)
         try:
-            return int((await self.candles(range_)).timestamp[0]) <= opens
+            return int((await self.candles(range_, search=False)).timestamp[0]) <= opens
         except NotEnoughData:
             return False
         except DataError:  # which the trials say
