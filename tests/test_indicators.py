@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -269,6 +271,39 @@ def digest() -> str:
     """What indicators are at some moments, in short."""
     found = answers(START + 1020 * MINUTE, START + 1028 * MINUTE)
     return hashlib.blake2b(repr(sorted(found.items())).encode()).hexdigest()
+
+
+def as_target(value: float, price: float) -> float:
+    """A level above the price that has the digits of a value: times a power of two."""
+    return float(value) * 2.0 ** math.ceil(math.log2(1.1 * price / value))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [2, pytest.param("processes", marks=pytest.mark.long)])
+def test_values_are_the_same_to_the_last_bit_in_the_workers_of_a_sweep(workers: Any) -> None:
+    watched = tuple(each for each in WATCHED if each.what not in (slopes, "macd"))  # these may be below 0
+
+    def get_signal(ctx: Any, which: int = 0) -> Any:
+        value = watched[which].last(ctx)
+        value = value[0] if isinstance(value, tuple) else value
+        if not value > 0:
+            return None
+        target = as_target(value, ctx.price)
+        return bknb.Signal(position="long", price_take_profit=target, stop_percent=2, minute_estimated_time=3)
+
+    strategy = bknb.add_strategy("targets", interval="5m", get_signal=get_signal)
+    options: Any = {"exchange": WALK, "frame": (START - 200 * MINUTE, START + 100 * MINUTE)}
+    swept: Any = {"params": {"which": [*range(len(watched))]}, "symbol": "X", "keep_trades": True, **options}
+    if workers == 2:  # everything is pickled on its way, as to processes
+        with ThreadPoolExecutor(2) as pool:
+            sweep = bknb.sweep(strategy, executor=pool, **swept)
+    else:
+        sweep = bknb.sweep(strategy, executor=workers, **swept)
+    assert not len(sweep.errors)
+    for which in range(len(watched)):
+        alone = bknb.backtest("X", strategy=strategy, params={"which": which}, **options).trades
+        assert len(alone) > 30
+        assert sweep.trades(which)["price_take_profit"].tolist() == alone["price_take_profit"].tolist()
 
 
 def test_a_value_of_a_walk_is_as_it_was() -> None:

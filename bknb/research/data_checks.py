@@ -267,6 +267,8 @@ class DataChecks:
         found = [finding for variable in cut if (finding := self._cut(variable)) is not None]
         if not found:
             found = self._changed([one for one in data if one not in still])
+        if not found:
+            self._note_made_before([one for one in data if one not in still and one.name not in preparation.unread])
         if not self._market.fine and data:
             self.unseen.append("prices without moments: the market is too coarse to tell them from other numbers")
         known = {one.name for one in data}
@@ -275,6 +277,16 @@ class DataChecks:
                 finding = self._along(variable)
                 found += [] if finding is None else [finding]
         return found
+
+    def _note_made_before(self, data: Sequence[Variable]) -> None:
+        """Note columns over times of the market that are no prices: whether later rows made them nobody can tell."""
+        columns = {one.name: [*beside(one.value).values()] for one in data if not isinstance(one.value, Candles)}
+        names = [name for name, some in columns.items() if some and not are_prices(some, self._market)]
+        if names:
+            self.unseen.append(
+                f"how {_list(names)} came about, numbers for times of the market: nothing that made them can be run "
+                "again; made by bknb.indicator(function, interval, lookback=) they show that they hold no later candle"
+            )
 
     def _cut(self, variable: Variable) -> Finding | None:
         data = timed(variable.value, self._market.span)
