@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packages import need_packages
@@ -128,3 +129,25 @@ def test_the_version_of_the_figures_covers_the_modules_they_take_from(monkeypatc
     monkeypatch.setattr(Path, "read_bytes", noted)
     jit.source_version(sweep_figures.__name__, Gates.__module__)
     assert {"sweep_figures.py", "least_samples.py", Path(simulate.__file__).name} <= set(read)
+
+
+def test_loops_take_the_same_machine_code_of_the_pieces_they_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    from bknb.kernels import jit, row_orders_loop, simulate, weight_loop
+
+    versions: dict[str, set[str]] = {}
+
+    def noted(function: Any, _namespace: Any, version: str, **_options: Any) -> Any:
+        versions.setdefault(f"{function.__module__}.{function.__name__}", set()).add(version)
+        return function
+
+    monkeypatch.setattr(jit, "_jit", noted)
+    monkeypatch.setattr(jit, "_made", {})
+    nothing: Any = None
+    for run in (simulate.simulate, row_orders_loop.simulate_orders, weight_loop.simulate_weights):
+        with pytest.raises(AttributeError):  # once it is compiled
+            run(*[nothing] * run.__code__.co_argcount)
+    (plain,) = versions["bknb.kernels.simulate.hold_to_end"]
+    assert versions["bknb.kernels.exit_loop.first_at"] == versions["bknb.kernels.entry_parts.hold_parts"] == {plain}
+    own = [versions[f"bknb.kernels.{loop}._go_on"] for loop in ("simulate", "row_orders_loop", "weight_loop")]
+    assert own[0] == {plain}
+    assert len(set.union(*own)) == 3

@@ -85,17 +85,7 @@ class FillRun:
         before = self.book
         made = self.fill("add", order.share, price, number=order.number, rested=rested, note=order.note)
         self._without(order)
-        self.events.append(
-            Added(
-                **labels(self.rules),
-                when=self.when,
-                price=self.price,
-                signal=self.state.signal,
-                fill=made,
-                size=self.book.left,
-                average_price=average_price(self.book.fills),
-            )
-        )
+        self.events.append(Added(**self._told(made), average_price=average_price(self.book.fills)))
         if moves:
             self.move_levels(before, (order,))
 
@@ -117,16 +107,12 @@ class FillRun:
     def reduce(self, share: float, price: float, *, number: int, reason: str, rested: bool, note: str = "") -> None:
         """Close a part that leaves something open."""
         made = self.fill("reduce", share, price, number=number, reason=reason, rested=rested, note=note)
-        self.events.append(
-            Reduced(
-                **labels(self.rules),
-                when=self.when,
-                price=self.price,
-                signal=self.state.signal,
-                fill=made,
-                size=self.book.left,
-            )
-        )
+        self.events.append(Reduced(**self._told(made)))
+
+    def _told(self, fill: Fill) -> dict[str, Any]:
+        """What an event tells of a fill."""
+        beside = {"when": self.when, "price": self.price, "signal": self.state.signal}
+        return {**labels(self.rules), **beside, "fill": fill, "size": self.book.left}
 
     def reduce_orders(self, price: float, not_after: int, *, adds: bool = True) -> Exit | None:
         """Fill the parts that were ordered to be closed; the exit when nothing would be left.

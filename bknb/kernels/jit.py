@@ -25,6 +25,7 @@ def compiled(
     pieces: Iterable[Callable[..., Any]] = (),
     takes: Sequence[type] = (),
     *,
+    beside: str = "",
     purpose: str = "a sweep",
 ) -> Any:
     """``function`` as machine code.
@@ -43,6 +44,9 @@ def compiled(
         those they are given are counted, which costs more than most of them do.
     takes
         Classes of its arguments that are defined in modules its own does not import.
+    beside
+        The module of another loop. Of its pieces, and those of modules it imports, both take the same machine code. It
+        imports the modules of their arguments' classes.
     purpose
         What cannot be had without numba, for the message.
 
@@ -58,11 +62,14 @@ def compiled(
         except ImportError:
             raise MissingDependency("numba", purpose=purpose, extra="sweep") from None
         version = source_version(names["__name__"], *(kind.__module__ for kind in takes))
+        shared = _sources(beside) if beside else {}
+        shared_version = _digest(shared)
         namespaces = {function.__module__: dict(names)}
         made: dict[Any, Any] = {}
         for piece in pieces:
             seen = namespaces.setdefault(piece.__module__, dict(getattr(piece, "__globals__", {})))
-            made[piece] = _jit(piece, seen, version, is_piece=True)
+            of_piece = shared_version if piece.__module__ in shared else version
+            made[piece] = _jit(piece, seen, of_piece, is_piece=True)
         for namespace in namespaces.values():  # nothing is compiled before it is called
             namespace.update({name: made[piece] for name, piece in namespace.items() if _is_in(piece, made)})
         _made[key] = _jit(function, namespaces[function.__module__], version)
@@ -78,6 +85,16 @@ def source_version(*modules: str) -> str:
 
     Machine code holds the constants and functions of other modules as they were when it was compiled.
     """
+    return _digest(_sources(*modules))
+
+
+def _digest(sources: Mapping[str, bytes]) -> str:
+    parts = (part for name in sorted(sources) for part in (name.encode(), sources[name]))
+    return hashlib.blake2b(b"\0".join(parts), digest_size=4).hexdigest()
+
+
+def _sources(*modules: str) -> dict[str, bytes]:
+    """The source of some modules and of those they import from their own package, by name."""
     found: dict[str, bytes] = {}
     waiting = list(modules)
     while waiting:
@@ -87,8 +104,7 @@ def source_version(*modules: str) -> str:
             continue
         found[name] = Path(file).read_bytes()
         waiting += _imports(found[name], name)
-    parts = (part for name in sorted(found) for part in (name.encode(), found[name]))
-    return hashlib.blake2b(b"\0".join(parts), digest_size=4).hexdigest()
+    return found
 
 
 @lru_cache(maxsize=512)

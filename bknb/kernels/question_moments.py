@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from .exit_loop import NEVER, first_at, time_at
+from .exit_loop import NEVER, first_at, next_set, time_at
 
 
 def question(market: Any, grid: Any, earliest: int) -> int:
@@ -57,5 +57,13 @@ def first_question(market: Any, grid: Any) -> int:
     return question(market, grid, slot_at(grid, grid.start) if len(grid.opens) else grid.start)
 
 
-PIECES: Final = (question, slot_at, newest_row, first_question)
+def when_wanted(market: Any, grid: Any, rows: Any, row: int) -> Any:
+    """When the first row from ``row`` on is known that wants something; -1: none does."""
+    candles = len(rows.closes)
+    if row < candles:
+        row = next_set(rows.position, max(row, 0))
+    return question(market, grid, slot_at(grid, rows.closes[row])) if row < candles else -1
+
+
+PIECES: Final = (question, slot_at, newest_row, first_question, when_wanted)
 """What :func:`bknb.kernels.jit.compiled` compiles beside a loop that asks a strategy."""

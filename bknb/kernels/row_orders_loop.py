@@ -26,9 +26,9 @@ from .declared_exit_loop import (
     open_book,
 )
 from .entry_parts import ARE_STOPS, DOUBTED, GONE, PARTS, WAITING, WaitingParts, percent_level
-from .exit_loop import STOP_LOSS, first_at, net, next_set, time_at
+from .exit_loop import STOP_LOSS, first_at, net, time_at
 from .jit import compiled
-from .question_moments import first_question, newest_row, question, slot_at
+from .question_moments import first_question, newest_row, question, slot_at, when_wanted
 from .row_orders import (
     DONE,
     DOUBT,
@@ -58,6 +58,7 @@ from .simulate import (
     STOPPED_OUT,
     WIDTH,
     cancelled_by_clock,
+    copy_rows,
     count_refusal,
     fill_entry,
     hold_to_end,
@@ -242,9 +243,7 @@ def _run(market: Any, blocks: Any, grid: Any, rows: Any, orders: Any, rules: Any
                       ordered, found, place)  # fmt: skip
         if done == _FULL:
             longer = np.empty((2 * len(ends), WIDTH))
-            for at in range(len(ends)):  # a slice would have the text of numpy's error compiled as well: seconds
-                for column in range(WIDTH):
-                    longer[at, column] = ends[at, column]
+            copy_rows(ends, longer)
             ends = longer
     return ends[: place[_ENDED]].copy(), refusals[: place[_KINDS_FOUND]].copy()
 
@@ -262,19 +261,10 @@ def _go_on(  # noqa: C901 -- one pass, one place
     candles, last = len(rows.closes), grid.last
     final = last - 1 if rules.fills_at_open else last  # the last moment of a frame only ends what there is
     clock_end = last if rules.fills_at_open else last + 1
-    done_with = _OVER
-    while 0 <= when <= final:
-        if ended + 2 > len(ends):
-            done_with = _FULL
-            break
+    while 0 <= when <= final and ended + 2 <= len(ends):
         row = newest_row(rows.closes, grid, when)
-        if row >= candles:
-            break  # no candle closes from here on
-        if row < 0 or rows.position[row] == 0:
-            row = next_set(rows.position, max(row, 0))
-            if row == candles:
-                break  # nothing is wanted any more
-            when = question(market, grid, slot_at(grid, rows.closes[row]))  # when that row is known
+        if row < 0 or row >= candles or rows.position[row] == 0:
+            when = when_wanted(market, grid, rows, row)
             continue
         at, after, count = first_at(market, when), when, 0
         if at >= grid.average_count:  # there is an average price
@@ -323,7 +313,7 @@ def _go_on(  # noqa: C901 -- one pass, one place
                 ended += 1
         when = question(market, grid, max(slot_at(grid, when + 1), after + 1))
     place[_ENDED], place[_KINDS_FOUND], place[_WHEN], place[_LEAVING] = ended, kinds, when, leaving
-    return done_with
+    return _FULL if 0 <= when <= final else _OVER
 
 
 _PIECES: Final = (
@@ -344,7 +334,7 @@ def simulate_orders(
     MissingDependency
         Without numba.
     """
-    run = compiled(_run, globals(), _PIECES)
+    run = compiled(_run, globals(), _PIECES, beside=simulate.__name__)
     found: tuple[NDArray[np.float64], NDArray[np.float64]] = run(
         market, blocks.with_swings, grid, rows, orders, rules, exits
     )

@@ -61,11 +61,10 @@ from .exit_loop import (
     hold_plain,
     net,
     next_fill,
-    next_set,
     time_at,
 )
 from .jit import compiled
-from .question_moments import first_question, newest_row, question, slot_at
+from .question_moments import first_question, newest_row, question, slot_at, when_wanted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -643,6 +642,13 @@ def hold_to_end(  # noqa: C901 -- one position, one place
 # --- the run ------------------------------------------------------------------------------------------------------
 
 
+def copy_rows(ends: Any, longer: Any) -> None:
+    """Copy a table of ends into the first rows of a longer one."""
+    for at in range(len(ends)):  # a slice would have the text of numpy's error compiled as well: seconds
+        for column in range(WIDTH):
+            longer[at, column] = ends[at, column]
+
+
 def _run(market: Any, blocks: Any, grid: Any, rows: Any, rules: Any, exits: Any) -> Any:
     """``_go_on`` with tables that grow. Everything is allocated here: where nothing is, no references are counted."""
     ends, refusals = np.empty((256, WIDTH)), np.empty((_KINDS, 4))
@@ -652,9 +658,7 @@ def _run(market: Any, blocks: Any, grid: Any, rows: Any, rules: Any, exits: Any)
     done = _go_on(market, blocks, grid, rows, rules, exits, ends, refusals, book, prices, shares, found, place)
     while done == _FULL:
         longer = np.empty((2 * len(ends), WIDTH))
-        for at in range(len(ends)):  # a slice would have the text of numpy's error compiled as well: seconds
-            for column in range(WIDTH):
-                longer[at, column] = ends[at, column]
+        copy_rows(ends, longer)
         ends = longer
         done = _go_on(market, blocks, grid, rows, rules, exits, ends, refusals, book, prices, shares, found, place)
     if done == _UNDECLARED:
@@ -676,19 +680,10 @@ def _go_on(  # noqa: C901 -- one pass, one place
     candles, last, count = len(rows.closes), grid.last, 0
     final = last - 1 if rules.fills_at_open else last  # the last moment of a frame only ends what there is
     clock_end = last if rules.fills_at_open else last + 1
-    done_with = _OVER
-    while 0 <= when <= final:
-        if ended == len(ends):
-            done_with = _FULL
-            break
+    while 0 <= when <= final and ended < len(ends):
         row = newest_row(rows.closes, grid, when)
-        if row >= candles:
-            break  # no candle closes from here on
-        if row < 0 or rows.position[row] == 0:
-            row = next_set(rows.position, max(row, 0))
-            if row == candles:
-                break  # nothing is wanted any more
-            when = question(market, grid, slot_at(grid, rows.closes[row]))  # when that row is known
+        if row < 0 or row >= candles or rows.position[row] == 0:
+            when = when_wanted(market, grid, rows, row)
             continue
         index, after = first_at(market, when), when
         if index >= grid.average_count:  # there is an average price
@@ -770,14 +765,14 @@ def _go_on(  # noqa: C901 -- one pass, one place
                 ended += 1
         when = question(market, grid, max(slot_at(grid, when + 1), after + 1))
     place[_ENDED], place[_KINDS_FOUND], place[_WHEN], place[_LEAVING] = ended, kinds, when, leaving
-    return done_with
+    return _FULL if 0 <= when <= final else _OVER
 
 
 PIECES: Final = (
     *exit_loop.PIECES, *declared_exit_loop.PIECES, *question_moments.PIECES, _no_price, reached, _too_near,
     _broken_minutes, _broken_entry, _broken_levels, broken_declared, count_refusal, fill_entry, _write_result,
     write_end, _write_declared, write_cancelled, _at_bar, _deadline, rests_until, _newest_fill, cancelled_by_clock,
-    _leaves_at, _left, hold_to_end,
+    _leaves_at, _left, hold_to_end, copy_rows,
 )  # fmt: skip
 """What :func:`bknb.kernels.jit.compiled` compiles beside a loop that goes from question to question."""
 _PIECES: Final = (*PIECES, _is_undeclared, _broken, _wait, _go_on)

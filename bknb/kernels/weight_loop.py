@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from . import question_moments
+from . import question_moments, simulate
 from .declared_exit_loop import DUST
 from .exit_loop import BLOCK, PIECES, ended_by_clock, first_at, next_fill, next_set, time_at
 from .jit import compiled
@@ -42,6 +42,7 @@ from .simulate import (
     TARGET,
     TROUGH,
     WIDTH,
+    copy_rows,
 )
 
 if TYPE_CHECKING:
@@ -256,9 +257,7 @@ def _run(market: Any, blocks: Any, grid: Any, rows: Any, rules: Any) -> Any:
     place = np.array([0, 0, first_question(market, grid)], np.int64)
     while _go_on(market, blocks, grid, rows, rules, ends, refusals, held, place) == _FULL:
         longer = np.empty((2 * len(ends), WIDTH))
-        for at in range(len(ends)):
-            for column in range(WIDTH):
-                longer[at, column] = ends[at, column]
+        copy_rows(ends, longer)
         ends = longer
     return ends[: place[_ENDED]].copy(), refusals[: place[_KINDS_FOUND]].copy()
 
@@ -305,7 +304,7 @@ def _go_on(
 
 
 _PIECES: Final = (
-    *PIECES, *question_moments.PIECES,
+    *PIECES, *question_moments.PIECES, copy_rows,
     _net, _see, _pass, _filled, _enter, _leave, _marked, _count, _resize, _carry_out, _go_on,
 )  # fmt: skip
 
@@ -323,7 +322,7 @@ def simulate_weights(
         Without numba.
     """
     found: tuple[NDArray[np.float64], NDArray[np.float64]]
-    found = compiled(_run, globals(), _PIECES)(market, blocks.extremes, grid, rows, rules)
+    found = compiled(_run, globals(), _PIECES, beside=simulate.__name__)(market, blocks.extremes, grid, rows, rules)
     return found
 
 
