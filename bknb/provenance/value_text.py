@@ -34,6 +34,7 @@ _TWICE_BYTES: Final = 2**20  # a state up to this size is written twice, to see 
 _MOST_BITS: Final = 14_000
 _LARGE: Final = 1_000  # values of a table; a larger one of mixed columns is read column by column
 _PLAIN: Final = (bool, int, float, complex, str, bytes)
+_AS_IS: Final = frozenset({bool, float, complex, bytes, type(None)})  # of exactly these: what Python writes of them
 _REPEATABLE: Final = (
     *(datetime.date, datetime.time, datetime.timedelta, datetime.tzinfo),
     *(decimal.Decimal, pathlib.PurePath, range, type(...)),
@@ -96,11 +97,13 @@ class _Speller:
     def text(self, value: Any, place: str) -> str:
         """The text of the part of a value that is at ``place``."""
         kind = type(value)
-        if value is not None and kind not in _PLAIN and is_users(kind):
+        if kind in _AS_IS or (kind is int and value.bit_length() <= _MOST_BITS):
+            return repr(value)
+        if kind is str:
+            return self._beside(value) or repr(value)
+        if kind not in _PLAIN and is_users(kind):
             self.inside.append((place, value))  # what it is made of is read by whoever follows it
-        if value is None or isinstance(value, _PLAIN):
-            if isinstance(value, str) and kind is str and (beside := self._beside(value)):
-                return beside
+        if isinstance(value, _PLAIN):
             plain = getattr(value, "item", lambda: value)()
             if isinstance(plain, int) and plain.bit_length() > _MOST_BITS:  # Python writes no longer one in decimals
                 return f"{plain:#x}"
@@ -167,8 +170,10 @@ class _Speller:
         return (*rank, _Speller(ranks=False, folders=self._folders).text(content, "") if self._ranks else "")
 
     def _sequence(self, value: list[Any] | tuple[Any, ...], place: str) -> str:
-        parts = ", ".join(self.text(part, f"{place}[{at}]") for at, part in enumerate(value))
-        return f"[{parts}]" if isinstance(value, list) else f"({parts})"
+        texts = (
+            repr(part) if type(part) in _AS_IS else self.text(part, f"{place}[{at}]") for at, part in enumerate(value)
+        )
+        return f"[{', '.join(texts)}]" if isinstance(value, list) else f"({', '.join(texts)})"
 
     def _struct(self, value: msgspec.Struct, place: str) -> str:
         fields = [f"{name}={self.text(getattr(value, name), f'{place}.{name}')}" for name in value.__struct_fields__]
