@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Container, Iterable
 from typing import Any
 
@@ -21,6 +22,18 @@ def first_quick(values: Iterable[Any], *, kept: int = 1) -> list[Any]:
 def some_quick(values: Iterable[Any], quick: Container[Any]) -> list[Any]:
     """The values that are in ``quick`` as they are, and every other marked ``slow``: as ``first_quick``, for any."""
     return [value if value in quick else _marked(value, pytest.mark.slow) for value in values]
+
+
+def each_once(first: Iterable[Any], second: Iterable[Any]) -> list[Any]:
+    """Pairs of two parameters: as many as it takes for each value to be in one, and every other marked ``long``.
+
+    For a costly test of which neither parameter changes what the other leads to. Of those that are kept all but the
+    first are ``slow``.
+    """
+    one, other = [*first], [*second]
+    kept = [(one[k % len(one)], other[k % len(other)]) for k in range(max(len(one), len(other)))]
+    others = [pair for pair in itertools.product(one, other) if pair not in kept]
+    return [*first_quick(kept), *rest_long(others, kept=0)]
 
 
 def _marked(value: Any, mark: pytest.MarkDecorator) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 from hand_clock import BrokerHandClock, HandClock
-from quick import first_quick
+from quick import each_once, first_quick
 from scenarios import MINUTE, ORIGIN, source
 from waiting import until
 from worlds import MODELS, SETTINGS, walk
@@ -444,8 +444,7 @@ ANSWERS: dict[str, tuple[Decide, Callable[[], Any]]] = {
 }
 
 
-@pytest.mark.parametrize("model", first_quick(MODELS))
-@pytest.mark.parametrize("name", first_quick(ANSWERS))
+@pytest.mark.parametrize(("name", "model"), each_once(ANSWERS, MODELS))
 @pytest.mark.parametrize("seed", first_quick([3, 8]))
 def test_by_hand_at_a_minute_equals_a_backtest_whose_manage_answers_the_same(name: str, model: str, seed: int) -> None:
     decide, answer = ANSWERS[name]

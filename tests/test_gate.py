@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import os
 import re
 import shlex
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 from hypothesis.internal.conjecture import providers
+from quick import each_once
 from same_constants import text_of_constants
 
 ROOT = Path(__file__).parent.parent
@@ -82,6 +84,17 @@ def test_what_is_long_is_left_out_unless_it_is_asked_for(request: pytest.Fixture
     assert bool(request.node.get_closest_marker("long")) == is_long
     assert bool(request.node.get_closest_marker("slow")) == is_long  # "not slow" is never long
     assert not is_long or "long" in request.config.option.markexpr
+
+
+@pytest.mark.parametrize(("first", "second"), [("abc", "xyz"), ("abcd", "xy"), ("a", "xyz"), ("abcde", "xyz")])
+def test_of_two_parameters_each_value_is_in_a_pair_that_is_not_long(first: str, second: str) -> None:
+    quick, *others = each_once(first, second)
+    marks = {each.values: {mark.name for mark in each.marks} for each in others}
+    kept = [quick, *(pair for pair, names in marks.items() if names == {"slow"})]
+    assert all(names in ({"slow"}, {"long"}) for names in marks.values())
+    assert ({one for one, _ in kept}, {other for _, other in kept}) == ({*first}, {*second})
+    assert len(kept) == max(len(first), len(second))
+    assert {quick, *marks} == {*itertools.product(first, second)}
 
 
 def test_random_examples_do_not_depend_on_what_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from quick import first_quick, rest_long, some_quick
+from quick import each_once, first_quick, rest_long, some_quick
 from scenarios import MINUTE, ORIGIN, source
 from sleeping_clock import SleepingClock
 from worlds import MODELS, SEEDS, SETTINGS, signals
@@ -233,8 +233,7 @@ def test_a_machine_that_slept_over_the_end_of_a_hole_decides_late() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", first_quick(MODELS))
-@pytest.mark.parametrize("until", some_quick([100, 101, 102, 130], [130]))
+@pytest.mark.parametrize(("until", "model"), each_once([130, 100, 101, 102], MODELS))
 def test_a_live_run_ends_at_its_time_where_no_candle_comes_any_more(model: str, until: int) -> None:
     store = bknb.stores.memory()
     exchange = bknb.add_exchange("ends", get_candles=ranged(flat((-10, 100))), intervals=["1m"])
@@ -272,8 +271,7 @@ def taken_up(rows: list[tuple[float, ...]], *, missing: tuple[int, int], model: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("waits", first_quick([False, True]))
-@pytest.mark.parametrize("model", first_quick(MODELS))
+@pytest.mark.parametrize(("waits", "model"), each_once([False, True], MODELS))
 def test_a_run_that_ends_before_its_last_candles_came_leaves_them_to_the_next_start(model: str, *, waits: bool) -> None:
     rows = [row if row[0] != at(85) else (at(85), 100.0, 112.0, 100.0, 100.0, 1.0) for row in flat((-10, 400))]
     (first, second), asked = taken_up(rows, missing=(80, 400), model=model, waits=waits)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from quick import first_quick
+from quick import each_once
 from scenarios import MINUTE, ORIGIN, source
 from sleeping_clock import SleepingClock
 from worlds import LENGTH, MODELS, SEEDS, SETTINGS, signals, walk
@@ -95,8 +95,7 @@ def test_random_worlds(model: str, seed: int, calm: str, *, jumping: bool) -> No
     assert told(result, before=until) == told(backtest, before=until)
 
 
-@pytest.mark.parametrize("model", first_quick(MODELS))
-@pytest.mark.parametrize("recorded", first_quick(["btc-perp-1m-2022-01", "synth-0-1m", "synth-2-1m"]))
+@pytest.mark.parametrize(("recorded", "model"), each_once(["btc-perp-1m-2022-01", "synth-0-1m", "synth-2-1m"], MODELS))
 def test_recorded_minutes(shared: Path, recorded: str, model: str, calm: str) -> None:
     exchange = bknb.exchanges.from_csv(shared / "data" / f"{recorded}.csv.gz")
     times = asyncio.run(exchange.get_candles("BTCUSDT", "1m", 0, 10**8)).timestamp

@@ -15,7 +15,7 @@ import pytest
 from page_cases import LIFETIME, MODELS, NAMES, PRICES, SYMMETRIC, Case, case, line, stop_entry, told
 from page_simulator import MINUTE, Event, Simulator, World, money, on_grid, simulate
 from page_worlds import INTERVALS, Drawn, draw
-from quick import first_quick, rest_long
+from quick import each_once, first_quick, rest_long
 from scenarios import ORIGIN, long, source
 
 import bknb
@@ -32,7 +32,7 @@ LIMITS = (
     "max_signal_lifetime_minutes",
 )
 LONG_WORLDS, WORLDS, FEW_WORLDS = 1000, 130, 60  # in the long set, in the slow one, in the fast one
-LIVE_WORLDS, SWEEP_WORLDS, SESSION_WORLDS, PARTS = 20, 40, 40, 12
+FEW_LIVE_WORLDS, LIVE_WORLDS, SWEEP_WORLDS, SESSION_WORLDS, PARTS = 5, 20, 40, 40, 12
 
 # --- tables: the simulator against the page -------------------------------------------------------------------------
 
@@ -416,8 +416,13 @@ def test_the_engine_does_what_the_tables_say(one: Case, model: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("seed", rest_long(range(LIVE_WORLDS), kept=5))
+@pytest.mark.parametrize(
+    ("seed", "model"),
+    [
+        *each_once(range(FEW_LIVE_WORLDS), MODELS),
+        *rest_long(itertools.product(range(FEW_LIVE_WORLDS, LIVE_WORLDS), MODELS), kept=0),
+    ],
+)
 def test_live_is_the_simulator(model: str, seed: int) -> None:
     drawn, asked = draw(seed, model, plain=True), list[int]()
     world = drawn.world

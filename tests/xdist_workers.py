@@ -37,6 +37,7 @@ LONGEST = (  # those of LONG seconds and more
 )
 PLACES = {name: number for number, name in enumerate(LONGEST)}
 LONG = 10.0  # seconds of a file
+ALIKE = 10_000  # bytes of text by which a file has to be larger to come before another
 IN_DURATIONS = 0.005  # seconds: --durations leaves out a setup or teardown that takes less
 PROCESSOR = "processor seconds"  # of each file, in what a worker tells at its end
 
@@ -172,12 +173,13 @@ class InTurn:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Iterator[None]:
-        """No file is left out before its tests are known; those that take long come first."""
+        """No file is left out before its tests are known; those that take long come first, then the larger ones."""
         files = [item for item in items if isinstance(item, UnreadFile)]
         items[:] = [item for item in items if not isinstance(item, UnreadFile)]
         yield
         items.extend(files)
-        items.sort(key=lambda item: (PLACES.get(item.path.stem, len(PLACES)), str(item.path)))
+        sizes = {path: path.stat().st_size // ALIKE for path in {item.path for item in items}}
+        items.sort(key=lambda item: (PLACES.get(item.path.stem, len(PLACES)), -sizes[item.path], str(item.path)))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
