@@ -16,11 +16,12 @@ from ..domain.interval import MINUTE_MS, floor_to, interval_ms
 from ..domain.late_orders import Lateness
 from ..domain.lifecycle import Flat, Rules, State
 from ..domain.signal_events import Cancelled, Closed
-from ..events import messages, subjects
+from ..events import subjects
 from ..market.candles_of_one_symbol import Series
-from ..market.system_clock import SystemClock, stopwatch
+from ..market.system_clock import stopwatch
 from ..market.window import Window
 from .ask_in_backtest import BacktestAsk
+from .backtest_messages import BacktestMessages
 from .backtest_rules import rules_of_backtest
 from .get_signals_vectorised import looked_up
 from .minute_walk import MinuteWalk
@@ -104,10 +105,10 @@ class BacktestRun:
         self.window: Window | None = window  # candles in memory that several runs share
         self.seconds, self.paused, self.asks_on = 0.0, False, True
         self._every_minute, self._listeners = every_minute, listeners
+        self._messages = BacktestMessages(plan.labels(), listeners)
         self._late: Lateness = {} if late is None else late  # what a live run decided late
         self._no_entries = self._leave = False
         self._turn, self._on_event = turn, on_event  # of a leg of a portfolio; the latter is called after listeners
-        self._timed: dict[str, int] = {}  # when each metric was measured last, UTC ms
         self._manages: bool | None = None  # where another process ran it
         self.model_codes: dict[str, str] = {}  # digests of the code of its models
         self.kept_fits: KeptFits | None = None  # of models, where some were made before it began
@@ -208,7 +209,7 @@ class BacktestRun:
         window.tell_closed()
         self.seconds = stopwatch() - began
         self._report(self.processed if self.stopped else self.total)
-        self._time("backtest_total", self.seconds)
+        self._messages.duration("backtest_total", self.seconds)
 
     def _make_walk(self, series: Series, window: Window, loop: StrategyLoop) -> MinuteWalk | PlacesWalk:
         changes = NextChange(
@@ -295,7 +296,7 @@ class BacktestRun:
         # At the last moment of a frame nothing is ordered any more: it only ends what there is.
         last = frame.last - 1 if loop.rules.model.fills_at_open else frame.last
         report_at, delivered = start, 0
-        asking = BacktestAsk(loop, walk, self, time=self._time)
+        asking = BacktestAsk(loop, walk, self, time=self._messages.duration)
         if turn is not None and self.plan.strategy.portfolio_weights is not None:
             await turn.question(start, None)  # then all legs have their candles
         when = questions.first(start)
@@ -369,16 +370,7 @@ class BacktestRun:
 
     def _report(self, processed: int) -> None:
         self.processed = processed
-        if self._listeners.progress_backtest.subscribed:
-            done: Any = {"total": self.total, "processed": processed, "progress": processed / self.total}
-            self._listeners.progress_backtest.emit(messages.Progress(kind="backtest", **self.plan.labels(), **done))
-
-    def _time(self, metric: str, seconds: float) -> None:
-        if self._listeners.performance.subscribed:
-            now, before = SystemClock().now(), self._timed.get(metric)
-            about: Any = {"mode": "backtest", "duration_ms": seconds * 1000, "at": now, "previous_at": before}
-            self._listeners.performance.emit(messages.Performance(metric=metric, **self.plan.labels(), **about))
-            self._timed[metric] = now
+        self._messages.progress(processed, self.total)
 
     def taken_over(self, window: Window, done: DoneElsewhere) -> StrategyLoop:
         """Take over what another process ran of it; returns the loop, whose callbacks and listeners heard nothing yet.

@@ -12,11 +12,12 @@ from msgspec.structs import replace
 from ..config import Settings
 from ..domain.signal_events import Cancelled, Closed
 from ..engine.backtest import BacktestRun
-from ..engine.plan import ExchangeLike, FrameLike, Plan, StrategyLike, plan_backtest
+from ..engine.plan import ExchangeLike, FrameLike, Plan, StrategyLike
 from ..events import messages, subjects
 from ..market.candles import Candles
 from ..provenance.strategy_hash import running
 from .card_of_result import code_of
+from .plan_of_backtest import only_leg, plan_run
 from .result import Result
 from .run_record import record_of, with_weak_source
 from .run_task import CountedRun, RunTask
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from ..domain.percent_risk_and_kelly_sizes import Size
     from ..domain.schedules import Schedule
     from ..domain.spot_margin_and_perpetual import Account
-    from ..engine.account_plan import AccountPlan
-    from ..engine.leg_account import LegAccount
 
     SizingLike = Size | str | Callable[..., Any]
     AccountLike = Account | str
@@ -61,7 +60,7 @@ class BacktestTask(CountedRun, RunTask[Closed | Cancelled]):
 
             checked_executor(executor)
         # The code is read now: the cell may be run again, with other text, before this run is over.
-        self._run = BacktestRun(plan, code=code_of(plan), account=_only_leg(plan.account))
+        self._run = BacktestRun(plan, code=code_of(plan), account=only_leg(plan.account))
         self.plan = self.asked = plan  # which may go over other bars; with the same ``asked`` tasks do the same
 
     async def _work(self) -> Result:
@@ -69,7 +68,7 @@ class BacktestTask(CountedRun, RunTask[Closed | Cancelled]):
         if self.plan.longer_bases:
             from .run_over_chosen_base import over_chosen_base  # a table has bars of one length
 
-            self._run = await over_chosen_base(self._run, lambda plan: _only_leg(plan.account))
+            self._run = await over_chosen_base(self._run, lambda plan: only_leg(plan.account))
             self.plan = self._run.plan
         if self.plan.benchmark is not None:
             from .optional_benchmark import load_benchmark_of  # few runs have one
@@ -145,43 +144,6 @@ class BacktestTask(CountedRun, RunTask[Closed | Cancelled]):
 
     def __repr__(self) -> str:
         return f"<backtest of {self.strategy!r} on {self.symbol}: {self.status}, {self.progress:.0%}>"
-
-
-def _only_leg(account: AccountPlan | None) -> LegAccount | None:
-    if account is None:
-        return None
-    from .optional_account import shared_account
-
-    return shared_account(account).legs[0]
-
-
-def plan_run(
-    symbol: str,
-    *,
-    strategy: StrategyLike,
-    exchange: ExchangeLike,
-    frame: FrameLike,
-    capital: float | None = None,
-    sizing: Any = None,
-    costs: Any = None,
-    account: Any = None,
-    currency: Any = None,
-    benchmark: Any = None,
-    **options: Any,
-) -> Plan:
-    """The plan of a backtest with its account, where it has a capital; parameters and errors as of :func:`backtest`."""
-    plan = plan_backtest(symbol, strategy=strategy, exchange=exchange, frame=frame, **options)
-    if benchmark is not None:
-        from .benchmark import checked_benchmark
-
-        plan = replace(plan, benchmark=checked_benchmark(benchmark))
-    given = {"sizing": sizing, "costs": costs, "account": account, "currency": currency}
-    if capital is None and all(value is None for value in given.values()):
-        return plan
-    from .optional_account import with_account  # few runs have one
-
-    (plan,), money = with_account([plan], capital=capital, **given)
-    return plan if money is None else replace(plan, account=money, notes=(*plan.notes, *money.notes))
 
 
 def backtest(

@@ -63,7 +63,8 @@ class SweepTask(CountedRun, Task[SweepResult, tuple[int, int]]):
         import asyncio
 
         await asyncio.to_thread(self._run.run)
-        self._run.trials = max(self._run.trials, count_sweep(self._run, self._code))
+        trials = self._run.trials
+        trials.count = max(trials.count, count_sweep(self._run, self._code))
         return SweepResult(self._run)
 
     def _announce_done(self) -> None:

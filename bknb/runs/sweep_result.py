@@ -72,9 +72,9 @@ class SweepResult:
         self.metric: str = run.plan.metric
         self.search: str = run.plan.search
         self.params: tuple[str, ...] = tuple(run.plan.space.values)
-        self.trials: int = run.trials
-        self.trial_sharpes: NDArray[np.float64] = np.array(run.trial_sharpes, dtype=np.float64)
-        self.from_ledger: int = run.from_ledger
+        self.trials: int = run.trials.count
+        self.trial_sharpes: NDArray[np.float64] = np.array(run.trials.sharpes, dtype=np.float64)
+        self.from_ledger: int = run.trials.recalled
         self.seconds: float = run.seconds
         self.stopped: bool = run.processed < run.total
         self.warnings: list[str] = run.warnings

@@ -224,7 +224,8 @@ def _verify_run(
 ) -> Verification:
     """Run the card of one run again."""
     from .account_on_card import given_again
-    from .backtest import BacktestTask, plan_run
+    from .backtest import BacktestTask
+    from .plan_of_backtest import plan_run
 
     check_repeatable(card)
     chosen: Any = card.strategy if strategy is None else strategy

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ..domain.interval import DAY_MS
-from ..domain.sweep_trial import Trial, same_data
 from ..engine.get_signals_vectorised import signal_rows, unsteady_rows
 from ..engine.registration_checks import with_params
 from ..events import subjects
@@ -21,18 +20,17 @@ from ..kernels.sweep_figures import FIGURES
 from ..market.system_clock import stopwatch
 from ..metrics.trade_definitions import OF_ACCOUNT, OF_RESULTS
 from ..provenance.candle_fingerprint import hash_in
-from ..provenance.strategy_hash import fingerprint, not_compared
 from .batches import Batch, WorkDir
 from .evaluate_combination import Evaluator, Outcome, compile_loops, needs_source
 from .executor_of_sweep import make_executor
 from .executor_options import is_inline
-from .packed_days import frame_days, pack_days, unpack_days
+from .packed_days import frame_days
 from .parameter_search import Params, Space, make_search
 from .prepared_candles import OverLongerBars, Prepared, goes_compiled, prepare, with_candles_beside
 from .row_lifetimes import why_by_events
 from .sweep_series import asked_of
 from .symbol_means import is_at_zero, known_figures, mean_of_known, missing_by_adds, missing_symbols, told_of_points
-from .trial_keys import TrialKeys
+from .trials_of_sweep import SweepTrials
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,9 +40,7 @@ if TYPE_CHECKING:
     from ..ports import TrialLedger
     from .units import Executor
 
-_SHARPE: Final = FIGURES.index("sharpe_ratio")
 _BATCH: Final = 32  # combinations in a task, at most
-_SAVE: Final = 256  # trials that are written to disk at a time
 _CANDLES_BY_EVENTS: Final = (
     "over these candles a sweep goes through the event engine, which takes some hundred times as long as the compiled "
     "loop: bars count from the open of their market, prices may be at or below zero, or ticks are too fine for floats"
@@ -99,32 +95,28 @@ class SweepRun:
         ``(combination, symbol number) -> Outcome``.
     processed, total : int
         Combinations times symbols: done, and all.
-    from_ledger : int
-        How many outcomes were in the ledger already.
+    trials : SweepTrials
+        Its trials in the ledger.
     data : list of str
         Hash of the candles of each symbol.
     data_hashes : list of str
         That of its candles in the frame, by which tries are counted, and ``open_days``: the days of its candles (days
         since 1970, ascending).
-    strategy_hash : str
-        Fingerprint of the strategy, taken when the run began.
     """
 
     def __init__(self, plan: SweepPlan, ledger: TrialLedger, *, progress: Callable[[int, int], object] | None) -> None:
         self.plan = plan
-        self.ledger = ledger
+        self.trials = SweepTrials(ledger)
         self.combinations: list[Params] = []
         self.outcomes: dict[tuple[int, int], Outcome] = {}
         self.warnings: list[str] = []
-        self.processed = self.from_ledger = 0
+        self.processed = 0
         self.seconds = 0.0
         self.stopped = False
         self.data: list[str] = []
         self.data_hashes: list[str] = []
         self.at_zero: list[bool] = []  # by symbol
         self.open_days: list[NDArray[np.int64]] = []
-        self.trial_sharpes: list[float] = []
-        self.trials = 0
         # whether rows of the first combination declare exits, and may need the exchange
         self._declares = self._has_orders = self._with_source = self._reads_beside = False
         self._search = make_search(
@@ -133,11 +125,6 @@ class SweepRun:
         self.total = self._search.total * len(plan.plans)
         self._progress = progress
         self._numbers: dict[str, int] = {}
-        self._fresh: list[Trial] = []
-        self.strategy_hash = ""
-        self._not_compared: tuple[str, ...] = ()
-        self._not_reused = 0
-        self._trial_keys = TrialKeys(plan.plans, "", self.data)
         self._means: dict[int, NDArray[np.float64]] = {}  # by combination that has all its outcomes
 
     def stop(self) -> None:
@@ -151,14 +138,11 @@ class SweepRun:
         try:
             self._run_in(WorkDir(folder))
         finally:
-            self._save()
+            self.trials.save()
             shutil.rmtree(folder, ignore_errors=True)
-        if self._not_reused:
-            self._warn(
-                f"{self._not_reused} results in the ledger were computed again, as nobody can tell whether they are of "
-                f"the same strategy ({'; '.join(self._not_compared)})"
-            )
-        self._count_trials()
+        if self.trials.warning:
+            self._warn(self.trials.warning)
+        self.trials.count_all()
         self._warn_of_missing()
         self.seconds = stopwatch() - began
         self._report()
@@ -167,9 +151,7 @@ class SweepRun:
         plan = self.plan
         for each in (self.data, self.data_hashes, self.at_zero, self.open_days):
             each.clear()
-        self.strategy_hash = fingerprint(plan.plans[0].strategy)
-        self._trial_keys = TrialKeys(plan.plans, self.strategy_hash, self.data)
-        self._not_compared = not_compared(plan.plans[0].strategy)
+        self.trials.begin(plan.plans, self.data)
         only: Prepared | None = None
         for number, one in enumerate(plan.plans):
             try:
@@ -192,7 +174,7 @@ class SweepRun:
         if len(plan.plans) > 1 and any(self.at_zero):  # means over symbols are of figures of one kind
             for number in range(len(plan.plans)):
                 Prepared.note_of_points(work_dir.folder / str(number))
-            self._trial_keys = TrialKeys(plan.plans, self.strategy_hash, [f"{data} points" for data in self.data])
+            self.trials.in_points()
         given: dict[str, Any] = {"keep_ends": plan.keep_trades, "with_source": self._with_source, "warn": self._warn}
         executor = make_executor(plan.executor, work_dir, plan.plans[0], only=only, **given)
         if executor.workers > 1 and goes_compiled(plan.plans[0].strategy):
@@ -266,6 +248,16 @@ class SweepRun:
         for batch, answer in executor.run(batches, lambda: self.stopped):
             self._take(batch, answer)
 
+    def _recall(self, number: int, symbol: int) -> bool:
+        """Take an outcome from this run or from the ledger; returns whether there was one."""
+        if (number, symbol) not in self.outcomes:
+            known = None if self.plan.keep_trades else self.trials.recall(number, self.combinations[number], symbol)
+            if known is None:
+                return False
+            self.outcomes[number, symbol] = known
+        self._advance(1)
+        return True
+
     def _take(self, batch: Batch, answer: Any) -> None:
         if not isinstance(answer, list):
             text = answer or f"the worker died {batch.tries} times with this combination"
@@ -273,9 +265,8 @@ class SweepRun:
         for number, outcome in zip(batch.numbers, answer, strict=True):
             self.outcomes[number, batch.symbol] = outcome
             if not outcome.error:
-                self._fresh.append(self._trial(number, batch.symbol, outcome))
-        if len(self._fresh) >= _SAVE:
-            self._save()
+                self.trials.add(number, self.combinations[number], batch.symbol, outcome)
+        self.trials.save_many()
         self._advance(len(batch.numbers))
 
     def _advance(self, count: int) -> None:
@@ -329,71 +320,6 @@ class SweepRun:
         missing = (*missing_by_adds(metric, figures), *missing_symbols(symbols, metric, figures, errors))
         for text in (*missing, *told_of_points(symbols, self.at_zero, figures)):
             self._warn(text)
-
-    # --- the ledger -------------------------------------------------------------------------------------------------
-
-    def _key(self, number: int, symbol: int) -> str:
-        return self._trial_keys.of(number, self.combinations[number], symbol)
-
-    def _recall(self, number: int, symbol: int) -> bool:
-        """Take an outcome from this run or from the ledger; returns whether there was one."""
-        if (number, symbol) in self.outcomes:
-            self._advance(1)
-            return True
-        trial = None if self.plan.keep_trades else self.ledger.get(self._key(number, symbol))
-        if trial is None:
-            return False
-        if self._not_compared:  # the strategy may be another one than that of the ledger
-            self._not_reused += 1
-            return False
-        figures = np.array([np.nan if value is None else value for value in trial.figures])
-        self.outcomes[number, symbol] = Outcome(
-            figures, unpack_days(trial.daily), trial.rejected, refusals=trial.refusals
-        )
-        self.from_ledger += 1
-        self._advance(1)
-        return True
-
-    def _trial(self, number: int, symbol: int, outcome: Outcome) -> Trial:
-        plan = self.plan.plans[symbol]
-        figures = [None if value != value else value for value in outcome.figures.tolist()]
-        return Trial(
-            key=self._key(number, symbol),
-            symbol=plan.symbol,
-            exchange=plan.exchange.name,
-            strategy=plan.strategy.name,
-            execution=plan.execution,
-            data=self.data[symbol],
-            start=plan.frame.start,
-            end=plan.frame.last,
-            params=repr(self.combinations[number]),
-            sharpe=figures[_SHARPE],
-            figures=tuple(figures),
-            daily=pack_days(outcome.daily),
-            rejected=outcome.rejected,
-            refusals=outcome.refusals,
-        )
-
-    def _save(self) -> None:
-        fresh, self._fresh = self._fresh, []
-        self.ledger.add(fresh)
-
-    def _count_trials(self) -> None:
-        """Count the trials of the ledger on these candles, this sweep included."""
-        tried: dict[str, float | None] = {}
-        for trial in self.ledger.all():
-            for plan, data in zip(self.plan.plans, self.data, strict=True):
-                if same_data(
-                    trial,
-                    symbol=plan.symbol,
-                    exchange=plan.exchange.name,
-                    start=plan.frame.start,
-                    end=plan.frame.last,
-                    data=data,
-                ):
-                    tried[trial.key] = trial.sharpe
-        self.trials = len(tried)
-        self.trial_sharpes = [sharpe for sharpe in tried.values() if sharpe is not None]
 
 
 def _failed(text: str, days: int) -> Outcome:
