@@ -190,6 +190,7 @@ def test_where_the_adds_of_a_trade_are_unknown_its_largest_cost_decides(world: W
     assert statistics(table.assign(adds=0, largest_cost=1.5))["equity_final"] is not None
 
 
+@pytest.mark.slow
 def test_the_kernel_has_the_figures_of_the_statistics(world: World) -> None:
     records = world.added.run_record.records
     expected, ends = statistics([trade_row(event) for event in records.closed]), ends_of(records)

@@ -393,6 +393,7 @@ def test_a_card_over_minutes_that_are_gone_says_what_was_taken(market: Market) -
         assert "on 1h bars: there are no 1m candles of X on mine yet at 2023-04-03" in again.differences[0].text
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("market")
 def test_walkers_sweeps_walks_and_checks_go_over_the_same_bars() -> None:
     strategy = bknb.add_strategy("plain", interval="1d", get_signal=get_signal)
@@ -515,6 +516,7 @@ def test_no_run_asks_anything_else_where_the_finest_cover(
     assert {interval for _, interval, _, _ in market.asked} == {"1m"}
 
 
+@pytest.mark.slow
 def test_drafts_of_a_model_are_tried_over_the_bars_that_cover_their_ranges(market: Market) -> None:
     def trials() -> DraftTrials:
         return DraftTrials(symbol="X", exchange=resolve_exchange("mine"), settings=bknb.get_config())

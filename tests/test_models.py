@@ -245,6 +245,7 @@ def test_a_fit_is_that_of_the_clock_and_the_market_of_its_run(case: str) -> None
     assert set(map(str, after)).isdisjoint(map(str, before))
 
 
+@pytest.mark.slow
 def test_a_fit_that_reads_a_file_is_made_anew_by_each_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     bknb.model("m", every="mon")(lambda ctx: Path("weights.txt").read_text())
@@ -260,6 +261,7 @@ def worth(ctx: Any) -> float:
     return float(np.nanmean(made))
 
 
+@pytest.mark.slow
 def test_a_fit_is_of_the_settings_it_may_read() -> None:
     bknb.model("m", every="mon")(worth)
     usual = answers("2024-01-16", "2024-01-30")
