@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from bknb.engine.backtest import BacktestRun
 from bknb.engine.plan import plan_backtest
 from bknb.engine.registration_checks import make_strategy
 from bknb.errors import BadCandle, DataError, GapError, NotEnoughData
+from bknb.market import window
 from bknb.market.candles import Candles
 from bknb.market.candles_of_one_symbol import Series
 from bknb.market.feed import Feed
@@ -134,6 +136,17 @@ def test_more_candles_than_there_can_be_are_not_looked_for(interval: str, limit:
     with pytest.raises(NotEnoughData, match="which would begin before 1970\nask for fewer candles"):
         watch.window.newest("BTCUSDT", interval, limit, at(100))
     assert shelf.asked == []
+
+
+def test_a_look_back_that_is_made_of_many_bars_is_told_before_they_are_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(window, "MANY_BARS", 100)
+    few, many = (Watch(Shelf(tape(*range(300))), until=300) for _ in range(2))
+    for watch, limit in ((few, 6), (many, 7), (many, 80)):
+        with suppress(NotEnoughData):
+            watch.window.newest("BTCUSDT", "15m", limit, at(300))
+    assert few.warnings == []
+    (warning,) = many.warnings
+    assert warning.startswith("7 15m candles of BTCUSDT are made of 105 1m candles, which are fetched and kept in")
 
 
 def test_a_longer_interval_of_the_same_minutes_is_whole_across_where_they_were_joined() -> None:

@@ -62,6 +62,17 @@ def interval_ms(interval: str) -> int:
         raise UsageError(f"unknown interval {interval!r}; expected one of {known}") from None
 
 
+def least_ms(interval: str) -> int:
+    """The least length of a candle of an interval, ``1M`` as well, in milliseconds.
+
+    Examples
+    --------
+    >>> least_ms("1M") // DAY_MS, least_ms("15m") // MINUTE_MS
+    (28, 15)
+    """
+    return SHORTEST_MONTH_MS if interval == "1M" else interval_ms(interval)
+
+
 def candles_since_1970(interval: str, when: int) -> int:
     """At most so many candles of an interval, ``1M`` as well, are there up to a moment (UTC ms).
 
@@ -70,7 +81,7 @@ def candles_since_1970(interval: str, when: int) -> int:
     >>> candles_since_1970("1d", 40 * DAY_MS), candles_since_1970("1M", 40 * DAY_MS)
     (40, 2)
     """
-    return -(-when // (SHORTEST_MONTH_MS if interval == "1M" else interval_ms(interval)))
+    return -(-when // least_ms(interval))
 
 
 def floor_to(when: int, step: int) -> int:

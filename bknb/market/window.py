@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from ..domain.formatting import minute_text
-from ..domain.interval import DAY_MINUTES, DAY_MS, MINUTE_MS, WEEK, candles_since_1970, interval_ms
+from ..domain.interval import DAY_MINUTES, DAY_MS, MINUTE_MS, WEEK, candles_since_1970, interval_ms, least_ms
 from ..errors import BadCandle, DataError, GapError, NotEnoughData, UsageError
 from .bar_slots import bar_before, bar_close, slot_of
 from .candle_listener import CandleListener
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .patience_for_missing_candles import Awaited
 
 _HEADROOM: Final = 64  # candles fetched beyond what was asked, so that a slightly longer look back finds them
+MANY_BARS: Final = 5_000_000  # ten years of minutes: what a look-back is made of is told from here on
 _FARTHEST_MS: Final = 366 * DAY_MS  # candles are looked for behind holes of this length in all
 _BEFORE_MS: Final = 7 * DAY_MS  # before candles that begin later than asked, others are looked for behind such a hole
 _MIN_CANDLES: Final = DAY_MINUTES  # a live run holds at least as many candles of every series
@@ -596,6 +597,8 @@ class Window:
         if limit > candles_since_1970(interval, when):
             wanted = f"{limit} closed {interval} candles of {symbol} were asked for at {minute_text(when)} UTC"
             raise NotEnoughData(f"{wanted}, which would begin before 1970\nask for fewer candles")
+        if by_calendar or not self._is_native(interval):
+            self._tell_of_many(symbol, interval, limit, least_ms(interval) * limit // self.base_ms)
         if by_calendar:
             return self.calendar_candles().newest(symbol, interval, limit, when, wait=wait)
         series = self._series.get((symbol, interval))
@@ -611,6 +614,12 @@ class Window:
         if last < limit or lacking:
             self._refuse(series, symbol, interval, limit, when, lacking=lacking)
         return series.candles[last - limit : last].copy()
+
+    def _tell_of_many(self, symbol: str, interval: str, limit: int, bars: int) -> None:
+        """Warn once before what candles are made of is fetched, where that is much."""
+        if bars > MANY_BARS and self._feed.told.is_first(symbol, interval, "look-back"):
+            made = f"{limit:,} {interval} candles of {symbol} are made of {bars:,} {self.base} candles"
+            self.warn(f"{made}, which are fetched and kept in memory first; longer bars of the run (base=) are fewer")
 
     def _is_short_of(self, series: Series, symbol: str, limit: int, when: int) -> bool:
         """Whether a series has fewer than ``limit`` candles that have closed at ``when``, and older ones may be had."""
