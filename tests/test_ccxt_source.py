@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from packages import need_packages
@@ -17,6 +18,7 @@ import bknb
 from bknb.config import Settings
 from bknb.domain.retry_pauses import Patience
 from bknb.errors import BadCandle, DataError, UnknownName, UsageError
+from bknb.exchanges.ccxt_market_rules import costs_of, rules_of
 from bknb.exchanges.ccxt_source import CcxtSource
 from bknb.exchanges.dataframe_source import FrameSource
 from bknb.history.cached_source import StoredSource
@@ -490,3 +492,69 @@ def test_recorded_candles_come_back_as_they_were(shared: Path, tmp_path: Path) -
         assert got == recorded
         hours = asyncio.run(Feed(source, Settings()).fetch("BTCUSDT", "1h", first, last + MINUTE))
         assert hours == resample(recorded, "1h")
+
+
+# --- what fills cost -----------------------------------------------------------------------------------------------
+
+
+def test_costs_are_the_fees_of_the_market_in_percent(world: World) -> None:
+    client = world.client()
+    world.get(client, 0, 1)
+    market = client._client.markets["BTC/USDT"]
+    market.update(taker=0.00075, maker=-0.0001)
+    assert (market["taker"], market["maker"]) == (0.00075, -0.0001)
+    fresh = world.client()
+    assert fresh.costs("BTCUSDT") == fresh.costs("BTC/USDT") == bknb.Costs(taker=0.1, maker=0.1)  # as ccxt has them
+    assert costs_of(rules_of(client._client, 0).markets["BTC/USDT"], "BTCUSDT", exchange="binance") == bknb.Costs(
+        taker=0.075, maker=-0.01
+    )
+
+
+def test_costs_are_remembered_with_the_rules_and_asked_for_where_they_were_written_without(world: World) -> None:
+    assert world.source().costs("BTCUSDT").taker == 0.1
+    asked = len(world.server.requests)
+    assert world.source().costs("ETHUSDT").maker == 0.1
+    assert len(world.server.requests) == asked
+    (path,) = world.folder.rglob("markets.json")
+    rules = msgspec.json.decode(unseal(path.read_bytes(), "markets", ("binance",)))
+    for rule in rules["markets"].values():  # as an earlier release wrote them
+        del rule["taker"], rule["maker"]
+    path.write_bytes(seal("markets", ("binance",), msgspec.json.encode(rules)))
+    client = world.client()
+    assert client.format_price("BTCUSDT", 44123.456789) == "44123.46"
+    assert len(world.server.requests) == asked
+    assert client.costs("BTCUSDT").taker == 0.1
+    assert len(world.server.requests) > asked
+
+
+@pytest.mark.parametrize("fees", [{"taker": None}, {"taker": 2.5, "percentage": False}])
+def test_costs_that_are_not_told_in_percent_are_refused_in_words(world: World, fees: dict[str, Any]) -> None:
+    client = world.client()
+    world.get(client, 0, 1)
+    client._client.markets["BTC/USDT"].update(fees)
+    client._rules = rules_of(client._client, 0)
+    with pytest.raises(UsageError, match=r"'binance' does not say which percentage of its value a fill of BTCUSDT"):
+        client.costs("BTCUSDT")
+    with pytest.raises(UnknownName, match="did you mean 'BTCUSDT'"):
+        client.costs("BTCUSD")
+    with pytest.raises(UsageError, match=r"'demo' does not say .* of BTCUSDT costs\ngive what you pay"):
+        StoredSource(DemoSource(), CandleStore(world.folder), now=lambda: world.now).costs("BTCUSDT")
+
+
+def test_a_run_pays_the_costs_of_its_exchange_also_of_joined_ones(world: World) -> None:
+    def get_signal(price: float) -> Any:
+        return bknb.Signal(side="long", price_take_profit=price * 1.5, minute_estimated_time=5)
+
+    both = bknb.exchanges.joined(spot=world.source(), other=DemoSource())
+    result = bknb.backtest(
+        "spot:BTCUSDT",
+        strategy=bknb.add_strategy("five minutes", interval="15m", get_signal=get_signal),
+        exchange=both,
+        frame=("2024-01-01 00:30", "2024-01-01 01:30"),
+        capital=1000,
+        costs=both.costs("spot:BTCUSDT"),
+    )
+    assert len(result.fills) > 2
+    np.testing.assert_allclose(result.fills["fee"], 0.001 * result.fills["cost"])
+    with pytest.raises(UsageError, match=r"'demo' does not say"):
+        both.costs("other:BTCUSDT")

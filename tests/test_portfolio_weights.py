@@ -242,14 +242,18 @@ def with_a_hole(since: int, until: int) -> Any:
 
 @pytest.mark.parametrize("asked", [{"interval": "1m"}, {"at": "00:03 UTC, 00:06 UTC"}])
 @pytest.mark.parametrize(
-    ("answers", "fills"),
+    ("answers", "fills", "stale"),
     [
-        ({3: {"A": 0.5, "B": 0.2}, 6: {}}, [(3, "A", "entry"), (3, "B", "entry"), (6, "B", "exit"), (9, "A", "exit")]),
-        ({6: {"A": 0.5, "B": 0.2}}, [(6, "B", "entry"), (9, "A", "entry"), (30, "A", "exit"), (30, "B", "exit")]),
+        (
+            {3: {"A": 0.5, "B": 0.2}, 6: {}},
+            [(3, "A", "entry"), (3, "B", "entry"), (6, "B", "exit"), (9, "A", "exit")],
+            4,  # its last close is that of minute 5, its next one that of minute 10
+        ),
+        ({6: {"A": 0.5, "B": 0.2}}, [(6, "B", "entry"), (9, "A", "entry"), (30, "A", "exit"), (30, "B", "exit")], 0),
     ],
 )
 def test_a_symbol_in_a_hole_is_asked_with_the_others(
-    answers: dict[int, Any], fills: list[Any], asked: dict[str, Any]
+    answers: dict[int, Any], fills: list[Any], stale: int, asked: dict[str, Any]
 ) -> None:
     for hole, symbols in (("A", ["A", "B"]), ("A", ["B", "A"])):
         exchange = {symbol: with_a_hole(5, 9) if symbol == hole else market() for symbol in symbols}
@@ -260,6 +264,9 @@ def test_a_symbol_in_a_hole_is_asked_with_the_others(
             strategies=["rotation"], exchange=exchange, frame=FRAME, settings=FREE, capital=1_000, allow_gaps=True
         )
         assert [row[:3] for row in traded(result)] == fills
+        assert result.stale == {("A", "rotation"): stale, ("B", "rotation"): 0}
+        told = "without a bar, and valued at the last close: rotation on A at 4"
+        assert [told in text for text in (result.report(), result.tearsheet().html)] == [stale > 0] * 2
 
 
 def test_a_longer_bar_that_does_not_come_is_known_to_be_missing_at_its_close() -> None:
@@ -288,6 +295,7 @@ def test_an_answer_stands_until_its_symbol_has_a_moment() -> None:
             settings=FREE, capital=1_000,
         )  # fmt: skip
         assert traded(result) == [(5, "A", "entry", quantity), (30, "A", "exit", quantity)]
+        assert not any(result.stale.values())  # between closes of its own bars
 
 
 HALTED = [*range(2, 10)]

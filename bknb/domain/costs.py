@@ -180,6 +180,33 @@ def with_settings(costs: Costs | None, settings: Settings) -> Costs:
     )
 
 
+def not_told(exchange: str, symbol: str) -> UsageError:
+    """The error that says that an exchange does not tell what fills of a symbol cost."""
+    text = f"{exchange!r} does not say which percentage of its value a fill of {symbol} costs"
+    return UsageError(f"{text}\ngive what you pay: costs=bknb.Costs(taker=0.1, maker=0.05), say")
+
+
+def costs_at(source: object, symbol: str) -> Costs:
+    """What fills of a symbol cost by what a source of candles says.
+
+    Raises
+    ------
+    UsageError
+        It does not say so.
+
+    Examples
+    --------
+    >>> costs_at(object(), "BTCUSDT")
+    Traceback (most recent call last):
+    bknb.errors.UsageError: 'object' does not say which percentage of its value a fill of BTCUSDT costs
+    give what you pay: costs=bknb.Costs(taker=0.1, maker=0.05), say
+    """
+    ask: Callable[[str], Costs] | None = getattr(source, "costs", None)
+    if ask is None:
+        raise not_told(getattr(source, "name", type(source).__name__), symbol)
+    return ask(symbol)
+
+
 def filled_by(kind: FillKind, *, rested: bool, entry: EntryKind = "market", reason: str = "") -> FilledBy:
     """How an order was filled, which says what it pays.
 

@@ -116,3 +116,26 @@ def attempts_text(count: int) -> str:
     ('1 attempt', '3 attempts')
     """
     return "1 attempt" if count == 1 else f"{count} attempts"
+
+
+def checked_patience(given: object) -> Patience:
+    """A policy that was given; ``None``: the usual one.
+
+    Raises
+    ------
+    UsageError
+        It is neither.
+
+    Examples
+    --------
+    >>> checked_patience(None).attempts
+    6
+    """
+    if given is None:
+        return Patience()
+    if isinstance(given, Patience):
+        return given
+    raise UsageError(
+        f"patience must be bknb.exchanges.Patience(...) or None, got {given!r:.80}\n"
+        "give for example bknb.exchanges.Patience(attempts=3)"
+    )

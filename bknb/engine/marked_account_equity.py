@@ -144,11 +144,45 @@ def held_ms(begin: Ledger, changes: Sequence[tuple[int, Ledger]], start: int, en
     return sum(max(last - first, 0) for ledger, first, last in spans if ledger.positions)
 
 
+def stale_marks(
+    begin: Ledger,
+    changes: Sequence[tuple[int, Ledger]],
+    legs: Mapping[str, LegCloses],
+    times: Times,
+    bar_ms: Mapping[str, int],
+) -> dict[str, int]:
+    """At how many moments each leg was held whose newest bar had closed the length of one before, or earlier.
+
+    Then it is worth its last close. ``bar_ms`` are the lengths of the bars of each leg; parameters else as of
+    :func:`marked_money`.
+    """
+    counts = dict.fromkeys(legs, 0)
+    late: dict[str, Flags] = {}
+    for name, bars in legs.items():
+        if len(bars.closed_ms) and not _are_closes(bars, times):
+            at = np.searchsorted(bars.closed_ms, times, side="right") - 1
+            old = (at >= 0) & (times - bars.closed_ms[np.maximum(at, 0)] >= bar_ms[name])
+            if old.any():
+                late[name] = old
+    if late:
+        ledgers, lengths = _in_force(begin, changes, times)
+        for name, old in late.items():
+            parts = begin.parts_of(name)
+            held = np.array([any(part in each.positions for part in parts) for each in ledgers])
+            counts[name] = int((np.repeat(held, lengths) & old).sum())
+    return counts
+
+
+def _are_closes(bars: LegCloses, times: Times) -> bool:
+    """Whether moments are one before the first close of a leg, and its closes from that on."""
+    behind = len(times) - 1
+    return behind > 0 and bool(times[0] < bars.closed_ms[0]) and np.array_equal(times[1:], bars.closed_ms[:behind])
+
+
 def prices_at(bars: LegCloses, times: Times) -> Floats:
     """The last close of a leg at each moment (UTC ms); before the first one, that one; shape (m,)."""
-    behind = len(times) - 1
-    if behind > 0 and times[0] < bars.closed_ms[0] and np.array_equal(times[1:], bars.closed_ms[:behind]):
-        return np.concatenate((bars.close[:1], bars.close[:behind]))  # marked before and at its closes, as is usual
+    if _are_closes(bars, times):  # as is usual
+        return np.concatenate((bars.close[:1], bars.close[: len(times) - 1]))
     at = np.searchsorted(bars.closed_ms, times, side="right") - 1
     prices: Floats = bars.close[np.maximum(at, 0)]
     return prices

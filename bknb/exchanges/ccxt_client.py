@@ -12,6 +12,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from ..domain.interval import INTERVAL_MS, WEEK, interval_ms
+from ..domain.retry_pauses import GiveUp, attempts_text
 from ..errors import MissingDependency, UsageError
 from ..market.fetch_loop import submit
 
@@ -147,3 +148,13 @@ def _close_all() -> None:
 
 
 atexit.register(_close_all)
+
+
+def failure_text(why: GiveUp, attempt: int, wanted: int | None, reason: str) -> str:
+    """Why an exchange is not asked any more, in words; ``wanted`` is the pause that it asked for, ms."""
+    if why is GiveUp.RETRY_AFTER and wanted is not None:
+        return (
+            f"the exchange asks to wait {wanted / 1000:g} s ({reason})\n"
+            "that is longer than this waits; try again after that time"
+        )
+    return f"no answer after {attempts_text(attempt)}\nthe last one failed with {reason}"

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from ..domain.costs import Costs, not_told
 from ..errors import StateError, UnknownName, UsageError
 from ..stores.atomic import write_whole
 from ..stores.format_versions import read_json
@@ -18,7 +19,7 @@ from ..stores.sealed_values import Unreadable, seal, unseal
 
 
 class MarketRule(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Names and number steps of one market."""
+    """Names and number steps of one market, and its fees as shares of the traded value, where it says so."""
 
     id: str
     kind: str
@@ -26,6 +27,8 @@ class MarketRule(msgspec.Struct, frozen=True, omit_defaults=True):
     quote: str
     price: float | None = None
     quantity: float | None = None
+    taker: float | None = None
+    maker: float | None = None
 
 
 class MarketRules(msgspec.Struct, frozen=True):
@@ -70,8 +73,36 @@ def rules_of(client: Any, read_at: int) -> MarketRules:
             quote=str(market.get("quote")),
             price=precision.get("price"),
             quantity=precision.get("amount"),
+            taker=_share(market, "taker"),
+            maker=_share(market, "maker"),
         )
     return MarketRules(mode=client.precisionMode, padding=client.paddingMode, read_at=read_at, markets=markets)
+
+
+def _share(market: Mapping[str, Any], name: str) -> float | None:
+    """The fee of takers or of makers of a market; ``None``: it is not told, or no share of the traded value."""
+    fee = market.get(name)
+    return None if fee is None or market.get("percentage") is False else float(fee)
+
+
+def costs_of(rule: MarketRule, symbol: str, *, exchange: str) -> Costs:
+    """What fills of a market cost, in percent.
+
+    Raises
+    ------
+    UsageError
+        The exchange does not say so.
+
+    Examples
+    --------
+    >>> costs = costs_of(MarketRule("BTCUSDT", "spot", "BTC", "USDT", taker=0.001, maker=-0.0001), "BTC", exchange="x")
+    >>> costs.taker, costs.maker
+    (0.1, -0.01)
+    """
+    if rule.taker is None:
+        raise not_told(exchange, symbol)
+    taker, maker = (None if fee is None else round(fee * 100, 9) for fee in (rule.taker, rule.maker))
+    return Costs(taker=taker, maker=maker)
 
 
 def formatted(

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ..domain.formatting import utc_text
 from ..domain.interval import DAY_MS, MINUTE_MS, interval_ms
-from ..domain.retry_pauses import GiveUp, Patience, attempts_text
+from ..domain.retry_pauses import GiveUp, Patience, checked_patience
 from ..errors import DataError, MissingDependency, UnknownName, UsageError
 from ..market.candles import Candles
 from ..market.fetch_loop import fetch_now, submit
@@ -38,15 +38,17 @@ from .ccxt_client import (
     client_class,
     close_at_exit,
     close_collected,
+    failure_text,
     offered_intervals,
     page_limit_of,
     retry_after,
     rows_came,
     uncut_rows,
 )
-from .ccxt_market_rules import MarketRules, cache_rules, cached_rules, ccxt_symbol, formatted, rules_of
+from .ccxt_market_rules import MarketRules, cache_rules, cached_rules, ccxt_symbol, costs_of, formatted, rules_of
 
 if TYPE_CHECKING:
+    from ..domain.costs import Costs
     from ..market.streamed_source import MinuteStream
 
 _RULES_ARE_FRESH_MS: Final = DAY_MS
@@ -100,7 +102,7 @@ class CcxtSource:
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         keeps_unasked: bool = False,
     ) -> None:
-        self._retry_policy = _checked(patience)
+        self._retry_policy = checked_patience(patience)
         self.own_patience = True  # it limits and repeats its calls itself
         self._ccxt = ccxt_package()
         if exchange not in self._ccxt.exchanges:
@@ -231,7 +233,7 @@ class CcxtSource:
                 wanted = retry_after.get()
                 pause = policy.after(attempt, chance=self._random.random(), retry_after_ms=wanted)
                 if isinstance(pause, GiveUp):
-                    raise DataError(f"{what}: {_failure_text(pause, attempt, wanted, reason)}") from error
+                    raise DataError(f"{what}: {failure_text(pause, attempt, wanted, reason)}") from error
                 if wanted is not None:
                     self._blocked_until = max(self._blocked_until, self._now() + pause)
                 count = f"attempt {attempt} of {policy.attempts}"
@@ -331,6 +333,25 @@ class CcxtSource:
         rules = self._rules if self._rules is not None else fetch_now(self._loaded())
         return formatted(rules, symbol, value, what, exchange=self.name)
 
+    def costs(self, symbol: str) -> Costs:
+        """What fills of a symbol cost by the exchange's market data, as :func:`bknb.exchanges.ccxt` says.
+
+        Raises
+        ------
+        UnknownName
+            The exchange has no such symbol.
+        UsageError
+            It does not say what they cost, or not in percent.
+        """
+        return fetch_now(self._costs(symbol))
+
+    async def _costs(self, symbol: str) -> Costs:
+        name = await self._resolved(symbol)
+        rules = await self._loaded()
+        if rules.markets[name].taker is None and self._client.markets is None:  # cached without fees
+            rules = await self._fetched()
+        return costs_of(rules.markets[name], symbol, exchange=self.name)
+
     async def _resolved(self, symbol: str) -> str:
         given: object = symbol
         if not (isinstance(given, str) and given):
@@ -346,13 +367,16 @@ class CcxtSource:
             self._rules = cached
             return cached
         try:
-            await self._with_retries(self._client.load_markets, f"markets of {self.name!r}")
+            return await self._fetched()
         except DataError as error:
             if cached is None:
                 raise
             self._notes.append(f"the market rules of {self.name!r} are old: {str(error).splitlines()[0]}")
             self._rules = cached
             return cached
+
+    async def _fetched(self) -> MarketRules:
+        await self._with_retries(self._client.load_markets, f"markets of {self.name!r}")
         self._rules = rules_of(self._client, self._now())
         if self._rules_path is not None:
             cache_rules(self._rules_path, self.name, self._rules)
@@ -366,26 +390,6 @@ class CcxtSource:
         return rules
 
 
-def _failure_text(why: GiveUp, attempt: int, wanted: int | None, reason: str) -> str:
-    if why is GiveUp.RETRY_AFTER and wanted is not None:
-        return (
-            f"the exchange asks to wait {wanted / 1000:g} s ({reason})\n"
-            "that is longer than this waits; try again after that time"
-        )
-    return f"no answer after {attempts_text(attempt)}\nthe last one failed with {reason}"
-
-
 def _short(error: Exception) -> str:
     text = " ".join(str(error).split())
     return text if len(text) <= 160 else f"{text[:157]}..."
-
-
-def _checked(patience: object) -> Patience:
-    if patience is None:
-        return Patience()
-    if isinstance(patience, Patience):
-        return patience
-    raise UsageError(
-        f"patience must be bknb.exchanges.Patience(...) or None, got {patience!r:.80}\n"
-        "give for example bknb.exchanges.Patience(attempts=3)"
-    )

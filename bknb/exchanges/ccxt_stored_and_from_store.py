@@ -34,7 +34,8 @@ def ccxt(
     Candles are fetched when a run or :func:`bknb.download` first needs them, with the exchange's own page size and
     rate limit, and are read from disk from then on. Symbols may be written as ccxt does (``"BTC/USDT"``), as the
     exchange does, or without the slash (``"BTCUSDT"``). ``format_price`` and ``format_quantity`` follow the exchange's
-    own rules.
+    own rules, and ``costs(symbol)`` are the fees of takers and makers that its market data name: those of who trades
+    little and holds no coin of the exchange; not what you pay there yourself, and no slippage.
 
     Parameters
     ----------

@@ -20,6 +20,7 @@ from ..market.source_hours import bar_grid_of, sessions_of
 from ..ports import CandleSource
 
 if TYPE_CHECKING:
+    from ..domain.costs import Costs
     from ..market.candles import Candles
     from ..market.pushed_minutes import PushedMinutes
     from ..market.sessions import Sessions
@@ -200,6 +201,12 @@ class JoinedSource:
         """A quantity as the exchange of the symbol writes it."""
         part, own = self._at(symbol)
         return part.format_quantity(own, quantity)
+
+    def costs(self, symbol: str) -> Costs:
+        """What fills of a symbol cost by what its exchange says; raises ``UsageError`` where it does not."""
+        from ..domain.costs import costs_at  # few runs take costs of an exchange
+
+        return costs_at(*self._at(symbol))
 
     def bar_grid(self, symbol: str) -> BarGrid | None:
         """Where the bars of a symbol open that do not open at multiples of their length; ``None``: they do."""

@@ -29,6 +29,7 @@ from .candle_store import CandleStore
 from .partition import SeriesName
 
 if TYPE_CHECKING:
+    from ..domain.costs import Costs
     from ..market.shifted_bar_grid import BarGrid
     from ..market.streamed_source import MinuteStream
 
@@ -302,6 +303,12 @@ class StoredSource:
     def format_quantity(self, symbol: str, quantity: float) -> str:
         """The quantity as the source formats it."""
         return self.source.format_quantity(symbol, quantity)
+
+    def costs(self, symbol: str) -> Costs:
+        """What fills of a symbol cost by what the source says; raises ``UsageError`` where it does not."""
+        from ..domain.costs import costs_at  # few runs take costs of an exchange
+
+        return costs_at(self.source, symbol)
 
 
 def _joined(stored: Candles, fresh: Candles) -> Candles:

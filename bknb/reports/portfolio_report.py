@@ -10,6 +10,7 @@ from .backtest_info import failure_line
 from .grouped_by_leg import grouped_by_leg
 from .markup import Html, cell, element, fragment, html_table, markdown_table
 from .refusals_counted import reasons_text, refused_by_rule, rejected_by_rule
+from .remarks import stale_remark
 
 DEFAULT_NAME: Final = "portfolio"
 """The name of one that was given none."""
@@ -133,6 +134,7 @@ def portfolio_report(result: Any) -> str:
     if result.stopped:
         lines += [f"> **{partial_text(result)}**", ""]
     lines += ["## Legs", "", *markdown_table(_labels(), _rows(result)), "", _sentence(_note(result))]
+    lines += [line for text in stale_remark(result) for line in ("", _sentence(text))]
     legs = [*result.legs.values()]
     counted = (("Refused by a risk profile", refused_by_rule(legs)), ("Rejected signals", rejected_by_rule(legs)))
     for title, counts in counted:

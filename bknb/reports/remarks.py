@@ -23,6 +23,7 @@ _FAILS_THE_LAW: Final = {
 }
 _NO_VOLUME: Final = "the candles have no volume at all: it is not known which minutes traded, so all of them can fill"
 _PERCENT: Final = 0.01
+_MOST_LEGS: Final = 10
 _UNEVEN: Final = 10.0  # times the smallest entry
 
 
@@ -61,7 +62,17 @@ def portfolio_remarks(result: Any) -> tuple[str, ...]:
         for text in (*filter(None, [_FAILS_THE_LAW.get(leg.execution)]), *_of_run(leg))
     ]
     of_account = _pooled_points(result) if result.capital is None else _of_account(result)
-    return (*of_account, *grouped_by_leg(told, legs=len(result.legs)))
+    return (*of_account, *grouped_by_leg(told, legs=len(result.legs)), *stale_remark(result))
+
+
+def stale_remark(result: Any) -> list[str]:
+    """That legs of a PortfolioResult were held without a bar of their own, and at how many marks."""
+    found = sorted(((count, leg) for leg, count in result.stale.items() if count), reverse=True)
+    if not found:
+        return []
+    some = [f"{name} on {symbol} at {count:,}" for count, (symbol, name) in found[:_MOST_LEGS]]
+    more = [f"{len(found) - _MOST_LEGS:,} more legs"] if len(found) > _MOST_LEGS else []
+    return [f"held at marks of the account without a bar, and valued at the last close: {', '.join([*some, *more])}"]
 
 
 def _pooled_points(result: Any) -> list[str]:

@@ -11,7 +11,15 @@ from ..domain.interval import interval_ms
 from ..domain.pnl import net_percentage
 from ..domain.signal import key_of
 from ..engine.kept_marks import MADE_OF_MARKS
-from ..engine.marked_account_equity import LegCloses, Moments, held_ms, marked_exposure, marked_money, moments_of
+from ..engine.marked_account_equity import (
+    LegCloses,
+    Moments,
+    held_ms,
+    marked_exposure,
+    marked_money,
+    moments_of,
+    stale_marks,
+)
 from ..market.source_hours import bar_grid_of
 from ..metrics.account_in_money import AccountInMoney
 from ..metrics.annualised_sharpe_sortino_and_drawdown import account_figures
@@ -133,6 +141,19 @@ def exposure_marks(
     if kept is not None:
         longs, shorts = np.concatenate((kept.longs, longs)), np.concatenate((kept.shorts, shorts))
     return percent_of(longs, worth), percent_of(shorts, worth)
+
+
+def stale_by_leg(records: Sequence[RunRecord], account: RunAccount, times: Times) -> list[int]:
+    """At how many marks of an account each leg was held and had no bar, in declared order; live of those in memory.
+
+    ``times`` are those of its marks, UTC ms.
+    """
+    behind = times if account.kept is None else times[len(account.kept.time_ms) :]
+    if not len(behind):
+        return [0] * len(records)
+    bar_ms = {str(order): interval_ms(record.plan.base) for order, record in enumerate(records)}
+    closes = closes_by_leg(records, account)
+    return [*stale_marks(account.begin, account.changes, closes, behind, bar_ms).values()]
 
 
 def percent_of(value: Floats, worth: Floats) -> Floats:

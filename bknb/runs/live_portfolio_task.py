@@ -227,12 +227,12 @@ class LivePortfolioTask(Task[PortfolioResult, TickResult]):
         made = {key: leg.run_record.rebuilder() for key, leg in result.legs.items()}
         name, told, warnings, seconds = result.name, result.told, self._all_warnings, result.seconds
         money = result.run_account
-        figures = None if money is None else result.account  # which its candles are needed for
+        figures, stale = (None, None) if money is None else (result.account, result.stale)  # made of its candles
 
         def again() -> PortfolioResult:
             legs = {key: Result(make()) for key, make in made.items()}
             options: Any = {"warnings": warnings, "seconds": seconds, "account": money, "figures": figures}
-            return PortfolioResult(name, legs, told, **options, priority=result.priority)
+            return PortfolioResult(name, legs, told, **options, priority=result.priority, stale=stale)
 
         return again
 

@@ -85,6 +85,7 @@ class PortfolioResult(Savable):
         figures: Account | None = None,
         benchmark: Benchmark | None = None,
         priority: str = "declared",
+        stale: Mapping[Leg, int] | None = None,
     ) -> None:
         self.name = name
         self.legs = dict(legs)
@@ -99,6 +100,7 @@ class PortfolioResult(Savable):
         self.benchmark = benchmark
         self.priority = priority
         self._figures = figures  # of its account, which are known longer than its candles
+        self._stale = stale  # as those
 
     def warn(self, text: str) -> None:
         """Add a warning that holds for the portfolio as a whole."""
@@ -287,6 +289,29 @@ class PortfolioResult(Savable):
 
         money, legs = self._account_in_money(), [leg.run_record for leg in self.legs.values()]
         return exposure_table(legs, money, self._marks[0].time_ms, self.equity)
+
+    @cached_property
+    def stale(self) -> dict[Leg, int]:
+        """At how many marks of ``equity`` each leg was held without a bar of its own, by symbol and strategy.
+
+        There it is worth its last close: in a hole, a halt, or while its market is closed and others trade. Where its
+        bars are longer than those of others, it has one until the next is due. Live, marks that were saved before a
+        restart are not counted; ``errors`` of kind ``silence`` say since when no bar came. Empty without a capital.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> result = bknb.portfolio(legs=[("BTCUSDT", lambda: None)], exchange="demo",
+        ...                         frame="2024-01-01:2024-01-02", capital=10_000)
+        >>> result.stale
+        {('BTCUSDT', '<lambda>'): 0}
+        """
+        from .account_equity import stale_by_leg
+
+        if self._stale is not None or self.run_account is None:
+            return dict(self._stale or {})
+        records = [leg.run_record for leg in self.legs.values()]
+        return dict(zip(self.legs, stale_by_leg(records, self.run_account, self._marks[0].time_ms), strict=True))
 
     @cached_property
     def contribution(self) -> pd.DataFrame:

@@ -168,13 +168,13 @@ class PortfolioTask(CountedRun, ControlledTask[PortfolioResult, Closed | Cancell
         made = {key: leg.run_record.rebuilder(known=known) for key, leg in result.legs.items()}
         name, told, warnings, seconds = result.name, result.told, [*self._run.warnings], result.seconds
         money, beside = result.run_account, result.benchmark
-        figures = None if money is None else result.account  # which its candles are needed for
+        figures, stale = (None, None) if money is None else (result.account, result.stale)  # made of its candles
         priority = self._priority
 
         def again() -> PortfolioResult:
             legs = {key: Result(make()) for key, make in made.items()}
             options: Any = {"warnings": warnings, "seconds": seconds, "account": money, "benchmark": beside}
-            return PortfolioResult(name, legs, told, figures=figures, priority=priority, **options)
+            return PortfolioResult(name, legs, told, figures=figures, priority=priority, stale=stale, **options)
 
         return again
 
