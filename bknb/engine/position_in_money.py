@@ -61,22 +61,28 @@ class PositionInMoney(msgspec.Struct):
         the result after fees, funding and interest, without a loss beyond the margin, which is ``forgiven``. All in
         quote currency.
         """
-        entered: list[LegFill] = []
-        left: list[LegFill] = []
-        for each in self.fills:
-            (entered if each.fill.order.kind in ("entry", "add") else left).append(each.fill)
-        cost = sum([fill.order.quantity * fill.costs.price for fill in entered])
-        brought = sum([fill.order.quantity * fill.costs.price for fill in left])
-        side = 1 if entered and entered[0].position == "long" else -1
-        fees = sum([each.fill.costs.fee for each in self.fills])
-        forgiven = sum([each.forgiven for each in self.fills])
+        fills, scaled, cut, position = self.fills, False, False, ""
+        quantities: list[float] = []
+        entered: list[float] = []
+        left: list[float] = []
+        for each in fills:
+            order, price = each.fill.order, each.fill.costs.price
+            if order.kind in ("entry", "add"):
+                position = position or each.fill.position
+                quantities.append(order.quantity)
+                entered.append(order.quantity * price)
+            else:
+                left.append(order.quantity * price)
+            scaled, cut = scaled or each.scaled, cut or each.cut
+        cost, forgiven = sum(entered), sum([each.forgiven for each in fills])
+        made = (1 if position == "long" else -1) * (sum(left) - cost) - sum([each.fill.costs.fee for each in fills])
         return {
-            "quantity": sum([fill.order.quantity for fill in entered]),
+            "quantity": sum(quantities),
             "cost": cost,
             "funding": self.funding,
             "borrow": self.borrow,
             "forgiven": forgiven,
-            "money": side * (brought - cost) - fees - self.funding - self.borrow + forgiven,
-            "scaled": any(each.scaled for each in self.fills),
-            "cut": any(each.cut for each in self.fills),
+            "money": made - self.funding - self.borrow + forgiven,
+            "scaled": scaled,
+            "cut": cut,
         }

@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 _MASK: Final = 0xFFFF_FFFF_FFFF_FFFF
 _GAPS_KEPT: Final = 20
 _HOUR: Final = 60  # minutes
-_BLOCK: Final = 16_384  # candles whose hashes are made together, within the cache of a processor
+_SHIFT: Final = np.uint64(33)
+_GOLDEN: Final = np.uint64(0x9E37_79B9_7F4A_7C15)
+_FACTORS: Final = (np.uint64(0xFF51_AFD7_ED55_8CCD), np.uint64(0xC4CE_B9FE_1A85_EC53))
+_BLOCK: Final = 16_384  # candles of days whose sums are made together, within the cache of a processor
 _ALL_BELOW: Final = 2_000  # candles; of more, ``data_hash`` takes those at full hours, where there are any
 
 
@@ -195,22 +198,23 @@ def _full_hours(times: NDArray[np.int64]) -> Any:
 
 
 def _hashes(candles: Candles) -> NDArray[np.uint64]:
-    """A 64-bit hash of each candle, of one or more."""
-    return np.concatenate([_block_hashes(candles[at : at + _BLOCK]) for at in range(0, len(candles), _BLOCK)])
-
-
-def _block_hashes(candles: Candles) -> NDArray[np.uint64]:
-    """The hashes of some candles; the mixing step is the finaliser of MurmurHash3 (A. Appleby, 2011)."""
-    value = _mixed(candles.timestamp.astype(np.int64).view(np.uint64) + np.uint64(0x9E37_79B9_7F4A_7C15))
+    """A 64-bit hash of each candle; the mixing step is the finaliser of MurmurHash3 (A. Appleby, 2011)."""
+    value, spare = candles.timestamp.view(np.uint64) + _GOLDEN, np.empty(len(candles), dtype=np.uint64)
+    _mix(value, spare)
     for column in (candles.open, candles.high, candles.low, candles.close, candles.volume):
-        value = _mixed((value * np.uint64(0x9E37_79B9_7F4A_7C15)) ^ (column + 0.0).view(np.uint64))
+        value *= _GOLDEN
+        np.add(column, 0.0, out=spare.view(np.float64))  # -0.0 is 0.0
+        value ^= spare
+        _mix(value, spare)
     return value
 
 
-def _mixed(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    value = (value ^ (value >> np.uint64(33))) * np.uint64(0xFF51_AFD7_ED55_8CCD)
-    value = (value ^ (value >> np.uint64(33))) * np.uint64(0xC4CE_B9FE_1A85_EC53)
-    return value ^ (value >> np.uint64(33))
+def _mix(value: NDArray[np.uint64], spare: NDArray[np.uint64]) -> None:
+    """Mix the bits of hashes, in place; ``spare`` is written over."""
+    for factor in _FACTORS:
+        value ^= np.right_shift(value, _SHIFT, out=spare)
+        value *= factor
+    value ^= np.right_shift(value, _SHIFT, out=spare)
 
 
 def _bucket(step: int) -> int:
@@ -221,19 +225,31 @@ def _bucket(step: int) -> int:
 def _days(candles: Candles, step: int) -> Iterator[tuple[str, Day]]:
     if not len(candles):
         return
-    length = _bucket(step)
-    days, inside = np.divmod(candles.timestamp, length)
-    position = (inside // step).astype(np.uint64)
-    starts = np.flatnonzero(np.diff(days, prepend=days[0] - 1))
-    weighted = _hashes(candles)
+    length, times = _bucket(step), candles.timestamp
+    first, last = int(times[0]) // length, int(times[-1]) // length
+    bounds = times.searchsorted(np.arange(first, last + 2, dtype=np.int64) * length)
+    days = np.flatnonzero(np.diff(bounds))  # those with candles
+    starts, counts = bounds[days], np.diff(bounds)[days]
+    at = 0
+    while at < len(days):  # whole days, of which there are few at once
+        behind = max(int(starts.searchsorted(starts[at] + _BLOCK)), at + 1)
+        part = slice(at, behind)
+        some = candles[int(starts[at]) : int(starts[behind - 1] + counts[behind - 1])]
+        sums = _sums(some, starts[part] - starts[at], length, step)
+        for day, count, *of_day in zip(days[part], counts[part], *sums, strict=True):
+            text = "".join([f"{int(each):016x}" for each in of_day])
+            yield day_text((first + int(day)) * length), Day(int(count), text)
+        at = behind
+
+
+def _sums(candles: Candles, starts: NDArray[np.int64], length: int, step: int) -> list[NDArray[np.uint64]]:
+    """The three sums over days of candles, of which each begins at one of ``starts``."""
+    weighted, position = _hashes(candles), (candles.timestamp % length // step).view(np.uint64)
     sums = [np.add.reduceat(weighted, starts)]
     for _ in range(2):
         weighted *= position
         sums.append(np.add.reduceat(weighted, starts))
-    counts = np.diff(starts, append=len(days))
-    for row, start in enumerate(starts):
-        text = "".join(f"{int(part[row]):016x}" for part in sums)
-        yield day_text(int(days[start]) * length), Day(int(counts[row]), text)
+    return sums
 
 
 def compare(before: CandleRange, after: CandleRange) -> list[Changed]:

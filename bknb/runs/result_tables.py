@@ -81,13 +81,15 @@ def _row(signal: OpenSignal | ScheduledSignal) -> dict[str, Any]:
 
 def trade_row(event: Closed) -> dict[str, Any]:
     """Return one closed trade as a row; moments are UTC ms."""
-    size = event.signal.size
-    return (
-        _row(event.signal)
-        | ({} if size is None else {"size": size})
-        | ({"place": event.signal.place} if event.signal.place else {})
-        | {
-            "pending_at": event.signal.pending_at,
+    signal = event.signal
+    row = _row(signal)
+    if signal.size is not None:
+        row["size"] = signal.size
+    if signal.place:
+        row["place"] = signal.place
+    row.update(
+        {
+            "pending_at": signal.pending_at,
             "closed_at": event.closed_at,
             "price_close": event.price_close,
             "close_reason": event.close_reason,
@@ -97,16 +99,17 @@ def trade_row(event: Closed) -> dict[str, Any]:
             "gross_percentage": event.pnl.gross_percentage,
             "peak_percentage": event.peak_percentage,
             "trough_percentage": event.trough_percentage,
-            "minutes": (event.closed_at - event.signal.pending_at) / MINUTE_MS,
+            "minutes": (event.closed_at - signal.pending_at) / MINUTE_MS,
             "ambiguous": event.ambiguous,
             "fills": len(event.fills) or 2,
             "adds": event.adds,
-            "average_price": event.signal.price_open if event.average_price is None else event.average_price,
+            "average_price": signal.price_open if event.average_price is None else event.average_price,
             "cost_percentage": event.pnl.pnl_percentage if event.cost_percentage is None else event.cost_percentage,
             "largest_cost": event.largest_cost,
             "ambiguous_trails": event.ambiguous_trails,
         }
     )
+    return row
 
 
 def trade_points(event: Closed, settings: Settings) -> float:
