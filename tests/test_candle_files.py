@@ -23,7 +23,7 @@ MONTHS = """
 import bknb
 
 symbols = "BTCUSDT ETHUSDT SOLUSDT BNBUSDT XRPUSDT ADAUSDT DOTUSDT LTCUSDT LINKUSDT AVAXUSDT".split()
-bknb.add_strategy("none", interval="4h", get_signal=lambda ctx: None)
+bknb.add_strategy("none", interval="4h", get_signal=lambda ctx: ctx.candles("4h", 60) and None)
 frame = ("2024-01-01", "2024-05-01")
 given = {"exchange": "demo", "frame": frame, "capital": 10_000, "benchmark": "equal"}
 result = bknb.portfolio(symbols=symbols, strategies=["none"], **given)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 from msgspec.structs import replace
@@ -135,7 +136,8 @@ class Feed:
         self._notes: tuple[str, ...] = tuple(getattr(source, "warnings", ()))
         self._symbols_of_note: Mapping[str, Container[str]] = getattr(source, "symbols_of_warning", {})
         self._take_notes: Callable[[], list[str]] | None = getattr(source, "take_notes", None)
-        self._within: Candles | None = None  # the last that were made longer: prices of them are near each other
+        # Of the last candles that were made longer, whose prices are near each other: a window may keep them in a file.
+        self._within: weakref.ref[NDArray[Any]] | None = None
         self.told = Told(self.warn)
 
     async def fetch(
@@ -353,7 +355,8 @@ class Feed:
         """The candles of a range of which the later ones are here: see ``held`` of :meth:`fetch`."""
         first, factor = int(held.timestamp[0]), self.settings.get_candles_price_anomaly_threshold_factor
         whole = how._replace(held=None)
-        if held is self._within or is_within(held.block[1:5], None, factor):
+        known = None if self._within is None else self._within()
+        if held.block is known or is_within(held.block[1:5], None, factor):
             try:
                 parts, repairs = await self._pages(
                     replace(asked, until=first + asked.step), how._replace(continued=True)
@@ -366,7 +369,7 @@ class Feed:
             before = [part for part in parts if len(part)]
             candles = Candles.concat([*before, held]) if before else held
             if not repairs and again == held[:1] and (not before or is_within(candles.block[1:5], None, factor)):
-                self._within = candles
+                self._within = weakref.ref(candles.block)
                 return [candles], []
         return await self._pages(asked, whole)
 
