@@ -1,7 +1,7 @@
 """A live run whose positions are managed, killed wherever its disk changes.
 
-``managed_life.py FOLDER chosen|every managed|weights|lists|orders|places``: with a ``manage``, also one whose signals
-are lists, that moves and cancels orders, or that has three places, or a strategy that answers with weights.
+``managed_life.py FOLDER chosen|every managed|weights|lists|orders|places [SEED]``: with a ``manage``, also one whose
+signals are lists, that moves and cancels orders, or that has three places, or a strategy that answers with weights.
 
 It plays the run once undisturbed. Then, for every change of the disk or one of each kind: a process is killed there,
 another goes on to the end, and its positions and fills, and what its listener received, are compared. It prints one
@@ -31,17 +31,16 @@ from bknb.stores.file_store import FileStore
 from bknb.testing.clocks import SimulatedClock
 
 LOADED = (bknb.Live, bknb.add_risk)  # once, before anybody is forked
-SEED, MINUTES = 3, 60
-MARKET = source(walk(SEED))
+MINUTES = 60
 
 
-def strategy_of(kind: str) -> Any:
+def strategy_of(kind: str, seed: int) -> Any:
     """A strategy that changes what it holds at many minutes, with levels as prices and in percent; it counts."""
     several = ("lists", "orders")
     if kind == "weights":
-        return bknb.add_strategy("life", interval="1m", get_weight=drawn_weight(SEED))
-    signal = drawn_in_places(SEED) if kind == "places" else drawn(SEED, lists=kind in several, ladders=kind == "orders")
-    manages = managing_orders(SEED) if kind == "orders" else managing(SEED)
+        return bknb.add_strategy("life", interval="1m", get_weight=drawn_weight(seed))
+    signal = drawn_in_places(seed) if kind == "places" else drawn(seed, lists=kind in several, ladders=kind == "orders")
+    manages = managing_orders(seed) if kind == "orders" else managing(seed)
 
     def get_signal(ctx: Any, when: Any, price: float) -> Any:
         ctx.memo["questions"] = questions = ctx.memo.get("questions", 0) + 1
@@ -62,13 +61,13 @@ def strategy_of(kind: str) -> Any:
     return bknb.add_strategy("life", interval="1m", **managed)
 
 
-def play(folder: Path, kind: str, at: Place | None) -> None:
+def play(folder: Path, kind: str, seed: int, market: Any, at: Place | None) -> None:
     """One life; what is received, and the positions that ended, are in files."""
     life = Life(folder, at)
     task = bknb.Live.background(
         "BTCUSDT",
-        strategy=strategy_of(kind),
-        exchange=MARKET,
+        strategy=strategy_of(kind, seed),
+        exchange=market,
         clock=SimulatedClock(ORIGIN),
         until=ORIGIN + (MINUTES // 2 if kind == "places" else MINUTES) * MINUTE,
         store=FileStore(folder / "state", disk=life.disk),
@@ -81,11 +80,13 @@ def play(folder: Path, kind: str, at: Place | None) -> None:
     life.ends(ended)
 
 
-def main(root: Path, kind: str, *, every: bool) -> None:
+def main(root: Path, kind: str, seed: int, *, every: bool) -> None:
+    market = source(walk(seed))  # once
+
     def places(changes: list[Change]) -> list[Place]:
         return [change.place for change in changes] if every else by_part(changes)
 
-    found = compared_lives(root, lambda folder, at: play(folder, kind, at), places)
+    found = compared_lives(root, lambda folder, at: play(folder, kind, seed, market, at), places)
     fills = sum(len(event["fills"]) for event in found.ended)
     parts = sorted({part for change in found.changes for part in change.parts})
     killed = [place.change for place in found.places]
@@ -95,4 +96,4 @@ def main(root: Path, kind: str, *, every: bool) -> None:
 if __name__ == "__main__":
     os.fsync = lambda handle: None  # a killed process loses nothing it has written; a power cut is another test
     gc.freeze()  # a collection in a child would copy every page of what was imported
-    main(Path(sys.argv[1]), sys.argv[3], every=sys.argv[2] == "every")
+    main(Path(sys.argv[1]), sys.argv[3], int(sys.argv[4]) if sys.argv[4:] else 3, every=sys.argv[2] == "every")
