@@ -98,6 +98,8 @@ def in_percent(answer: Any, price: float) -> Any:
         return answer
     none = None if isinstance(answer, bknb.Signal) else msgspec.UNSET
     entry = getattr(answer, "price_open", None) or price
+    if isinstance(entry, list):  # an entry in parts
+        return answer
     changes: dict[str, Any] = {}
     if isinstance(stop := answer.price_stop_loss, float):
         changes |= {"price_stop_loss": none, "stop_percent": abs(stop / entry - 1) * 100}

@@ -147,7 +147,7 @@ PARTS = {
     [
         pytest.param("chosen", 12, "managed", marks=pytest.mark.slow),
         pytest.param("chosen", 12, "orders", marks=pytest.mark.slow),
-        pytest.param("chosen", 7, "places", marks=pytest.mark.slow),
+        pytest.param("chosen", 9, "places 4", marks=pytest.mark.slow),
         pytest.param("every", 170, "managed", marks=pytest.mark.long),
         pytest.param("every", 170, "places", marks=pytest.mark.long),
         pytest.param("every", 170, "lists", marks=pytest.mark.long),

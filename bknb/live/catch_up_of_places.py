@@ -59,8 +59,9 @@ class CatchUpOfPlaces(CatchUp):
         at = self._managed_at
         if at is not None and not await self._told(at, when):
             return
+        asked = self._places.has_reached(when)  # before a start
         for place in self._places.live:
-            if not isinstance(place.state, Flat):  # it was not changed by hand
+            if not asked and not isinstance(place.state, Flat):  # it was not changed by hand
                 await self._manage_in(place, when)
                 place.after = max(place.after, place.last_managed - place.rules.model.fills_at_open)
         if at is not None:

@@ -225,6 +225,11 @@ class LivePlacesLoop(PlacesLoop, LiveLoop):
 
     # --- answers ------------------------------------------------------------------------------------------------
 
+    def has_reached(self, minute: int) -> bool:
+        """Whether a place has saved a minute (UTC ms): then all were asked at its begin, and the memo knows of it."""
+        places = (each for each in self.places_by_name.values() if isinstance(each, LivePlaceLoop))
+        return any(each.reached >= minute for each in places)
+
     def is_free_at(self, when: int) -> bool:
         """Whether the strategy may be asked at a moment (UTC ms): a place is free then."""
         taken = sum(each.is_taken or each.after >= when for each in self.places_by_name.values())
