@@ -161,6 +161,18 @@ def test_a_longer_interval_of_the_same_minutes_is_whole_across_where_they_were_j
     assert watch.came[-2:] == [("1m", 0, 30, 0), ("15m", 0, 2, 0)]
 
 
+def test_where_nothing_is_older_the_candles_and_what_was_made_of_them_stay() -> None:
+    window = Window(Feed(Shelf(tape(*range(200))), Settings()), horizon=at(100))
+    first = {interval: fetch_now(window.load("X", interval, at(-20))) for interval in ("1m", "15m")}
+    averages = first["1m"].average_prices(5)
+    for interval, before in first.items():
+        series = fetch_now(window.load("X", interval, at(-500)))
+        assert series.since == at(-500)
+        assert series.candles is before.candles
+    assert window.minutes("X").averages is averages
+    assert len(fetch_now(window.load("X", "15m", at(-500))).candles) == 6
+
+
 # --- where all is asked for again --------------------------------------------------------------------------------
 
 

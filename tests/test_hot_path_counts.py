@@ -33,6 +33,7 @@ def test_no_question_and_no_trade_takes_more_than_before(tmp_path: Path) -> None
     ("found", "told"),
     [
         ({"others": {"a": 2, "b": 1.0}}, []),
+        ({"others": {"a": 2, "b": 1.01}}, []),
         ({"others": {"a": 1, "b": 1.5}}, ["b: 1.5, kept 1.0"]),
         ({"others": {"a": 2, "b": 1.0, "c": 0}}, ["c: 0, kept None"]),
         ({"calls, Python 4.0": {"a": 9}}, []),

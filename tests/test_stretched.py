@@ -270,6 +270,8 @@ def test_what_candles_tell_is_the_same_in_pieces(monkeypatch: pytest.MonkeyPatch
     rng = np.random.default_rng(7)
     steps = rng.choice([0.0, 1.0, 2.0], size=64, p=[0.5, 0.3, 0.2])
     candles = Candles.from_rows([(60_000 * i, *(4 * [100.0 + price]), 5.0) for i, price in enumerate(np.cumsum(steps))])
-    told = stretched_bars._tells(candles)
+    told = stretched_bars._tells(candles, most=64)
+    assert told is not None
+    assert stretched_bars._tells(candles, most=np.count_nonzero(told) - 1) is None
     assert told.tolist() == stretched_bars._tell(candles).tolist()
     assert 5 < np.count_nonzero(told) < 60

@@ -43,7 +43,8 @@ def progress(signal: OpenSignal, price: float) -> Progress:
     way = level - entry if long else entry - level
     if (way if side == "profit" else -way) <= 0:  # it filled at or beyond the last level of a ladder that closes a part
         return Progress(side, 0.0)
-    return Progress(side, min(distance / way * 100, 100.0))
+    percent = distance / way * 100
+    return Progress(side, min(100.0, percent))
 
 
 def passed_levels(percent: float, reached: int) -> range:

@@ -57,8 +57,12 @@ def read_answer(answer: object, *, negative: bool = False) -> Signal | Reason:
     >>> read_answer({"price_stop_loss": 90.0})
     Reason(code='shape', text="a signal needs position, 'long' or 'short'")
     """
-    if isinstance(answer, Reason):
+    if isinstance(answer, Reason) or (type(answer) is Signal and _is_plain(answer)):
         return answer
+    return _read(answer, negative=negative)
+
+
+def _read(answer: object, *, negative: bool) -> Signal | Reason:
     if isinstance(answer, Signal):
         values: dict[str, Any] = msgspec.structs.asdict(answer)
     elif isinstance(answer, Mapping):
@@ -98,6 +102,12 @@ def read_answer(answer: object, *, negative: bool = False) -> Signal | Reason:
     fault = plain_numbers(values)
     kind = type(answer) if isinstance(answer, Signal) else Signal
     return kind(**values) if fault is None else fault
+
+
+def _is_plain(signal: Signal) -> bool:
+    """Whether a signal is made of texts and numbers of Python alone: there is nothing to read."""
+    whole = (signal.minute_estimated_time, signal.valid, signal.until, signal.bars)
+    return _PLAIN_TYPES.issuperset(map(type, msgspec.structs.astuple(signal))) and float not in map(type, whole)
 
 
 def is_list(answer: object) -> TypeGuard[Sequence[object]]:

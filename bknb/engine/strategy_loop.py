@@ -176,7 +176,7 @@ class StrategyLoop:
         self.thinking += 1
         try:
             given = self._given(context, about, answer)
-            if inspect.isawaitable(given):
+            if type(given) is not Signal and inspect.isawaitable(given):
                 self._asking_task = asyncio.current_task()
                 given = await given
                 if given is not None and self.state is not asked_in and (about is not None or not self.has_places):

@@ -72,6 +72,12 @@ class Series:
         """The same series over another range, of which these are the candles."""
         return Series(candles, step=self.step, since=since, until=until, span=self.span, grid=self.grid)
 
+    def over(self, since: int) -> Series:
+        """The same candles, with what was made of them, where none is before them from ``since`` (UTC ms) on."""
+        series = self.with_candles(self.candles, since=since, until=self.until)
+        series.averages, series.indicators = self.averages, self.indicators
+        return series
+
     def reaches_further(self, other: Series) -> bool:
         """Whether it begins before another one of the same candles, or ends after it."""
         return self.since < other.since or self.until > other.until

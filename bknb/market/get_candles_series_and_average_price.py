@@ -59,7 +59,7 @@ def get_candles(symbol: str, interval: str, limit: int) -> Candles:
     >>> len(bknb.backtest("BTCUSDT", strategy=get_signal, exchange=bknb.exchanges.demo(), frame=frame).trades)
     0
     """
-    return context_for("get_candles").get_candles(symbol, interval, limit)
+    return (current.get() or context_for("get_candles")).get_candles(symbol, interval, limit)
 
 
 def get_series(

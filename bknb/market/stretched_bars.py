@@ -134,8 +134,8 @@ def stretched(candles: Candles) -> Spacing | None:
         return None
     candles = candles[:_MOST]
     step = measured(candles.timestamp)
-    told = _tells(candles)
-    if np.count_nonzero(told) > (1 - _SHARE) * len(told):
+    told = _tells(candles, most=(1 - _SHARE) * len(candles))
+    if told is None:
         return None if step is None else _rounded_lines(candles, step.step)
     # The first two candles have nothing before them that they could repeat.
     bars = measured(candles.timestamp[2:][told[2:]])
@@ -166,13 +166,17 @@ def repeated(candles: Candles) -> NDArray[np.int64] | None:
     return moments
 
 
-def _tells(candles: Candles) -> NDArray[np.bool_]:
-    """Which candles tell something that could not be known from those before."""
+def _tells(candles: Candles, *, most: float) -> NDArray[np.bool_] | None:
+    """Which candles tell something that could not be known from those before; ``None``: more than ``most`` do."""
     told = np.empty(len(candles), dtype=bool)
+    count = 0
     for begin in range(0, len(candles), _PIECE):
         before = min(begin, 2)  # what those tell is known already
         part = candles[begin - before : begin + _PIECE]
         told[begin : begin + _PIECE] = _tell(part)[before:]
+        count += int(np.count_nonzero(told[begin : begin + _PIECE]))
+        if count > most:
+            return None
     return told
 
 

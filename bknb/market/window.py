@@ -370,7 +370,12 @@ class Window:
         else:
             if step % self.base_ms:
                 check_made_of(interval, self.base, (self.base,), self.source.name)
+            base = self._series.get((symbol, self.base))
             minutes = await self.load(symbol, self.base, since)
+            if held is not None and base is not None and minutes.candles is base.candles:
+                made_of_all = held.since <= slot_of(minutes.start, step, held.grid)
+                if made_of_all:
+                    return held.over(since)
             first = int(np.searchsorted(minutes.candles.timestamp, since))
             until = min(self.horizon, minutes.until)
             if self._growing and self._feed.allow_gaps:  # what has not come for so long is a hole
@@ -391,10 +396,9 @@ class Window:
         self._note_missing(symbol, interval, candles, after=after)
         grid = self.grid_of(symbol)
         until = end_of(candles, step, grid=grid) if self._growing and len(candles) else self.horizon
-        series = Series(candles, step=step, since=since, until=until, grid=grid)
         if candles is known and held is not None:  # there is nothing before them
-            series.averages = held.averages
-        return series
+            return held.over(since)
+        return Series(candles, step=step, since=since, until=until, grid=grid)
 
     def _begins_within(self, minutes: Series, opened: int, symbol: str) -> bool:
         """Whether the data of a symbol begins within the candle that opened at ``opened`` (UTC ms), not with it."""
