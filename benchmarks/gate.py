@@ -119,6 +119,7 @@ def decisions() -> dict[str, Callable[[Any], Any]]:
         "the average price": lambda ctx: ctx.price and None,
         "a candle": lambda ctx: ctx.candles("15m", 1).close[0] < 0 or None,
         "two averages": lambda ctx: fast.last(ctx) < slow.last(ctx) < 0 or None,
+        "two values and the newest": lambda ctx: fast(ctx, 2)[0] < fast.last(ctx) < 0 or None,
         "two values of each": lambda ctx: fast(ctx, 2)[0] < slow(ctx, 2)[0] < 0 or None,
     }
 

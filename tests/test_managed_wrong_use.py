@@ -391,3 +391,15 @@ def test_a_memo_that_contains_itself_is_refused() -> None:
     memo: dict[str, Any] = {}
     memo["self"] = memo
     assert read_answers(Move(memo=memo)).faults[0].text == "memo must not contain itself, got dict"
+
+
+@pytest.mark.parametrize(
+    "name", ["minute_estimated_time", "bars", "until", "valid", "price_take_profit", "price_stop_loss", "size", "score"]
+)
+@pytest.mark.parametrize("value", [60, 60.0, 60.5, np.float64(60.0), np.int32(60)])
+def test_a_signal_of_plain_numbers_is_read_as_a_mapping_of_them_is(name: str, value: Any) -> None:
+    given: Any = {"position": "long", name: value}
+    read = read_answer(bknb.Signal(**given))
+    assert isinstance(read, bknb.Signal)
+    assert read == read_answer(given)
+    assert type(getattr(read, name)) is type(getattr(read_answer(given), name))

@@ -79,9 +79,10 @@ class Indicator(msgspec.Struct, frozen=True, eq=False, weakref=True):
                 return newest
             last = found.places.get(when)
             if last is not None and type(n) is int and found.first <= last - n < last:
-                if found.make is None:
+                if found.make is None and n > 1:
                     return found.values[last - n : last].copy()
-                return found.make(*found.values[:, last - n : last].copy())
+                if found.make is not None:
+                    return found.make(*found.values[:, last - n : last].copy())
         elif isinstance(ctx, Candles):
             return _of_rows(self, ctx, n, symbol=symbol, forming=forming)
         else:

@@ -94,6 +94,9 @@ class RunValues:
 
         ``forming``: the last of them is that of the candle that has not closed yet, where there is one.
         """
+        if n == 1 and not self._needs_now:
+            self._needs_now = True
+            self._find_by_moment()
         if type(n) is int and forming is False and self._slot:
             # between two closes: the candle that closed with the slot before is the newest
             before = context.when_ms - context.when_ms % self._slot
@@ -107,9 +110,8 @@ class RunValues:
         if type(forming) is not bool:
             raise UsageError(f"forming must be True or False, got {forming!r:.60}")
         bar = self._forming(context) if forming else None
-        several = n > 1 or (self._made is not None and self._made.make is not None)
-        if not (self._needs_places if several else self._needs_now):
-            self._needs_places, self._needs_now = self._needs_places or several, self._needs_now or not several
+        if not self._needs_places and (n > 1 or (self._made is not None and self._made.make is not None)):
+            self._needs_places = True
             self._find_by_moment()
         if bar is None or not len(bar):
             return self._handed_out(*self._closed(context, n))
