@@ -280,7 +280,9 @@ class DataChecks:
 
     def _note_made_before(self, data: Sequence[Variable]) -> None:
         """Note columns over times of the market that are no prices: whether later rows made them nobody can tell."""
-        columns = {one.name: [*beside(one.value).values()] for one in data if not isinstance(one.value, Candles)}
+        tables = [one for one in data if not isinstance(one.value, Candles)]
+        rows = [one for one in tables if timed(one.value, self._market.span) is not None]
+        columns = {one.name: [*beside(one.value).values()] for one in rows}
         names = [name for name, some in columns.items() if some and not are_prices(some, self._market)]
         if names:
             self.unseen.append(

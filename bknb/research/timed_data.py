@@ -106,6 +106,8 @@ def beside(value: Any) -> dict[Any, NDArray[Any]]:
             return {name: value[name] for name in value.dtype.names if name != _named(value.dtype.names)}
         return dict(enumerate(value.reshape(len(value), -1).T[1:], start=1))
     rows = [_fields(row) for row in value]
+    if not rows[0]:
+        return {}
     named = _named(rows[0]) or next(iter(rows[0]))
     return {name: _objects([row.get(name) for row in rows]) for name in rows[0] if name != named}
 
