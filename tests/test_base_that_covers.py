@@ -86,6 +86,10 @@ def rows(candles: Any, up: float = 1.02) -> dict[str, Any]:
     return {"position": candles.close > candles.open, "minute_estimated_time": 600, **levels}
 
 
+def beside(candles: Any, others: Any) -> dict[str, Any]:
+    return rows(candles) if others else {}
+
+
 def run(frame: Any, interval: str | None = "1d", **options: Any) -> bknb.Result:
     given = {"strategy": get_signal, "exchange": "mine", **options}
     return bknb.backtest("X", frame=frame, interval=interval, **given)
@@ -298,6 +302,36 @@ def test_an_exchange_that_does_not_answer_a_look_is_no_reason_for_longer_bars() 
     bknb.add_exchange("mine", get_candles=get_candles, intervals=["1m", "1h", "1d"])
     with pytest.raises(bknb.DataError, match="no line"):
         run(("2023-03-10", "2023-04-04"), "1h", settings={"get_candles_retry_count": 1})
+
+
+@pytest.mark.usefixtures("market")
+def test_a_comparison_is_none_where_the_bars_could_not_be_chosen() -> None:
+    made, answers = Market(), [False]
+
+    def get_candles(symbol: str, interval: str, since: int, limit: int) -> Any:
+        if interval != "1m" and not answers[0]:
+            raise OSError("no line")
+        return made.get_candles(symbol, interval, since, limit)
+
+    bknb.add_exchange("mine", get_candles=get_candles, intervals=["1m", "1h", "1d"])
+    strategy = bknb.add_strategy("one", interval="1h", get_signal=get_signal)
+    options: Any = {"exchange": "mine", "frame": ("2023-03-10", "2023-04-04"), "strategies": [strategy]}
+    options["settings"] = {"get_candles_retry_count": 1}
+    failed = bknb.walker("X", **options)
+    assert "no answer for" in failed.entries[0].error
+    assert not failed.results
+    answers[0] = True
+    compared = bknb.walker("X", **options)
+    (base,) = {result.base for result in compared.results.values()}
+    assert [text for text in compared.warnings if text.startswith(f"exits are watched on {base} bars: ")]
+
+
+@pytest.mark.usefixtures("market")
+def test_candles_that_a_strategy_uses_are_minded() -> None:
+    for uses, base in ((["1d"], "1h"), (["15m"], "1m"), ([("X", "15m")], "1m")):
+        strategy = bknb.add_strategy("one", interval="4h", get_signals=beside, uses=uses, lookback=4)
+        result = bknb.backtest("X", strategy=strategy, exchange="mine", frame=("2023-03-10", "2023-04-04"))
+        assert result.base == base
 
 
 @pytest.mark.parametrize("days", [3, 9, 20])

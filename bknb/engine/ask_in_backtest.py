@@ -149,16 +149,17 @@ class BacktestAsk:
                 loop.now = when
                 context = make(when)
                 set_current(context)
-                answer = ask(context)
+                try:
+                    answer = ask(context)
+                    if answer is None and memo(context) is not None:
+                        keep_memo(loop, context)
+                except BaseException as error:  # noqa: BLE001 -- the loop counts it, or raises it
+                    self._answer = _Answer(context, None, error)
+                    return when
                 if answer is not None:
                     self._answer = _Answer(context, answer)
                     return when
-                if memo(context) is not None:
-                    keep_memo(loop, context)
                 self.after = when
-        except BaseException as error:  # noqa: BLE001 -- the loop counts it, or raises it
-            self._answer = _Answer(context, None, error)
-            return when
         finally:
             current.reset(token)
         return None

@@ -11,7 +11,7 @@ import msgspec
 from ..config import Settings, changed, get_config
 from ..domain.fills_at_stops_and_gaps import execution_model
 from ..domain.formatting import utc_text
-from ..domain.interval import MINUTE, WEEK, ceil_to, interval_ms
+from ..domain.interval import INTERVAL_MS, MINUTE, WEEK, ceil_to, interval_ms
 from ..domain.text import text_fault
 from ..errors import UsageError
 from ..events.messages import RunLabels
@@ -271,7 +271,10 @@ def check_on_base(base: str, strategy: Strategy, execution: str, exchange: str) 
         for what, schedule in (("at", strategy.at), ("manage_at", strategy.manage_at)):
             if schedule is not None:
                 check_fine_enough(schedule, what, base, interval_ms(base), ())
-    for what, interval in (("interval", strategy.interval), ("manage_interval", strategy.manage_interval)):
+    used = (each if isinstance(each, str) else each[1] for each in strategy.uses)
+    beside = (("uses", interval) for interval in used if interval in INTERVAL_MS and interval != WEEK)
+    own = (("interval", strategy.interval), ("manage_interval", strategy.manage_interval))
+    for what, interval in (*own, *beside):
         try:
             check_made_of(interval or base, base, (base,), exchange)
         except UsageError as error:

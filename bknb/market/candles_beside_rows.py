@@ -229,7 +229,7 @@ class CandlesBeside:
         places = np.searchsorted(home.closes[begin:end], closes, side="right") - 1
         stale = _stale_from(window, home, symbol)
         if last >= stale:
-            window.warn(
+            window.warn_once(
                 f"the {interval} candles of {symbol} end at {utc_text(stale)}: rows of get_signals after that have none"
             )
             places[closes >= stale] = -1
@@ -250,4 +250,5 @@ def _stale_from(window: Window, home: Series | MadeCandles, symbol: str) -> int:
     end, sessions = end_of(home.candles, home.step, grid=home.grid), window.sessions_of(symbol)
     if sessions is not None:
         end = sessions.next_open(end, window.horizon)
-    return bar_close(end, home.step, home.grid)
+    closed = bar_close(end, home.step, home.grid)
+    return closed if closed <= window.horizon else _NOT_STALE  # none that closes behind the horizon is loaded

@@ -88,6 +88,7 @@ class Window:
         self._loading: dict[tuple[str, str], asyncio.Lock] = {}  # used on the fetching loop only
         self._late_symbols: LateSymbols | None = None
         self.warn, self.allow_gaps = feed.warn, feed.allow_gaps
+        self._told: set[str] = set()
         self.gather_closed, self.tell_closed = feed.gather_closed, feed.tell_closed
         self._of_indicators: Callable[[], OfSeries] | None = None
         self.matrices: dict[object, PanelMatrix] = {}  # of the panels that were asked for
@@ -101,6 +102,12 @@ class Window:
         self.base_ms = interval_ms(self.base)
         count = feed.settings.avg_price_candles_count
         self.price_count = count if self.base_ms == MINUTE_MS else 1  # how many candles a price is made of
+
+    def warn_once(self, text: str) -> None:
+        """Warn, the first time that this is told."""
+        if text not in self._told:
+            self._told.add(text)
+            self.warn(text)
 
     def grow_to(self, horizon: int) -> None:
         """Let candles be loaded up to a later horizon (UTC ms, exclusive)."""

@@ -58,6 +58,7 @@ class WalkerTask(Task[Comparison, WalkerStep]):
         self.results: dict[str, Result] = {}
         self._of_points: set[str] = set()  # ranked by figures of points, though they have percentages
         self._warnings: list[str] = []
+        self._without_bars: DataError | None = None  # why the bars that all go over could not be chosen
         self._current: BacktestRun | None = None
         self._stopped = False
         self._leave = False
@@ -114,7 +115,7 @@ class WalkerTask(Task[Comparison, WalkerStep]):
 
     async def _work(self) -> Comparison:
         window = await self._window()
-        if is_inline(self._executor):
+        if is_inline(self._executor) or self._without_bars is not None:
             await self._compare(window)
         else:
             from .walker_workers import strategies_in_workers  # few walkers are given workers
@@ -136,9 +137,11 @@ class WalkerTask(Task[Comparison, WalkerStep]):
 
             try:
                 self.plans, window = await loaded_over_bars_that_cover(self.plans, warn=self._warn)
-            except DataError as error:  # which goes into the entry of each
-                self._warn(str(error))
+            except DataError as error:
+                self._without_bars = error
             else:
+                if why := self.plans[0].why_base:
+                    self._warn(why)
                 return window
         return open_window(self.plans[0], warn=self._warn)
 
@@ -162,6 +165,8 @@ class WalkerTask(Task[Comparison, WalkerStep]):
 
     async def _through(self, order: int, run: BacktestRun) -> Figures | None:
         """Run one strategy to its end, here or in a worker; returns its figures where that has made them."""
+        if self._without_bars is not None:
+            raise self._without_bars
         if self._workers is None:
             await run.through()
             return None

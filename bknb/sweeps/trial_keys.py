@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..engine.plan import Plan
     from .parameter_search import Params
 
-RULES: Final = "1:" + ",".join(FIGURES)
+RULES: Final = "2:" + ",".join(FIGURES)
 """Version of the figures in the key of a trial; that of the fills is the execution model's own."""
 
 
