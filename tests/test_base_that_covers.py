@@ -158,7 +158,7 @@ def test_young_minutes_that_lack_where_a_frame_begins(answers: str, hours_too: A
     bknb.add_exchange("mine", get_candles=Market(answers=answers, **rows).get_candles, intervals=["1m", "1h"])
     found = run(("2023-04-03", "2023-04-05"), "1h", allow_gaps=allow_gaps)
     assert found.base == base
-    assert any("base='1m' runs over what there is" in text for text in found.warnings) == (base == "1h")
+    assert any("base='1m' runs over" in text for text in found.warnings) == (base == "1h")
 
 
 def expected(rows: dict[str, Any], start: int, last: int) -> str:
@@ -332,6 +332,22 @@ def test_candles_that_a_strategy_uses_are_minded() -> None:
         strategy = bknb.add_strategy("one", interval="4h", get_signals=beside, uses=uses, lookback=4)
         result = bknb.backtest("X", strategy=strategy, exchange="mine", frame=("2023-03-10", "2023-04-04"))
         assert result.base == base
+
+
+def test_bars_of_extended_hours_are_not_there_before_the_first_minute_of_a_session() -> None:
+    whole = {name: table(FIRST_DAY + 88 * DAY, step) for name, step in (("1m", MINUTE), ("5m", 5 * MINUTE))}
+    monday = FIRST_DAY + 92 * DAY
+    closed, trades = monday + 805 * MINUTE, monday + 845 * MINUTE  # its session begins at 13:30, with a halt
+
+    def get_candles(symbol: str, interval: str, since: int, limit: int) -> Any:
+        opens = whole[interval][:, 0]
+        asked = (opens >= since) & (opens < since + limit * interval_ms(interval))
+        return whole[interval][asked & ((opens < closed) | (opens >= trades))].tolist()
+
+    bknb.add_exchange(
+        "extended", get_candles=bknb.exchanges.in_sessions(get_candles, "us-equities"), intervals=["1m", "5m"]
+    )
+    assert run(("2023-04-03", "2023-04-05"), "1h", exchange="extended", allow_gaps=True).base == "1m"
 
 
 @pytest.mark.parametrize("days", [3, 9, 20])

@@ -21,7 +21,7 @@ def test_functions_are_called_with_their_columns_parameters_and_outputs() -> Non
     made = {
         "T3": (bknb.indicator("T3", "1m", 5, 0.6), lambda c: talib.T3(c.close, 5, 0.6)),
         "CDLDOJI": (bknb.indicator("CDLDOJI", "1m"), lambda c: talib.CDLDOJI(c.open, c.high, c.low, c.close)),
-        "MFI": (bknb.indicator("MFI", "1m", 9), lambda c: talib.MFI(c.high, c.low, c.close, c.volume, 9)),
+        "MFI": (bknb.indicator("MFI", "1m", np.int64(9)), lambda c: talib.MFI(c.high, c.low, c.close, c.volume, 9)),
     }
     bands = bknb.indicator("BBANDS", "5m", 10)
 
@@ -70,6 +70,7 @@ def values_of(name: str, columns: list[Any], given: Any) -> Any:
     [
         (lambda: bknb.indicator("TT3", "1h"), "no function of TA-Lib is called 'TT3'; did you mean"),
         (lambda: bknb.indicator("T3", "1h", 2.5), "timeperiod of T3 must be a whole number, got 2.5"),
+        (lambda: bknb.indicator("T3", "1h", 10**30), "timeperiod of T3 must be a whole number, got 1000000"),
         (lambda: bknb.indicator("T3", "1h", 5, 0.7, 1), r"T3 takes \(timeperiod=5, vfactor=0.7\) behind the interval"),
         (lambda: bknb.indicator("T3", "1h", -5), "TA-Lib takes no such parameters for T3"),
         (lambda: bknb.indicator("SAR", "1h"), "take 'psar', or a function of your own with lookback="),

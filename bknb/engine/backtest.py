@@ -148,7 +148,8 @@ class BacktestRun:
 
     def series(self) -> dict[tuple[str, str], Series]:
         """The candles in memory, by symbol and interval."""
-        return {} if self.window is None else self.window.series()
+        window = self.window  # it may be released meanwhile
+        return {} if window is None else window.series()
 
     def release_candles(self, plan: Plan) -> None:
         """Drop the candles of a run that is over; the plan given in place of its own holds none either."""

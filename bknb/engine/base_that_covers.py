@@ -270,7 +270,9 @@ async def _answered(plan: Plan, base: str, since: int, count: int) -> int | None
         )
     except NotEnoughData:
         return None
-    times = found.timestamp[found.timestamp >= since]
+    times, sessions = found.timestamp[found.timestamp >= since], sessions_of(source, plan.symbol)
+    if sessions is not None:
+        times = times[sessions.open_minutes(times, interval_ms(base)) > 0]
     return int(times.min()) if len(times) else None
 
 
@@ -298,13 +300,12 @@ def _reason(plan: Plan, begin: _Begin, base: str, firsts: dict[str, int]) -> str
     """Why the finest bars were not taken, and how they are."""
     where = "the frame" if begin.since == plan.frame.start else "frame and look-back"
     finest = f"{plan.base} candles of {plan.symbol} on {plan.exchange.name}"
-    opened = utc_text(firsts[base])
+    opened, watched = utc_text(firsts[base]), f"exits are watched on {candles_text(base)}"
     if begin.first is None:
         found = f"there are no {finest} yet at {opened}, where its {base} bars begin in {where}"
-    else:
-        found = f"the {finest} begin at {utc_text(begin.first)} in {where}, its {base} bars at {opened}"
-    way_out = f"base={plan.base!r} runs over what there is of the {plan.base} candles"
-    return f"exits are watched on {candles_text(base)}: {found}; {way_out}"
+        return f"{watched}: {found}; base={plan.base!r} runs over those that come later, if any do"
+    found = f"the {finest} begin at {utc_text(begin.first)} in {where}, its {base} bars at {opened}"
+    return f"{watched}: {found}; base={plan.base!r} runs over what there is of the {plan.base} candles"
 
 
 def _way_out(plan: Plan, base: str) -> str:

@@ -215,7 +215,9 @@ def parameters_of(name: str, given: tuple[Any, ...]) -> tuple[float, ...]:
 
 
 def _of_kind(name: str, kind: type, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int if kind is int else int | float):
+    if kind is int and hasattr(value, "__index__") and not isinstance(value, bool):
+        value = value.__index__()  # those of numpy, too
+    if isinstance(value, bool) or not isinstance(value, int if kind is int else int | float) or abs(value) >= 2**31:
         raise UsageError(f"{name} must be a{' whole' if kind is int else ''} number, got {value!r:.40}")
     return value if kind is int else float(value)
 

@@ -94,7 +94,7 @@ class RunValues:
 
         ``forming``: the last of them is that of the candle that has not closed yet, where there is one.
         """
-        if n == 1 and not self._needs_now:
+        if type(n) is int and n == 1 and not self._needs_now:
             self._needs_now = True
             self._find_by_moment()
         if type(n) is int and forming is False and self._slot:

@@ -120,20 +120,20 @@ async def load_benchmark(given: object, plan: Plan, warn: Callable[[str], object
             )
         return prices
     symbol = str(given)
-    where = f"the benchmark {symbol} on {plan.exchange.name}"
+    where, why = f"the benchmark {symbol} on {plan.exchange.name}", f"\n{plan.why_base}" if plan.why_base else ""
     window = open_window(replace(plan, allow_gaps=True), warn=lambda text: warn(f"benchmark {symbol}: {text}"))
     try:
         series = await asyncio.wrap_future(submit(window.load(symbol, plan.base, plan.frame.start)))
     except (DataError, UsageError) as error:
         raise DataError(
-            f"{where}: {error}\ngive a symbol that the exchange has, or a pandas Series of prices"
+            f"{where}: {error}\ngive a symbol that the exchange has, or a pandas Series of prices{why}"
         ) from error
     candles = series.candles
     first, behind = candles.timestamp.searchsorted((plan.frame.start, plan.frame.last))
     if first >= behind:
         raise NotEnoughData(
             f"{where} has no {candles_text(plan.base)} in the frame {plan.frame}\n"
-            "choose a frame inside its data, or another benchmark"
+            f"choose a frame inside its data, or another benchmark{why}"
         )
     used = fingerprint(candles[first:behind], exchange=plan.exchange.name, symbol=symbol, interval=plan.base)
     return BenchmarkPrices(symbol, series.closes, candles.close, candles.timestamp, candles.open, used)
