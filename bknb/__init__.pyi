@@ -435,6 +435,9 @@ from .runs.heat_of_runs import (
 from .runs.holdout import (
     open_holdout as open_holdout,
 )
+from .runs.interact import (
+    interact as interact,
+)
 from .runs.live_runs import (
     Live as Live,
 )

@@ -67,6 +67,9 @@ class Frontend(Protocol):
     def show_proposals(self, proposed: Any) -> None:
         """Show what an optimizer proposes."""
 
+    def show_sliders(self, found: Any) -> None:
+        """Show sliders over the parameters of a strategy."""
+
 
 class TerminalLine:
     """A progress line on the standard error; where that is a pipe or a file, only the last sentence is written.
@@ -148,6 +151,10 @@ class Terminal:
     def show_proposals(self, proposed: Any) -> None:
         """The ranking, and the path of the notebook."""
         print(repr(proposed))  # noqa: T201 -- a terminal shows text
+
+    def show_sliders(self, found: Any) -> None:
+        """The position they are at, with its figures."""
+        print(repr(found))  # noqa: T201 -- a terminal shows text
 
 
 _TERMINAL: Final = Terminal()

@@ -146,6 +146,7 @@ PUBLIC_NAMES = [
     "heat_statistics",
     "indicator",
     "indicators",
+    "interact",
     "list_exchanges",
     "list_frames",
     "list_optimizers",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import bknb
 
 from .kernel import ipython
-from .magics.options_read_from_line import HELP, Command, Option
+from .magics.options_read_from_line import HELP, Command, Option, is_pair
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -64,7 +64,7 @@ def _place(command: Command, words: list[str]) -> Option | None:
     taken, after_option = 0, False
     for word in words:
         option = command.option(word.partition("=")[0]) if word.startswith("--") else None
-        taken += not after_option and option is None and not word.startswith("--")
+        taken += not (after_option or option is not None or word.startswith("--") or is_pair(word))
         after_option = option is not None and not option.flag and "=" not in word
     return command.places[taken] if taken < len(command.places) else None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from . import display, proposal_card, wait
+from . import display, proposal_card, sliders, wait
 from .kernel import in_kernel
 from .progress import HtmlLine
 
@@ -58,6 +58,10 @@ class Notebook:
     def show_proposals(self, proposed: Any) -> None:
         """Show a card whose buttons insert cells."""
         proposal_card.show(proposed)
+
+    def show_sliders(self, found: Any) -> None:
+        """Show sliders that move."""
+        sliders.show(found)
 
 
 def notebook(terminal: Frontend) -> Frontend:

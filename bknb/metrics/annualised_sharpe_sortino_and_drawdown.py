@@ -132,24 +132,27 @@ class Fall(NamedTuple):
     percent: float
 
 
-def longest_drawdown_ms(marked: MarkedEquity) -> int:
-    """Longest time from a highest equity to the next at least as high, or to the end; milliseconds."""
-    times, (high, ends) = marked.path_time_ms, _stretches(marked.path)
+def longest_drawdown_ms(marked: MarkedEquity, below: Floats | None = None) -> int:
+    """Longest time from a highest equity to the next at least as high, or to the end; milliseconds.
+
+    ``below`` is its drawdown, where that is known already.
+    """
+    times, (high, ends) = marked.path_time_ms, _stretches(marked.drawdown if below is None else below)
     return int((times[np.minimum(ends, len(times) - 1)] - times[high]).max(initial=0))
 
 
-def _stretches(path: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Where equity goes below a high, and where it is back; the length of ``path`` where it never is."""
-    high = np.flatnonzero(path >= np.maximum.accumulate(path))
-    ends = np.append(high[1:], len(path))
-    below = ends - high > 1
-    return high[below], ends[below]
+def _stretches(below: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Where equity goes below a high, and where it is back, from its drawdown; its length where it never is."""
+    high = np.flatnonzero(below == 0)
+    ends = np.append(high[1:], len(below))
+    fallen = ends - high > 1
+    return high[fallen], ends[fallen]
 
 
 def under_water(marked: MarkedEquity) -> list[Fall]:
     """Each time below an earlier high, oldest first, along the path that the drawdown of the account is measured on."""
     times, path, below = marked.path_time_ms, marked.path, marked.drawdown
-    high, ends = _stretches(path)
+    high, ends = _stretches(below)
     found = []
     for begin, end in zip(high.tolist(), ends.tolist(), strict=True):
         lowest = begin + 1 + int(np.argmin(path[begin + 1 : end]))
@@ -172,6 +175,7 @@ def account_figures(
     buy_and_hold: float | None = None,
     sessions: bool = False,
     over_ms: Times | None = None,
+    below: Floats | None = None,
 ) -> Account:
     """The figures of an account.
 
@@ -189,6 +193,8 @@ def account_figures(
         Whether the market has sessions: 252 days a year, and days without a bar are no days.
     over_ms : ndarray of int64, optional
         When each position was over, UTC milliseconds, where that is another moment than the open of its last bar.
+    below : ndarray of float64, optional
+        The drawdown of ``marked``, where it is known already.
     """
     start, end = int(marked.time_ms[0]), int(marked.time_ms[-1])
     days = (end - start) / DAY_MS
@@ -197,6 +203,7 @@ def account_figures(
         turned = 1 + np.abs(np.nan_to_num(positions.exit_ratio)) if positions.turned is None else positions.turned
         sides = float(np.sum(marked.put_in * turned))
     over = positions.closed_ms if over_ms is None else over_ms
+    below = marked.drawdown if below is None else below
     held = float(np.sum(np.minimum(over, end) - np.minimum(positions.opened_ms, end)))
     figures: dict[str, float | int | None] = dict.fromkeys(ACCOUNT_DEFINITIONS)
     reasons: dict[str, str] = {}
@@ -205,8 +212,8 @@ def account_figures(
         "end": final,
         "total_return": (final - 1) * 100,
         "buy_and_hold": buy_and_hold,
-        "max_drawdown": -float(marked.drawdown.min()),
-        "drawdown_days": longest_drawdown_ms(marked) / DAY_MS,
+        "max_drawdown": -float(below.min()),
+        "drawdown_days": longest_drawdown_ms(marked, below) / DAY_MS,
         "exposure": held / (end - start) * 100 if end > start else None,
         "turnover": sides / float(marked.equity.mean()),
         "fees": float(np.sum(marked.put_in * positions.fee)),

@@ -59,5 +59,10 @@ def drawdown(path: Floats) -> Floats:
     ([0.0, 0.0, -50.0], [0.0, 0.0])
     """
     peaks = np.maximum.accumulate(path)
-    kept = np.divide(path, peaks, out=np.ones_like(path), where=peaks > 0)
-    return np.asarray((kept - 1) * 100, dtype=np.float64)
+    if len(peaks) and peaks[0] > 0:  # so are all others
+        kept = np.divide(path, peaks, out=peaks)
+    else:
+        kept = np.divide(path, peaks, out=np.ones_like(path), where=peaks > 0)
+    kept -= 1
+    kept *= 100
+    return np.asarray(kept, dtype=np.float64)

@@ -108,6 +108,7 @@ def account_of(
     *,
     closed: Sequence[Closed],
     cut_off: int,
+    below: Floats | None = None,
 ) -> Account:
     """The figures of the account of a run, as they stand at its last moment.
 
@@ -123,6 +124,8 @@ def account_of(
         The ends of those of the positions that have ended.
     cut_off : int
         How many positions had no end of their own, or have none yet.
+    below : ndarray of float64, optional
+        The drawdown of ``marked``, where it is known already.
     """
     held = buy_and_hold(bar_ms, open_, close, terms)
     account = account_figures(
@@ -132,6 +135,7 @@ def account_of(
         buy_and_hold=held,
         sessions=terms.sessions,
         over_ms=None if terms.bar_ms == MINUTE_MS else _over(positions, closed, bar_ms, open_, terms.bar_ms),
+        below=below,
     )
     if held is None and len(bar_ms) and open_[min(int(bar_ms.searchsorted(terms.start)), len(bar_ms) - 1)] <= 0:
         account.reasons["buy_and_hold"] = "the first price is at or below zero"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from ..errors import UsageError
@@ -20,15 +21,20 @@ def extremes(y: NDArray[Any], points: int) -> NDArray[np.intp]:
         return np.arange(count)
     buckets = (points - 2) // 2
     edges = np.linspace(0, count, buckets + 1).astype(np.intp)
-    size = int(np.diff(edges).max())
+    lengths = np.diff(edges)
+    size = int(lengths.max())
+    padded = y if edges[-2] + size <= count else np.append(y, y[-1])
     # One row per bucket; short buckets repeat their last point, which can never invent an extreme.
-    rows = np.minimum(edges[:-1, None] + np.arange(size)[None, :], edges[1:, None] - 1)
-    table = y[rows].astype(np.float64)
+    table = sliding_window_view(padded, size)[edges[:-1]].astype(np.float64, copy=False)
+    short = lengths < size
+    table[short, size - 1] = table[short, size - 2]
     missing = np.isnan(table)
-    lowest = np.where(missing, np.inf, table).argmin(axis=1)
-    highest = np.where(missing, -np.inf, table).argmax(axis=1)
-    line = np.arange(buckets)
-    indices = np.concatenate(([0], rows[line, lowest], rows[line, highest], [count - 1]))
+    if missing.any():
+        lowest = np.where(missing, np.inf, table).argmin(axis=1)
+        highest = np.where(missing, -np.inf, table).argmax(axis=1)
+    else:
+        lowest, highest = table.argmin(axis=1), table.argmax(axis=1)
+    indices = np.concatenate(([0], edges[:-1] + lowest, edges[:-1] + highest, [count - 1]))
     return np.unique(indices)
 
 

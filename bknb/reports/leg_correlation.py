@@ -8,7 +8,8 @@ import numpy as np
 
 from ..domain.formatting import MISSING
 from .markup import Html, element, fragment
-from .portfolio_leg_table import MUTE, WIDE
+from .panel_parts import MUTE
+from .portfolio_leg_table import WIDE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

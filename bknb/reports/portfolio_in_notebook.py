@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 from ..domain.formatting import MISSING, minute_text, money_decimals
 from .leg_correlation import leg_correlation
 from .markup import Html, element, elements, fragment, html_table
-from .portfolio_leg_table import MUTE, leg_table, profit_factor_of, signed_money
+from .panel_parts import MUTE, big_figure
+from .portfolio_leg_table import leg_table, profit_factor_of, signed_money
 from .portfolio_report import leg_errors, partial_text, portfolio_name, portfolio_warnings
 from .refusals_counted import refused_by_rule, rejected_by_rule, total
 
@@ -41,7 +42,7 @@ def account_html(result: Any) -> Html:
         element("p", facts, style=MUTE),
         partial and element("p", element("b", partial)),
         element(
-            "div", *(_figure(*each) for each in _headline(result)), style=f"{_GRID};border-top:{_LINE};padding:8px 0"
+            "div", *(big_figure(*each) for each in _headline(result)), style=f"{_GRID};border-top:{_LINE};padding:8px 0"
         ),
         class_="bknb-portfolio",
     )
@@ -79,20 +80,6 @@ def _held(result: Any) -> str:
     if result.benchmark is not None:
         return f"{result.benchmark.name} held {result.account.text('benchmark')}"
     return f"equal parts held {result.account.text('buy_and_hold')}"
-
-
-def _figure(label: str, text: str, below: str) -> Html:
-    """A big figure; one that is not available says why in small letters."""
-    if text.startswith(MISSING):
-        text, below = MISSING, text.removeprefix(MISSING).lstrip(": ")
-    if below.count(MISSING):
-        below = below.partition(f" {MISSING}")[0] + f" {MISSING}"
-    return element(
-        "div",
-        element("div", label, style=MUTE),
-        element("div", text, style="font-size:140%;font-weight:600;font-variant-numeric:tabular-nums"),
-        element("div", below, style=MUTE),
-    )
 
 
 # -- the legs ----------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import numpy as np
 from ..domain.formatting import MISSING, money_decimals
 from .fewer_points_of_lines import decimate
 from .markup import Html, element, elements
+from .panel_parts import MUTE
 from .plots import EQUITY, LOSS, WIN
 from .svg_source import svg_source
 
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
     from .equity_arrays import Floats
 
-MUTE: Final = "opacity:0.75;font-size:90%"
-"""The style of what is said beside a title or below a figure."""
 WIDE: Final = "overflow-x:auto;max-width:100%"
 """The style of a box round a table that may be wider than the page."""
 _NUMBER: Final = "text-align:right;white-space:nowrap"

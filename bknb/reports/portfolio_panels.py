@@ -10,8 +10,9 @@ from ..metrics.account_in_money import money_text
 from .chart_html import Line, chart
 from .leg_correlation import correlation_table
 from .markup import Html, element, elements, fragment
+from .panel_parts import MUTE, key_of_line, titled
 from .plots import EQUITY, PRICE
-from .portfolio_leg_table import MUTE, WIDE, contribution_bar, signed_money, sparkline
+from .portfolio_leg_table import WIDE, contribution_bar, signed_money, sparkline
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,10 +74,10 @@ def _equity(snapshot: Any) -> Html | None:
         lines.append(Line(snapshot.held, PRICE, 1.2))
         held = f"; {snapshot.benchmark} held {float(snapshot.held[-1]):,.{decimals}f}"
     lines.append(Line(snapshot.equity, EQUITY, 1.8))
-    keys = [_key(EQUITY, "portfolio"), *([_key(PRICE, f"{snapshot.benchmark} held")] if held else [])]
+    keys = [key_of_line(EQUITY, "portfolio"), *([key_of_line(PRICE, f"{snapshot.benchmark} held")] if held else [])]
     alt = f"Equity: {float(snapshot.equity[-1]):,.{decimals}f} from {snapshot.capital:,.{decimals}f}{held}"
     drawn = _chart(snapshot, lines, height=180, alt=alt, mark=snapshot.capital)
-    return fragment(_title(f"Equity, {snapshot.currency}".rstrip(", "), *keys), drawn)
+    return fragment(titled(f"Equity, {snapshot.currency}".rstrip(", "), *keys), drawn)
 
 
 def _exposure(snapshot: Any) -> Html | None:
@@ -85,7 +86,9 @@ def _exposure(snapshot: Any) -> Html | None:
     lines = [Line(snapshot.longs, _LONG, filled=True), Line(snapshot.shorts, _SHORT, filled=True)]
     now = f"now {float(snapshot.longs[-1]):,.0f} % long, {abs(float(snapshot.shorts[-1])):,.0f} % short"
     drawn = _chart(snapshot, lines, height=90, alt=f"What is held, percent of the equity: {now}", unit=" %")
-    return fragment(_title("Exposure, % of equity", _key(_LONG, "long"), _key(_SHORT, "short"), now), drawn)
+    return fragment(
+        titled("Exposure, % of equity", key_of_line(_LONG, "long"), key_of_line(_SHORT, "short"), now), drawn
+    )
 
 
 def _contribution(snapshot: Any) -> Html | None:
@@ -119,7 +122,7 @@ def _correlation(snapshot: Any) -> Html | None:
     if snapshot.capital is None:
         return None
     if snapshot.no_days and len(snapshot.legs) > 1:
-        return fragment(_title("Correlation of daily results"), element("p", snapshot.no_days, style=MUTE))
+        return fragment(titled("Correlation of daily results"), element("p", snapshot.no_days, style=MUTE))
     return correlation_table([(leg.strategy, leg.symbol) for leg in snapshot.legs], snapshot.days)
 
 
@@ -141,21 +144,11 @@ def _bars(title: str, rows: Sequence[tuple[Any, str, float]], foot: Sequence[tup
         for name, text in foot
     ]
     table = element("table", element("tbody", *lines), style="font-size:92%;margin:0")
-    return fragment(_title(title), element("div", table, role="region", aria_label=title, tabindex=0, style=WIDE))
+    return fragment(titled(title), element("div", table, role="region", aria_label=title, tabindex=0, style=WIDE))
 
 
 def _chart(snapshot: Any, lines: list[Line], **more: Any) -> Html:
     return chart(snapshot.time_ms, lines, start=snapshot.start, end=snapshot.end, **more)
-
-
-def _title(text: str, *beside: Html | str) -> Html:
-    rest = (element("span", each, style=f"{MUTE};margin-left:12px;white-space:nowrap") for each in beside)
-    return element("div", element("b", text), *rest, style="margin-top:8px")
-
-
-def _key(colour: str, text: str) -> Html:
-    swatch = f"display:inline-block;width:14px;height:8px;margin-right:4px;background:{colour}"
-    return fragment(element("span", style=swatch), text)
 
 
 def _legs(snapshot: Any) -> Html:
@@ -190,4 +183,4 @@ def _legs(snapshot: Any) -> Html:
             )
         )
     table = element("table", element("thead", head), element("tbody", *rows), style="font-size:92%;margin:0")
-    return fragment(_title("Legs"), element("div", table, role="region", aria_label="Legs", tabindex=0, style=WIDE))
+    return fragment(titled("Legs"), element("div", table, role="region", aria_label="Legs", tabindex=0, style=WIDE))

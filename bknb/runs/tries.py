@@ -84,7 +84,7 @@ def count_sweep(run: SweepRun, code: str) -> int:
     for number, (plan, data) in enumerate(zip(run.plan.plans, run.data_hashes, strict=False)):
         done = [{**plan.strategy.params, **run.combinations[each]} for each, at in run.outcomes if at == number]
         keys = [strategy_key(code, each) for each in done] if plan.settings.count_tries else []
-        tries = _count(plan, keys, data, warn=run.warnings.append) if keys else None
+        tries = count_on(plan, keys, data, warn=run.warnings.append) if keys else None
         found.append(0 if tries is None else tries.count)
     return max(found)
 
@@ -119,10 +119,11 @@ def count_keys(
     """
     if not plan.settings.count_tries or not keys:
         return None
-    return _count(plan, keys, hash_in(plan.frame.start, plan.frame.last, times, high, low), warn=warn)
+    return count_on(plan, keys, hash_in(plan.frame.start, plan.frame.last, times, high, low), warn=warn)
 
 
-def _count(plan: Plan, keys: Sequence[str], data: str, *, warn: Callable[[str], object]) -> Tries:
+def count_on(plan: Plan, keys: Sequence[str], data: str, *, warn: Callable[[str], object]) -> Tries:
+    """Count tries as ``count_keys`` on candles whose hash (``hash_in``) is known."""
     from ..research.tries_ledger import DEFAULT_LEDGER, Span, TriesLedger  # `import bknb` needs no disk
 
     start, last = plan.frame.start, plan.frame.last

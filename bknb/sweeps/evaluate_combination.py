@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 from msgspec.structs import replace
@@ -92,6 +92,24 @@ class Outcome:
     refusals: Refusals = ()
 
 
+class Simulated(NamedTuple):
+    """What a compiled loop made of one combination.
+
+    Attributes
+    ----------
+    ends
+        The table of ends.
+    refusals
+        What was rejected, by rule.
+    whole
+        Whether each position was bought in one fill and left in one.
+    """
+
+    ends: NDArray[np.float64]
+    refusals: Refusals
+    whole: bool
+
+
 class Evaluator:
     """Evaluates combinations of parameters on the prepared candles of one symbol.
 
@@ -149,19 +167,9 @@ class Evaluator:
     def evaluate(self, params: Mapping[str, Any]) -> Outcome:
         """Return the outcome of one combination; what the user's function raises becomes its ``error``."""
         try:
-            rows: SignalRows | None = None
-            if self._compiled:
-                given = signal_rows(self.plan.strategy, self.prepared.candles, params, asked=self._asked)
-                rows = given.on_grid(self.plan.settings.price_tick)
-            lifetimes: Lifetimes | None = None
-            if rows is not None and rows.timed is not None:
-                if self.plan.exchange.source is None:
-                    raise UsageError(_NO_SOURCE)
-                lifetimes = self._lifetimes.of(rows)
-                rows = None if lifetimes is None else rows
-            if rows is not None and (self._exact_grid or (rows.exits is None and not rows.has_orders)):
-                ends, table = self._simulate(rows, lifetimes)
-                refusals = of_table(table, given, self.plan)
+            simulated = self.simulated(params)
+            if simulated is not None:
+                ends, refusals = simulated.ends, simulated.refusals
                 figures, returns = score(ends, GATES), daily(ends, self.first_day, self.days)
             else:
                 if self.plan.exchange.source is None:
@@ -185,6 +193,27 @@ class Evaluator:
             )
         rejected = sum(count for _, _, count in refusals)
         return Outcome(figures, returns, rejected, ends if self.keep_ends else None, refusals=refusals)
+
+    def simulated(self, params: Mapping[str, Any]) -> Simulated | None:
+        """What a compiled loop makes of one combination; ``None`` where it needs the event engine.
+
+        Raises whatever the user's function raises.
+        """
+        if not self._compiled:
+            return None
+        given = signal_rows(self.plan.strategy, self.prepared.candles, params, asked=self._asked)
+        rows = given.on_grid(self.plan.settings.price_tick)
+        lifetimes: Lifetimes | None = None
+        if rows.timed is not None:
+            if self.plan.exchange.source is None:
+                raise UsageError(_NO_SOURCE)
+            lifetimes = self._lifetimes.of(rows)
+            if lifetimes is None:
+                return None
+        if not self._exact_grid and (rows.exits is not None or rows.has_orders):
+            return None
+        ends, table = self._simulate(rows, lifetimes)
+        return Simulated(ends, of_table(table, given, self.plan), _are_whole(rows, ends))
 
     @cached_property
     def _lifetimes(self) -> RowLifetimes:
@@ -262,6 +291,15 @@ class Evaluator:
         if failures and not run.records.ends:
             raise RuntimeError(f"{failures[0].message} ({failures[0].where}, {failures[0].count} times)")
         return run.records
+
+
+def _are_whole(rows: SignalRows, ends: NDArray[np.float64]) -> bool:
+    """Whether each position of a table of ends had one entry and one exit."""
+    if (ends[:, kernel.ADDS] > 0).any():
+        return False
+    if rows.weight is not None:
+        return bool(np.isin(rows.weight[~np.isnan(rows.weight)], (0.0, 1.0)).all())
+    return rows.exits is None or all(bool(np.isnan(level).all()) for level in rows.exits.targets)
 
 
 def compile_loops(evaluator: Evaluator, *, declares: bool, has_orders: bool) -> None:

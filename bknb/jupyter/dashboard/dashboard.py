@@ -14,8 +14,9 @@ from ...market.system_clock import stopwatch
 from ...reports.dashboard_panels import meanings
 from ...reports.dashboard_run import RunView
 from ...reports.dashboard_runs import RunViews
-from ..kernel import cell_id, execution_id, front_end_draws, in_kernel, ipython
+from ..kernel import front_end_draws, in_kernel, ipython
 from ..run_buttons import RunControls, on_message
+from ..stored_outputs import WIDGET_MIME, finds_places, forget, register
 from . import static_html
 from .dashboard_of_result_or_task import complete, is_task, mode_of, panels_of_run, view_of, view_of_task
 from .event_pump import EventPump
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
     from .widget import DashboardWidget
 
-WIDGET_MIME: Final = "application/vnd.jupyter.widget-view+json"
 _HINT: Final = "a dashboard that moves needs anywidget: pip install 'bknb[notebook]'"
 _DONE_SECONDS: Final = 5.0  # a run that has announced its end hands out its result within this
 
@@ -70,7 +70,7 @@ def dashboard(shown: Any = None, *, panels: Sequence[str] | str | None = None) -
     """
     if getattr(shown, "kind", "") == "portfolio" or hasattr(shown, "legs"):
         board = PortfolioDashboard(shown, panels=chosen_panels(panels))
-        _register(board)
+        register(board)
         return board
     return Dashboard(shown, panels=panels_of_run(panels, shown))
 
@@ -110,7 +110,7 @@ class Dashboard:
         self._views = RunViews() if shown is None else RunViews(view_of(shown))
         self._updates = Updates(self._views, panels, seconds=stopwatch)
         self._stops, self._equity = LiveStops(seconds=stopwatch), RunningEquity(seconds=stopwatch)
-        _register(self)
+        register(self)
         if self._task is None and shown is not None:
             self._over.set()
         else:
@@ -244,7 +244,7 @@ class Dashboard:
         if self.live:
             self.leave()
             self._store_final()
-        _forget(self)
+        forget(self)
 
     def leave(self) -> None:
         """Unsubscribe and close the widget; for a cell that is run again."""
@@ -306,7 +306,7 @@ class Dashboard:
         if png is not None:
             data["image/png"] = base64.b64encode(png).decode("ascii")
             metadata["image/png"] = {"alt": data["text/plain"]}
-        if place and not _finds_places():
+        if place and not finds_places():
             data[WIDGET_MIME] = {"version_major": 2, "version_minor": 0, "model_id": self.widget.model_id}
         return data, metadata
 
@@ -363,33 +363,3 @@ class Dashboard:
                         widget.show(self._changes(everything=True))
                 case _:
                     pass
-
-
-# -- one dashboard per cell ----------------------------------------------------------------------------------------
-
-_cells: dict[str, tuple[str, list[Dashboard | PortfolioDashboard]]] = {}
-"""The dashboards of each notebook cell, with the execution that made them."""
-
-
-def _finds_places() -> bool:
-    """Whether the front end runs widgets that no output refers to, as JupyterLab and Notebook 7 do."""
-    return ":" not in cell_id()  # VS Code names its cells by addresses
-
-
-def _register(board: Dashboard | PortfolioDashboard) -> None:
-    """Register a dashboard with its cell; those of an earlier execution are closed."""
-    cell, execution = cell_id(), execution_id()
-    if not cell:
-        return
-    before, made = _cells.get(cell, ("", []))
-    if before != execution:
-        _cells[cell] = (execution, [])
-        for old in made:
-            old.leave()
-    _cells[cell][1].append(board)
-
-
-def _forget(board: Dashboard) -> None:
-    for execution, made in [*_cells.values()]:
-        if board in made and execution:
-            made.remove(board)

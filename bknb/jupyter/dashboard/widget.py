@@ -51,7 +51,7 @@ class DashboardWidget(anywidget.AnyWidget):
     On a page it looks for elements of the class ``bknb-of-`` and ``place``, and replaces their content.
     """
 
-    _esm = source("controls.js", "dashboard.js")
+    _esm = source("controls.js", "stored.js", "dashboard.js")
     _css = (_STATIC / "dashboard.css").read_text(encoding="utf-8")
 
     place = traitlets.Unicode().tag(sync=True)

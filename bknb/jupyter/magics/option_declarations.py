@@ -52,6 +52,12 @@ BENCHMARK: Final = Option(
     name="--benchmark", help="what the account is set beside: a symbol, equal, or prices as {prices}", kind="symbol"
 )
 MONEY: Final = (CAPITAL, SIZING, ACCOUNT, COSTS, CURRENCY, BENCHMARK)
+INTERACT: Final = Option(
+    name="--interact",
+    help="sliders over its parameters: fast=5:50 x=0.5:2:0.1 mode=a,b, or a variable: {values}",
+    kind="variable",
+    several=True,
+)
 BACKGROUND: Final = Option(name="--background", help="return at once, with a task", flag=True)
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 _BRACED: Final = re.compile(r"\{([A-Za-z_][\w.]*)\}")
+_PAIR: Final = re.compile(r"[A-Za-z_]\w*=")
 _ASSIGNED: Final = re.compile(r"^\s*([A-Za-z_]\w*)\s*<<\s*")
 
 
@@ -35,6 +36,8 @@ class Option:
         Whether the magic cannot do without it.
     flag : bool
         Whether it stands alone, without a value.
+    several : bool
+        Whether more words of the form ``NAME=VALUE`` may follow its value and belong to it.
     """
 
     name: str
@@ -42,6 +45,7 @@ class Option:
     kind: str = "text"
     required: bool = False
     flag: bool = False
+    several: bool = False
 
     @property
     def is_named(self) -> bool:
@@ -58,7 +62,7 @@ class Option:
         """The option as written in a usage line."""
         if not self.is_named:
             return self.name if self.required else f"[{self.name}]"
-        value = "" if self.flag else f" {self.kind.upper()}"
+        value = "" if self.flag else " NAME=VALUES ..." if self.several else f" {self.kind.upper()}"
         return f"{self.name}{value}" if self.required else f"[{self.name}{value}]"
 
 
@@ -176,6 +180,29 @@ def split(line: str) -> list[str]:
         raise UsageError(f"a quote is not closed in: {line.strip()}") from None
 
 
+def is_pair(word: str) -> bool:
+    """Whether a word is of the form ``NAME=VALUE``.
+
+    Examples
+    --------
+    >>> is_pair("fast=5:50"), is_pair("--frame=jan"), is_pair("5=5")
+    (True, False, False)
+    """
+    return _PAIR.match(word) is not None
+
+
+def assigned_to(line: str) -> tuple[str | None, str]:
+    """The variable before ``<<`` where a line begins with one, and the rest of the line.
+
+    Examples
+    --------
+    >>> assigned_to("r << BTCUSDT"), assigned_to("BTCUSDT")
+    (('r', 'BTCUSDT'), (None, 'BTCUSDT'))
+    """
+    assigned = _ASSIGNED.match(line)
+    return (assigned[1], line[assigned.end() :]) if assigned else (None, line)
+
+
 def resolve(word: str, names: Mapping[str, Any]) -> Any:
     """A word with the variables in braces replaced; a word that is only one variable gives its value unchanged.
 
@@ -245,10 +272,8 @@ def parse(command: Command, line: str, *, names: Mapping[str, Any], body: str = 
     >>> parse(show, "r << BTCUSDT --frame=jan", names={}).values
     {'symbol': 'BTCUSDT', 'frame': 'jan'}
     """
-    out, head = None, f"{command.name} {line}".rstrip()
-    assigned = _ASSIGNED.match(line)
-    if assigned:
-        out, line = assigned[1], line[assigned.end() :]
+    head = f"{command.name} {line}".rstrip()
+    out, line = assigned_to(line)
     words = split(line)
     if "--help" in words or "-h" in words:
         return Call(values={}, wants_help=True)
@@ -283,11 +308,13 @@ def _named(command: Command, word: str, rest: list[str]) -> tuple[Option, str | 
         if equals:
             raise _refuse(command, f"{name} takes no value")
         return option, None
-    if equals:
-        return option, given
-    if not rest or rest[0].startswith("--"):
-        raise _refuse(command, f"{name} needs a value ({option.help})")
-    return option, rest.pop(0)
+    if not equals:
+        if not rest or rest[0].startswith("--"):
+            raise _refuse(command, f"{name} needs a value ({option.help})")
+        given = rest.pop(0)
+    while option.several and rest and is_pair(rest[0]):
+        given = f"{given} {rest.pop(0)}"
+    return option, given
 
 
 def _variable(command: Command, name: Any) -> str | None:

@@ -1,6 +1,6 @@
 // The dashboard: what comes from Python is kept in a store, and drawn at most once per frame of the screen.
 
-/* global mountControls */
+/* global mountControls, StoredOutputs */
 import { EquityChart, PriceChart, Range, describePrice } from "./charts.js";
 import { TradesTable, plainTable, runsTable, signalsTable, statisticsTable } from "./tables.js";
 import { array, el, moment, percent, result, setText, sign } from "./text.js";
@@ -536,61 +536,10 @@ class View {
   }
 }
 
-// The stored outputs of a dashboard on the page: plain HTML with a picture and tables. While the widget is alive, a view
-// replaces each of them; without it they stay as stored.
-class StoredOutputs {
-  constructor(model) {
-    this.model = model;
-    this.nodes = document.getElementsByClassName(`bknb-of-${model.get("place")}`);
-    this.views = new Map();
-    this.observer = new MutationObserver(() => {
-      this.waiting ??= requestAnimationFrame(() => this.scan());
-    });
-    this.observer.observe(document.body, { childList: true, subtree: true });
-    this.scan();
-  }
-
-  scan() {
-    this.waiting = null;
-    for (const node of [...this.nodes]) {
-      const view = this.views.get(node);
-      if (view) view.redrawIfDirty();
-      else this.mount(node);
-    }
-  }
-
-  mount(node) {
-    for (const child of node.children) child.style.display = "none";
-    for (const [old, view] of this.views) {
-      if (old.isConnected) continue;
-      node.prepend(old.firstElementChild); // the notebook has rewritten the output: the view moves into the new element
-      this.views.delete(old);
-      this.views.set(node, view);
-      view.redrawIfDirty();
-      return;
-    }
-    const host = el("div");
-    node.prepend(host);
-    this.views.set(node, new View(this.model, host));
-  }
-
-  unmount(node, view) {
-    view.destroy();
-    this.views.delete(node);
-    node.firstElementChild?.remove();
-    for (const child of node.children) child.style.display = "";
-  }
-
-  close() {
-    this.observer.disconnect();
-    cancelAnimationFrame(this.waiting);
-    for (const [node, view] of [...this.views]) this.unmount(node, view);
-  }
-}
-
 export default {
   initialize({ model }) {
-    const outputs = new StoredOutputs(model);
+    // StoredOutputs comes from stored.js, which precedes this file in the module of the widget
+    const outputs = new StoredOutputs(model, (host) => new View(model, host));
     return () => outputs.close();
   },
   render({ model, el: host }) {
