@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 
     from ..domain.ranges import Range
     from ..market.window import Window
-
-_MOST: Final = 500  # candles of one request, where the source does not say how many it answers
 
 
 class _Begin(NamedTuple):
@@ -164,7 +162,8 @@ async def _load_all(plan: Plan, window: Window, since: int, told: str) -> None:
         raise NotEnoughData(f"{text}\n{told}")
     weeks = f"; {WEEKS_ALONE}" if WEEK in (plan.exchange.source.intervals or ()) else ""
     others = " ".join(plan.longer_bases)
-    raise NotEnoughData(f"{text}\nnor longer bars: {others}{weeks}\nchoose a frame inside the data")
+    longest = f"nor {candles_text(plan.longer_bases[-1])}; base= takes others, where there are some: {others}{weeks}"
+    raise NotEnoughData(f"{text}\n{longest}\nchoose a frame inside the data")
 
 
 async def _load(plan: Plan, window: Window, since: int, *, search: bool) -> NDArray[np.int64]:
@@ -235,7 +234,8 @@ async def _first_bars(plan: Plan, begin: _Begin) -> dict[str, int]:
 
 async def _first(plan: Plan, base: str, span: Range) -> int | None:
     """Where (UTC ms) the first candle in a span opens; ``None``: there is none."""
-    step, most = interval_ms(base), min(_MOST, plan.exchange.source.page_limit or _MOST)
+    step = interval_ms(base)
+    most = plan.exchange.source.page_limit or max(-(-(span[1] - span[0]) // step), 1)  # without pages all at once
     first: int | None = None
     for since in range(*span, most * step):
         count = min(most, -(-(span[1] - since) // step))
