@@ -525,6 +525,10 @@ def test_symbols_of_a_sweep_are_over_the_longest_of_their_bars(market: Market) -
     found = bknb.sweep(strategy, symbol=["Y", "X"], **options)
     assert found.table.equals(bknb.sweep(strategy, symbol=["Y", "X"], base="1h", **options).table)
     assert [found.run(0, symbol=symbol).base for symbol in ("X", "Y")] == ["1h", "1h"]
+    market.tables["Z 1m"], market.tables["Z 1h"] = table(FIRST_MINUTE, MINUTE), table(FIRST_HOUR + 10 * DAY, HOUR)
+    found = bknb.sweep(strategy, symbol=["Y", "X", "Z"], **options)
+    (told,) = [text for text in found.warnings if "exits are watched" in text]  # and not on those of X
+    assert told.startswith("exits are watched on 1d bars: ")
 
 
 @pytest.mark.usefixtures("market")

@@ -61,6 +61,8 @@ def test_what_a_slider_goes_over(given: Any, values: tuple[Any, ...]) -> None:
         ([1, 1], "twice"),
         (f"0:{10 * MOST_VALUES}", "a longer step"),
         ("0:1:1e-9", "a longer step"),
+        (range(10**12), "a longer step"),
+        ("0:1e9999999:1", "cannot go over x=0:1e9999999:1"),
         (7, "must be a text, a range or a list"),
         ({"a": 1}, "must be a text, a range or a list"),
         ([[1], [2]], "goes over numbers, texts"),

@@ -74,12 +74,17 @@ def _values(name: str, given: Any) -> Values:
             f"a slider over {name} needs at least two values, got {only}\n"
             f"{_FORMS}; a value that stays goes into --params"
         )
-    if len(found) > MOST_VALUES:
+    _check_count(name, len(found))
+    return found
+
+
+def _check_count(name: str, count: int) -> None:
+    """Refuse more values than a slider has."""
+    if count > MOST_VALUES:
         raise UsageError(
-            f"a slider over {name} would have {len(found):,} values, at most {MOST_VALUES:,} are possible\n"
+            f"a slider over {name} would have {count:,} values, at most {MOST_VALUES:,} are possible\n"
             f"give a longer step: {name}=START:END:STEP"
         )
-    return found
 
 
 def _listed(name: str, given: Any) -> Values:
@@ -87,10 +92,13 @@ def _listed(name: str, given: Any) -> Values:
         given = given.tolist()
     if isinstance(given, (bytes, Mapping)) or not isinstance(given, (Sequence, range)):
         raise UsageError(f"{name} of sliders must be a text, a range or a list, got {given!r:.80}\n{_FORMS}")
+    _check_count(name, len(given))
     found = tuple(value.item() if hasattr(value, "item") else value for value in given)
     for value in found:
         if not isinstance(value, (int, float, str, type(None))):
-            raise UsageError(f"a slider goes over numbers, texts, True, False and None; {name} has {value!r:.80}")
+            raise UsageError(
+                f"a slider goes over numbers, texts, True, False and None; {name} has {value!r:.80}\n{_FORMS}"
+            )
     return found
 
 
@@ -104,13 +112,18 @@ def _literal(text: str) -> Any:
     return value if isinstance(value, (int, float, str, type(None))) else text
 
 
+def _is_plain(number: Decimal) -> bool:
+    """Whether it is a number of at most 15 digits before and behind its point."""
+    return number.is_finite() and (not number or abs(number.adjusted()) < 15)
+
+
 def _of_range(name: str, text: str) -> Values:
     parts = [part.strip() for part in text.split(":")]
     try:
         numbers = [Decimal(part) for part in parts]
     except InvalidOperation:
         numbers = []
-    if len(numbers) not in (2, 3) or not all(number.is_finite() for number in numbers):
+    if len(numbers) not in (2, 3) or not all(map(_is_plain, numbers)):
         raise UsageError(f"a slider cannot go over {name}={text}\n{_FORMS}")
     whole = all(part.lstrip("+-").replace("_", "").isdigit() for part in parts)
     if len(numbers) == 2 and not whole:
@@ -121,7 +134,6 @@ def _of_range(name: str, text: str) -> Values:
         problem = "has a step that is not above zero" if step <= 0 else "does not go up"
         raise UsageError(f"a slider over {name}={text} {problem}\nwrite {name}={turned}, with a step above zero if any")
     count = int((last - first) / step) + 1
-    if count > MOST_VALUES:
-        return tuple(range(count))  # refused for their number
+    _check_count(name, count)
     values = [first + step * number for number in range(count)]
     return tuple(map(int, values)) if whole else tuple(map(float, values))

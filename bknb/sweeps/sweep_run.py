@@ -110,6 +110,7 @@ class SweepRun:
         self.combinations: list[Params] = []
         self.outcomes: dict[tuple[int, int], Outcome] = {}
         self.warnings: list[str] = []
+        self._why_base = ""  # why all go over longer bars than they were planned over
         self.processed = 0
         self.seconds = 0.0
         self.stopped = False
@@ -157,7 +158,7 @@ class SweepRun:
             try:
                 prepared = asyncio.run(prepare(one, self._warn))
             except OverLongerBars as longer:
-                self._warn(longer.plan.notes[-1])
+                self._tell_base(longer.plan.notes[-1])
                 self.plan = replace(plan, plans=longer.of_all(plan.plans))
                 self._run_in(WorkDir(Path(tempfile.mkdtemp(dir=work_dir.folder))))
                 return
@@ -200,6 +201,13 @@ class SweepRun:
     def _warn(self, text: str) -> None:
         if text not in self.warnings:
             self.warnings.append(text)
+
+    def _tell_base(self, why: str) -> None:
+        """Warn of the bars that all go over, and no longer of those that they went over before."""
+        if self._why_base in self.warnings:
+            self.warnings.remove(self._why_base)
+        self._why_base = why
+        self._warn(why)
 
     def _look_at_rows(self, prepared: Prepared) -> None:
         """Warn when rows of the first combination differ from what a live run would compute, or take far longer."""

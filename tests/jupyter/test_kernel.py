@@ -331,7 +331,7 @@ def test_tab_works_through_the_kernel(kernel: Kernel) -> None:
         if message["msg_type"] == "complete_reply":
             break
     content = message["content"]
-    assert content["matches"] == ["--interval"]
+    assert content["matches"] == ["--interval", "--interact"]
     assert code[content["cursor_start"] : content["cursor_end"]] == "--inter"
 
 
