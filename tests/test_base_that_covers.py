@@ -463,6 +463,7 @@ def test_walkers_sweeps_walks_and_checks_go_over_the_same_bars() -> None:
 
     walk: Any = {"train": "6d", "test": "3d", "metric": "total_pnl"}
     walked = bknb.walk_forward(strategy, {"up": [1.01, 1.02]}, symbol="X", **walk, **options)
+    assert len([text for text in walked.warnings if "exits are watched" in text]) == 1
     beside = bknb.walk_forward(strategy, {"up": [1.01, 1.02]}, symbol="X", base="1d", **walk, **options)
     assert told in walked.warnings[0]
     pd.testing.assert_frame_equal(walked.trades, beside.trades)

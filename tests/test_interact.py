@@ -1,4 +1,4 @@
-"""Sliders: a position is the backtest with its parameters, to the last bit, and a try that is counted once."""
+"""Sliders: a combination is the backtest with its parameters, to the last bit, and a try that is counted once."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ KINDS: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_position_is_the_backtest_with_its_parameters(kind: str) -> None:
+def test_a_combination_is_the_backtest_with_its_parameters(kind: str) -> None:
     options, why = KINDS[kind]
     bknb.add_strategy("moved", interval="15m", **options)
     sliders = bknb.interact("BTCUSDT", strategy="moved", values={"fast": "2:6", "slow": "8:20:4"}, **WHERE)
@@ -141,7 +141,7 @@ def test_over_longer_bars_it_is_the_backtest_too() -> None:
     assert dict(sliders.shown.account) == dict(own.account)
 
 
-def test_a_position_counts_once_and_belief_counts_it(ledger: Path) -> None:
+def test_a_combination_counts_once_and_belief_counts_it(ledger: Path) -> None:
     given: dict[str, Any] = {"strategy": plain, "interval": "15m", **WHERE}
     sliders = bknb.interact("BTCUSDT", values={"fast": "2:6"}, **given)
     assert sliders.shown.tries.line == "the first strategy tried on these data"
@@ -157,11 +157,11 @@ def test_a_position_counts_once_and_belief_counts_it(ledger: Path) -> None:
     assert again.shown.tries.line == "the 1st of 3 strategies tried on these data"
     assert again.move(fast=6).tries.count == 4
     told = repr(again)
-    assert "2 positions looked at · the 4th strategy tried on these data" in told
+    assert "2 combinations looked at · the 4th strategy tried on these data" in told
     assert "of 4 tries without any skill the best would show a Sharpe ratio of" in told
 
 
-def test_what_moves_the_strategy_between_two_positions_makes_another_try() -> None:
+def test_what_moves_the_strategy_between_two_combinations_makes_another_try() -> None:
     room = {"up": 1.01}
 
     def get_signals(candles, down=0.99):
@@ -183,7 +183,7 @@ def test_without_a_count_there_is_none() -> None:
         "BTCUSDT", strategy=plain, values={"fast": "2:6"}, interval="15m", settings={"count_tries": False}, **WHERE
     )
     assert sliders.shown.tries is None
-    assert "1 position looked at · tries are not counted" in repr(sliders)
+    assert "1 combination looked at · tries are not counted" in repr(sliders)
 
 
 def test_a_ledger_that_cannot_be_written_is_said(tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_a_ledger_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     assert sum("unknown" in text for text in sliders.warnings) == 1
 
 
-def test_a_position_that_fails_says_so_and_the_next_one_goes_on() -> None:
+def test_a_combination_that_fails_says_so_and_the_next_one_goes_on() -> None:
     def get_signals(candles, fast=3):
         if fast == 4:
             raise ValueError("no <b> four")
@@ -209,7 +209,7 @@ def test_a_position_that_fails_says_so_and_the_next_one_goes_on() -> None:
     assert sliders.looks == 3
 
 
-def test_no_trade_is_a_position_like_any_other() -> None:
+def test_no_trade_is_a_combination_like_any_other() -> None:
     sliders = bknb.interact("BTCUSDT", strategy=plain, values={"slow": [9, 100_000]}, interval="15m", **WHERE)
     look = sliders.move(slow=100_000)
     assert (look.error, len(look.results), look.account["total_return"], look.sharpe) == ("", 0, 0.0, None)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 from abc import ABC, abstractmethod
-from functools import cache
 from typing import Any, Final
 
 from ..reports.markup import Html, element
 from ..reports.progress_text import progress_text
 from .kernel import front_end_draws, in_kernel, ipython
-from .run_buttons import RunControls, on_message, source
+from .run_buttons import RunControls, on_message
+from .widget_class import widget_class
 
 _TRACK: Final = "height:8px;max-width:420px;border-radius:4px;background:rgba(128,128,128,0.25)"
 _FILLED: Final = "height:8px;border-radius:4px;background:#3b82d6"
@@ -104,7 +103,11 @@ class ControlBar(ProgressLine):
             self._widget.controls = state
 
     def _open(self, state: dict[str, Any]) -> None:
-        self._widget = _widget_class()(controls=state)
+        bar = widget_class(
+            "ControlBar", "The control bar of one run.", scripts=("controls.js", "bar.js"),
+            state=(("controls", "Dict"),), purpose="buttons beside a run",
+        )  # fmt: skip
+        self._widget = bar(controls=state)
         self._widget.on_msg(on_message)
         view = {"version_major": 2, "version_minor": 0, "model_id": self._widget.model_id}
         running = f"{self.label}: was running when this was saved"
@@ -130,19 +133,6 @@ def _sentence(text: str) -> dict[str, Any]:
     """The mimebundle of the final sentence."""
     html = element("div", text, role="status", style="opacity:0.75;font-size:90%")
     return {"text/html": html, "text/plain": text}
-
-
-@cache
-def _widget_class() -> type[Any]:
-    """The widget class; made when the first one is shown, because anywidget takes a while to import."""
-    anywidget = importlib.import_module("anywidget")
-    traitlets = importlib.import_module("traitlets")
-    members = {
-        "__doc__": "The control bar of one run.",
-        "_esm": source("controls.js", "bar.js"),
-        "controls": traitlets.Dict().tag(sync=True),
-    }
-    return type("ControlBar", (anywidget.AnyWidget,), members)
 
 
 def buttons_work() -> bool:

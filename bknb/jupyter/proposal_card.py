@@ -2,33 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
-from functools import cache
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from ..reports.markup import element, fragment
 from .kernel import cell_id, in_kernel, ipython
-
-_SCRIPT: Final = Path(__file__).parent / "static" / "card.js"
-
-
-@cache
-def _card_class() -> Any:
-    anywidget = importlib.import_module("anywidget")
-    traitlets = importlib.import_module("traitlets")
-
-    class ProposalCard(anywidget.AnyWidget):  # type: ignore[name-defined,misc]
-        """The widget of a proposal card; everything it shows was written by bknb."""
-
-        _esm = _SCRIPT
-        panel = traitlets.Unicode("").tag(sync=True)
-        path = traitlets.Unicode("").tag(sync=True)
-        cell_id = traitlets.Unicode("").tag(sync=True)
-        cells = traitlets.List([]).tag(sync=True)
-
-    return ProposalCard
+from .widget_class import widget_class
 
 
 def card(proposed: Any, *, cell: str) -> Any:
@@ -37,7 +16,12 @@ def card(proposed: Any, *, cell: str) -> Any:
         {"kind": each.kind, "source": each.source, "strategy": each.strategy, "metadata": each.metadata}
         for each in proposed.cells
     ]
-    return _card_class()(panel=proposed.proposals._repr_html_(), path=str(proposed.path), cell_id=cell, cells=cells)
+    kind = widget_class(
+        "ProposalCard", "The widget of a proposal card; everything it shows was written by bknb.", scripts=("card.js",),
+        state=(("panel", "Unicode"), ("path", "Unicode"), ("cell_id", "Unicode"), ("cells", "List")),
+        purpose="buttons that insert cells",
+    )  # fmt: skip
+    return kind(panel=proposed.proposals._repr_html_(), path=str(proposed.path), cell_id=cell, cells=cells)
 
 
 def static(proposed: Any) -> dict[str, Any]:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import base64
 import contextvars
-import importlib
 import threading
 from collections.abc import Callable, Mapping
-from functools import cache
-from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
@@ -16,15 +13,17 @@ from ..errors import MissingDependency
 from ..reports.asked_and_missed import parameters_text
 from ..reports.sliders_report import panel_html, sliders_png, sliders_text, static_html, title_text
 from .kernel import cell_id, front_end_draws, in_kernel, ipython
-from .run_buttons import source
 from .stored_outputs import WIDGET_MIME, finds_places, register
+from .widget_class import widget_class
 
-_STATIC: Final = Path(__file__).parent / "static"
+_STATE: Final = (
+    ("place", "Unicode"), ("cell_id", "Unicode"), ("title", "Unicode"), ("sliders", "List"), ("shown", "Dict"),
+)  # fmt: skip
 _HINT: Final = "sliders that move need anywidget: pip install 'bknb[notebook]'"
 
 
 def show(sliders: Any, kept: Callable[[Mapping[str, Any]], str] | None = None) -> None:
-    """Show sliders, or where no front end looks on the position they are at.
+    """Show sliders, or where no front end looks on the combination they are at.
 
     Parameters
     ----------
@@ -67,7 +66,11 @@ class ShownSliders:
         hint = ""
         if front_end_draws():
             try:
-                self.widget = _widget_class()(
+                kind = widget_class(
+                    "Sliders", "Sliders in the browser, and the combination they are at.",
+                    scripts=("stored.js", "sliders.js"), css="sliders.css", state=_STATE, purpose="sliders that move",
+                )  # fmt: skip
+                self.widget = kind(
                     place=uuid4().hex,
                     cell_id=cell_id(),
                     title=title_text(self._sliders),
@@ -92,7 +95,7 @@ class ShownSliders:
             self.widget.close()
 
     def _state(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        """The position as ``static/sliders.js`` draws it, with the number of the message that asked for it."""
+        """The combination as ``static/sliders.js`` draws it, with the number of the message that asked for it."""
         params = self._sliders.params
         return {
             "at": self._sliders.places,
@@ -157,35 +160,9 @@ class ShownSliders:
                 self._store()
 
     def _store(self) -> None:
-        """Replace the stored output by the position, unless sliders have moved on meanwhile."""
+        """Replace the stored output by the combination, unless sliders have moved on meanwhile."""
         data, metadata = self._bundle()
         with self._lock:
             over = self._left or self._wanted is not None
         if not over:
             self._handle.update(data, metadata=metadata, raw=True)
-
-
-@cache
-def _widget_class() -> Any:
-    """The widget class; made when the first one is shown, because anywidget takes a while to import.
-
-    Raises
-    ------
-    MissingDependency
-        When anywidget is not installed.
-    """
-    try:
-        anywidget, traitlets = importlib.import_module("anywidget"), importlib.import_module("traitlets")
-    except ImportError:
-        raise MissingDependency("anywidget", purpose="sliders that move", extra="notebook") from None
-    members = {
-        "__doc__": "Sliders in the browser, and the position they are at.",
-        "_esm": source("stored.js", "sliders.js"),
-        "_css": (_STATIC / "sliders.css").read_text(encoding="utf-8"),
-        "place": traitlets.Unicode().tag(sync=True),
-        "cell_id": traitlets.Unicode().tag(sync=True),
-        "title": traitlets.Unicode().tag(sync=True),
-        "sliders": traitlets.List().tag(sync=True),
-        "shown": traitlets.Dict().tag(sync=True),
-    }
-    return type("Sliders", (anywidget.AnyWidget,), members)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from ..domain.formatting import utc_text
 from ..engine.registry import registry
 from ..exchanges.candle_bundle import csv_bytes
 from ..frontend import frontend
+from ..runs.aside import aside
 from ..runs.card_of_result import made_with
 from ..stores.atomic import write_named
 from ..stores.file_names import join_names
@@ -123,8 +123,7 @@ def _exchange_code(task: OptimizerTask, folder: Path | None) -> str:
         return "bknb.exchanges.demo()"
     name = f"{task.strategy}@{task.symbol}.csv.gz"
     if folder is not None:
-        with ThreadPoolExecutor(1) as aside:  # a notebook's kernel has a loop of its own in this thread
-            aside.submit(asyncio.run, _fetch_all(task)).result()
+        aside(lambda: asyncio.run(_fetch_all(task)))
         name = write_candles(folder, (task.strategy, task.symbol), task.trials.all_candles()).name
     return f'bknb.exchanges.from_csv("{name}", symbol="{task.symbol}")'
 

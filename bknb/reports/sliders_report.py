@@ -1,4 +1,4 @@
-"""Sliders over the parameters of a strategy in a notebook: the position they are at, as text, HTML and PNG."""
+"""Sliders over the parameters of a strategy in a notebook: the combination they are at, as text, HTML and PNG."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _LINE: Final = "1px solid rgba(128,128,128,0.35)"
 
 
 def count_text(sliders: Any) -> str:
-    """How many positions were looked at, and how many strategies were tried on these candles.
+    """How many combinations were looked at, and how many strategies were tried on these candles.
 
     Parameters
     ----------
     sliders : Interact
         What ``bknb.interact`` returned; so for all functions here.
     """
-    looks = f"{sliders.looks:,} position{'' if sliders.looks == 1 else 's'} looked at"
+    looks = f"{sliders.looks:,} combination{'' if sliders.looks == 1 else 's'} looked at"
     tries = sliders.shown.tries
     return f"{looks} · tries are not counted (count_tries=False)" if tries is None else f"{looks} · {tries.line}"
 
@@ -51,7 +51,7 @@ def title_text(sliders: Any) -> str:
 
 
 def sliders_text(sliders: Any) -> str:
-    """The position in a few lines, for a terminal."""
+    """The combination in a few lines, for a terminal."""
     lines = [f"sliders of {title_text(sliders)}", f"  {parameters_text(sliders.params)}"]
     if sliders.shown.error:
         lines.append(f"  {sliders.shown.error}")
@@ -62,27 +62,27 @@ def sliders_text(sliders: Any) -> str:
 
 
 def panel_html(sliders: Any) -> Html:
-    """Figures, equity and drawdown of the position, and what was counted."""
+    """Figures, equity and drawdown of the combination, and what was counted."""
     look = sliders.shown
     count = element("p", element("b", count_text(sliders)), class_="bknb-count", style="margin:2px 0 6px")
     told = [element("p", text, style=f"{MUTE};margin:2px 0 0") for text in (worth_text(sliders),) if text]
     told += [element("p", f"⚠ {text}", style="margin:2px 0 0") for text in _remarks(sliders)]
     if look.error:
-        return fragment(count, element("p", element("b", "This position has no result: "), look.error), *told)
+        return fragment(count, element("p", element("b", "This combination has no result: "), look.error), *told)
     cells = (big_figure(*each) for each in _figures(sliders))
     figures = element("div", *cells, style=f"{_GRID};border-top:{_LINE};border-bottom:{_LINE};padding:8px 0")
     return fragment(count, figures, *told, _charts(sliders))
 
 
 def static_html(sliders: Any, *, hint: str = "", place: str = "") -> Html:
-    """The position as a saved notebook shows it; ``place`` is where a widget on the page replaces it."""
+    """The combination as a saved notebook shows it; ``place`` is where a widget on the page replaces it."""
     of = f"bknb-static bknb-of-{place}" if place else "bknb-static"
     head = element("p", element("b", title_text(sliders)), element("br"), parameters_text(sliders.params))
     return element("div", head, panel_html(sliders), hint and element("p", hint), class_=of)
 
 
 def sliders_png(sliders: Any) -> bytes:
-    """Equity, drawdown and price of the position as a PNG.
+    """Equity, drawdown and price of the combination as a PNG.
 
     Raises
     ------

@@ -1,12 +1,10 @@
-"""Sliders over the parameters of a strategy: each position is a backtest, counted in the ledger of tries."""
+"""Sliders over the parameters of a strategy: each combination is a backtest, counted in the ledger of tries."""
 
 from __future__ import annotations
 
-import contextvars
 import threading
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
@@ -18,6 +16,7 @@ from ..engine.registration_checks import with_params
 from ..errors import UsageError
 from ..frontend import frontend
 from ..provenance.strategy_hash import running
+from .aside import aside
 from .look import Look, Looks
 
 if TYPE_CHECKING:
@@ -26,13 +25,11 @@ if TYPE_CHECKING:
     from .look import Floats, Times
     from .result import Result
 
-Answer = TypeVar("Answer")
-
 _ASKED: Final = (
-    "{what} is asked at each moment, so a position takes as long as a backtest; "
+    "{what} is asked at each moment, so a combination takes as long as a backtest; "
     "get_signals(candles), which answers for all candles at once, takes milliseconds"
 )
-_BY_EVENTS: Final = "{what} goes through the event engine, so a position takes as long as a backtest"
+_BY_EVENTS: Final = "{what} goes through the event engine, so a combination takes as long as a backtest"
 
 
 class Interact:
@@ -49,7 +46,7 @@ class Interact:
     values : dict of str to tuple
         The values of each slider, in order.
     shown : Look
-        The position that is shown: ``shown.params``, ``shown.account`` as of a result, ``shown.tries``.
+        The combination that is shown: ``shown.params``, ``shown.account`` as of a result, ``shown.tries``.
     warnings : list of str
         What there is to say about candles, rows and the ledger of tries.
     """
@@ -84,7 +81,7 @@ class Interact:
 
     @property
     def looks(self) -> int:
-        """How many different positions were looked at."""
+        """How many different combinations were looked at."""
         return len(self._seen)
 
     @property
@@ -94,7 +91,7 @@ class Interact:
 
     @property
     def slow(self) -> str:
-        """Why a position takes long, and what would not; empty where it takes milliseconds."""
+        """Why a combination takes long, and what would not; empty where it takes milliseconds."""
         strategy = self._plan.strategy
         if strategy.get_signals is None:
             return _ASKED.format(what="get_weight" if strategy.weights is not None else "get_signal")
@@ -148,7 +145,7 @@ class Interact:
         return look
 
     def result(self) -> Result:
-        """The backtest of the position that is shown, as ``bknb.backtest`` returns it."""
+        """The backtest of the combination that is shown, as ``bknb.backtest`` returns it."""
         from .backtest import BacktestTask
 
         task = BacktestTask(replace(self._plan, strategy=with_params(self._plan.strategy, self.params)))
@@ -163,15 +160,6 @@ class Interact:
         from ..reports.sliders_report import sliders_text
 
         return sliders_text(self)
-
-
-def aside(call: Callable[[], Answer]) -> Answer:
-    """What a function returns on a thread of its own: the loop of a notebook is not touched."""
-    pool = ThreadPoolExecutor(1)
-    try:
-        return pool.submit(contextvars.copy_context().run, call).result()
-    finally:
-        pool.shutdown(wait=False)  # an interrupt from the keyboard waits for nothing
 
 
 def interact(
@@ -191,10 +179,10 @@ def interact(
 ) -> Interact:
     """Sliders over the parameters of a strategy, redrawn as they move.
 
-    Every position is a backtest without a capital. One of a vectorised strategy (``get_signals``) goes through the
+    Every combination is a backtest without a capital. One of a vectorised strategy (``get_signals``) goes through the
     compiled loop of sweeps, a year of minutes in milliseconds, and its account is that of the backtest to the last bit;
-    any other strategy takes as long as a backtest does. Each position that was computed is written into the ledger of
-    tries, and counted by ``bknb.belief``; the same position twice is one try.
+    any other strategy takes as long as a backtest does. Each combination that was computed is written into the ledger
+    of tries, and counted by ``bknb.belief``; the same combination twice is one try.
 
     Parameters
     ----------
@@ -209,7 +197,7 @@ def interact(
     Returns
     -------
     Interact
-        Shows its sliders at the end of a cell. ``.shown`` is the position, ``.move(fast=10)`` moves a slider,
+        Shows its sliders at the end of a cell. ``.shown`` is the combination, ``.move(fast=10)`` moves a slider,
         ``.result()`` is the backtest there.
 
     Raises

@@ -1,4 +1,4 @@
-"""One position of sliders: a backtest with its parameters, as its equity and its figures."""
+"""One combination of sliders: a backtest with its parameters, as its equity and its figures."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _no_times() -> Times:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Look:
-    """A backtest at one position of sliders.
+    """A backtest at one combination of sliders.
 
     Attributes
     ----------
@@ -108,12 +108,12 @@ class Look:
 
 
 class Looks:
-    """Runs one plan at any position, over candles that are prepared once.
+    """Runs one plan with any combination of parameters, over candles that are prepared once.
 
     Parameters
     ----------
     plan
-        The backtest; its strategy's parameters are what a position does not name.
+        The backtest; its strategy's parameters are what a combination does not name.
     warn
         Is told what there is to say about candles, rows and the ledger of tries.
 
@@ -183,7 +183,7 @@ class Looks:
             return self._of_events(plan)
         except ImportError:
             raise
-        except Exception as error:  # noqa: BLE001 -- another position may do
+        except Exception as error:  # noqa: BLE001 -- another combination may do
             text = " ".join(error_text(error).split())
             return Look(params=dict(plan.strategy.params), error=f"{type(error).__name__}: {text}"[:300])
 

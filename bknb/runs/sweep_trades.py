@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy as np
 from ..kernels import simulate as kernel
 from ..sweeps.evaluate_combination import Evaluator, Outcome
 from ..sweeps.prepared_candles import prepare
+from .aside import aside
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,15 +56,17 @@ def trades_of(plan: Plan, params: Mapping[str, Any], outcome: Outcome) -> tuple[
     columns: dict[str, list[Any]] = {}
     told = getattr(plan.exchange.source, "negative", False) or plan.strategy.places > 1
     if outcome.ends is None or told:
-        with ThreadPoolExecutor(1) as pool:  # a notebook's own loop must not be touched
-            prepared = pool.submit(lambda: asyncio.run(prepare(plan))).result()
-            evaluator = Evaluator(plan, prepared, keep_ends=True)
-            outcome = pool.submit(evaluator.evaluate, params).result()
-            if told and not outcome.error:
-                columns = pool.submit(evaluator.columns_of_events, params).result()
+        outcome, columns = aside(lambda: _made_again(plan, params, told=told))
     if outcome.error or outcome.ends is None:
         return None, outcome.error
     return _table(outcome.ends).assign(**columns), ""
+
+
+def _made_again(plan: Plan, params: Mapping[str, Any], *, told: bool) -> tuple[Outcome, dict[str, list[Any]]]:
+    """The combination computed anew; ``told``: with the columns that a table of ends has not."""
+    evaluator = Evaluator(plan, asyncio.run(prepare(plan)), keep_ends=True)
+    outcome = evaluator.evaluate(params)
+    return outcome, evaluator.columns_of_events(params) if told and not outcome.error else {}
 
 
 def _table(ends: NDArray[np.float64]) -> pd.DataFrame:

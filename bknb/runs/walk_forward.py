@@ -35,7 +35,7 @@ from .result import Result
 from .run_record import record_of
 from .task import Counted, Task
 from .tries import code_of, count_keys, strategy_key
-from .walk_forward_fold import Choice, FoldRun, failures_of
+from .walk_forward_fold import CHOOSING, TEST, Choice, FoldRun, failures_of
 
 if TYPE_CHECKING:
     from ..domain.schedules import Schedule
@@ -163,7 +163,9 @@ class WalkForwardTask(Counted, Task[WalkForward, Fold]):
         self._warnings.setdefault(text, [])
 
     def _warn(self, text: str) -> None:
-        """Keep a warning of the fold that is being worked on."""
+        """Keep a warning of the fold that is being worked on, where it is none of the whole walk."""
+        if self._warnings.get(text.removeprefix(CHOOSING).removeprefix(TEST)) == []:
+            return
         folds = self._warnings.setdefault(text, [])
         if self.processed not in folds:
             folds.append(self.processed)
@@ -200,7 +202,7 @@ class WalkForwardTask(Counted, Task[WalkForward, Fold]):
             )
         result = Result(record_of(run))
         for text in (*result.warnings, *failures_of(result)):
-            self._warn(f"test: {text}")
+            self._warn(f"{TEST}{text}")
         return Fold(
             stretch=step,
             params=self.sets[chosen.best],
@@ -215,7 +217,7 @@ class WalkForwardTask(Counted, Task[WalkForward, Fold]):
         """The statistics of a test, of the kind of those that chose: of points where these are."""
         stats = result.stats
         if stats.in_points and not chosen.of_points and chosen.train.get("n"):
-            self._warn(f"test: a position opened at or below zero, and none where the set was chosen: {_TWO_KINDS}")
+            self._warn(f"{TEST}a position opened at or below zero, and none where the set was chosen: {_TWO_KINDS}")
         if not chosen.of_points or stats.in_points or not stats["n"]:
             return for_ranking(stats)
         return ranked_beside_points(stats, result.trades)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
@@ -28,6 +28,11 @@ from .run_record import record_of
 if TYPE_CHECKING:
     from ..market.window import Window
     from ..research.walk_forward_windows import Stretch
+
+
+CHOOSING: Final = "choosing: "
+TEST: Final = "test: "
+"""How a warning begins that is of the runs a set was chosen by, and of that over its test."""
 
 
 class Choice(NamedTuple):
@@ -103,20 +108,20 @@ class FoldRun:
                 if getattr(train.exchange.source, "negative", False):
                     results.append(result)
             if why := why_unranked(self.metric, found[-1]):
-                self._warn(f"choosing: {set_text(params)} has no {self.metric}: {why}")
+                self._warn(f"{CHOOSING}{set_text(params)} has no {self.metric}: {why}")
         of_points = any(result.stats.in_points for result in results)
         for at, result in enumerate(results if of_points else ()):
             if result.stats["n"] and not result.stats.in_points:
                 found[at] = dict(ranked_beside_points(result.stats, result.trades))
         of_points = of_points or (evaluator is not None and evaluator.at_zero)
         if of_points and any(figures["n"] and figures["total_pnl"] is not None for figures in found):
-            self._warn(f"choosing: there are prices or positions at or below zero: {OF_POINTS} of all sets")
+            self._warn(f"{CHOOSING}there are prices or positions at or below zero: {OF_POINTS} of all sets")
         return found, of_points
 
     def _figures(self, evaluator: Evaluator, params: Mapping[str, Any]) -> dict[str, Any]:
         outcome = evaluator.evaluate(params)
         if outcome.error:
-            self._warn(f"choosing: {set_text(params)} failed: {outcome.error}")
+            self._warn(f"{CHOOSING}{set_text(params)} failed: {outcome.error}")
         values = dict(zip(FIGURES, outcome.figures.tolist(), strict=True))
         return {name: None if value != value else value for name, value in values.items()}
 
@@ -125,7 +130,7 @@ class FoldRun:
         asyncio.run(run.through())
         result = Result(record_of(run))
         for text in (*result.warnings, *(f"{set_text(params)}: {text}" for text in failures_of(result))):
-            self._warn(f"choosing: {text}")
+            self._warn(f"{CHOOSING}{text}")
         return result
 
     def _evaluator(self, train: Plan) -> Evaluator | None:

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 pytest.importorskip("ipykernel")
 pytest.importorskip("anywidget")
 nbformat = pytest.importorskip("nbformat")
-jupyter_client = pytest.importorskip("jupyter_client")
+pytest.importorskip("jupyter_client")
 
-from test_kernel import Kernel  # noqa: E402 -- after the checks
+from test_kernel import Kernel, new_kernel  # noqa: E402 -- after the checks
 
 pytestmark = pytest.mark.kernel
 
@@ -52,16 +52,8 @@ class Cells(Kernel):
 
 @pytest.fixture(scope="module")
 def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cells]:
-    folder = tmp_path_factory.mktemp("kernel")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("IPYTHONDIR", str(folder / "ipython"))
-        patch.setenv("PYDEVD_DISABLE_FILE_VALIDATION", "1")
-        manager, client = jupyter_client.manager.start_new_kernel(cwd=str(folder))
-    found = Cells(manager, client)
-    found.run(SETUP)
-    yield found
-    client.stop_channels()
-    manager.shutdown_kernel(now=True)
+    with new_kernel(tmp_path_factory.mktemp("kernel"), Cells, SETUP) as found:
+        yield found
 
 
 def evaluated(kernel: Cells, code: str) -> Any:

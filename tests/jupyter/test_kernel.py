@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 from example import RUN, TRADER
@@ -24,6 +25,7 @@ pytestmark = pytest.mark.kernel
 
 PLOTLY = "application/vnd.plotly.v1+json"
 WAIT_SECONDS = 60
+K = TypeVar("K", bound="Kernel")
 YEAR = "--exchange demo --frame 2024-01-01:2025-01-01"
 
 
@@ -70,18 +72,26 @@ class Kernel:
         return "".join(m["content"]["text"] for m in self.received[request] if m["msg_type"] == "stream")
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
-    folder = tmp_path_factory.mktemp("kernel")
+@contextmanager
+def new_kernel(folder: Path, kind: type[K], first: str) -> Iterator[K]:
+    """A kernel in a folder, with a cell that it has run."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("IPYTHONDIR", str(folder / "ipython"))
         patch.setenv("PYDEVD_DISABLE_FILE_VALIDATION", "1")
         manager, client = jupyter_client.manager.start_new_kernel(cwd=str(folder))
-    kernel = Kernel(manager, client)
-    kernel.run("import bknb\n%load_ext bknb")
-    yield kernel
-    client.stop_channels()
-    manager.shutdown_kernel(now=True)
+    try:
+        kernel = kind(manager, client)
+        kernel.run(first)
+        yield kernel
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
+    with new_kernel(tmp_path_factory.mktemp("kernel"), Kernel, "import bknb\n%load_ext bknb") as kernel:
+        yield kernel
 
 
 @pytest.fixture

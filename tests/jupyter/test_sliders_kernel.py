@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 pytest.importorskip("ipykernel")
 pytest.importorskip("anywidget")
 pytest.importorskip("numba")
-jupyter_client = pytest.importorskip("jupyter_client")
+pytest.importorskip("jupyter_client")
 
-from test_dashboard_kernel import Cells, evaluated  # noqa: E402 -- after the checks
-from test_sliders_magic import BODY, RUN  # noqa: E402
+from test_dashboard_kernel import Cells, evaluated
+from test_kernel import new_kernel
+from test_sliders_magic import BODY, RUN
 
 pytestmark = pytest.mark.kernel
 
@@ -36,16 +37,8 @@ bknb.add_strategy("slow", interval="1h", get_signals=slow)
 
 @pytest.fixture(scope="module")
 def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cells]:
-    folder = tmp_path_factory.mktemp("kernel")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("IPYTHONDIR", str(folder / "ipython"))
-        patch.setenv("PYDEVD_DISABLE_FILE_VALIDATION", "1")
-        manager, client = jupyter_client.manager.start_new_kernel(cwd=str(folder))
-    found = Cells(manager, client)
-    found.run("import bknb\n%load_ext bknb")
-    yield found
-    client.stop_channels()
-    manager.shutdown_kernel(now=True)
+    with new_kernel(tmp_path_factory.mktemp("kernel"), Cells, "import bknb\n%load_ext bknb") as found:
+        yield found
 
 
 class Sliders:
@@ -79,7 +72,7 @@ class Sliders:
         return next(state for state in self.states() if state["number"] == number)
 
 
-def test_a_position_is_answered_stored_and_kept(kernel: Cells) -> None:
+def test_a_combination_is_answered_stored_and_kept(kernel: Cells) -> None:
     sliders = Sliders(kernel, "one", CELL)
     (first,) = kernel.shown(sliders.request, "display_data")
     assert set(first["data"]) == {"text/html", "text/plain", "image/png"}  # what is stored never needs the widget
@@ -89,7 +82,7 @@ def test_a_position_is_answered_stored_and_kept(kernel: Cells) -> None:
     sliders.send(kind="move", at=[10])
     shown = sliders.answered(1)
     assert (shown["at"], shown["view"]) == ([10], "here")
-    assert "2 positions looked at · the 2nd strategy tried on these data" in shown["html"]
+    assert "2 combinations looked at · the 2nd strategy tried on these data" in shown["html"]
     assert shown["kept"].startswith(f'%%backtest {RUN} --out r --params "hours=12"\n')
     sliders.send(kind="settle")
     kernel.listen_until(lambda: bool(stored(kernel, first)))
@@ -137,7 +130,7 @@ def test_a_cell_that_is_run_again_has_new_sliders(kernel: Cells) -> None:
     assert before.comm in [m["content"]["comm_id"] for m in closed]
 
 
-def test_where_no_front_end_looks_on_the_position_is_html(kernel: Cells) -> None:
+def test_where_no_front_end_looks_on_the_combination_is_html(kernel: Cells) -> None:
     (shown,) = kernel.shown(kernel.run(CELL), "display_data")
     assert "bknb-of-" not in shown["data"]["text/html"]
     assert "hours=4" in shown["data"]["text/html"]

@@ -69,7 +69,7 @@ def test_sliders_move_are_stored_kept_and_seen_in_another_browser(lab: Lab) -> N
     drawn(browser, "3 0")
     press(browser, END)
     drawn(browser, "38 0")
-    assert browser.run(COUNTED).startswith("3 positions looked at · the 3rd strategy tried")
+    assert browser.run(COUNTED).startswith("3 combinations looked at · the 3rd strategy tried")
     wait_for(lambda: "hours=40" in stored(notebook)["text/html"], 30, "the stored position")
     wait_for(lambda: browser.run(FOCUSED) == ["range", "40"], 10, "the focus, after the output was rewritten")
 

@@ -1,4 +1,4 @@
-"""``--interact`` on a line of ``%%backtest``: what it says of sliders, and the cell that keeps a position."""
+"""``--interact`` on a line of ``%%backtest``: what it says of sliders, and the cell that keeps a combination."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_sliders_of_a_cell_and_the_cell_that_keeps_them(fine: Callable[[str], An
     answer = fine(f"{line}\n{BODY}")
     assert answer.value is None
     assert "strategy 'steps' registered" in answer.out
-    assert "1 position looked at · the first strategy tried on these data" in answer.out
+    assert "1 combination looked at · the first strategy tried on these data" in answer.out
     r = fine("r").value
     assert r.params == {"up": 1.02, "hours": 4, "mode": "both"}
     look = r.move(up=1.04, mode="short")
@@ -107,6 +107,6 @@ def test_what_a_line_says_of_sliders(given: Any, values: dict[str, Any]) -> None
         ("%%backtest S --interact a=1:9", {"a": 2, "source": object()}, ""),
     ],
 )
-def test_the_cell_that_keeps_a_position(head: str, params: dict[str, Any], kept: str) -> None:
+def test_the_cell_that_keeps_a_combination(head: str, params: dict[str, Any], kept: str) -> None:
     made = kept_cell(Call(values={}, head=head, body="x = 1\n"), params)
     assert made == (f"{kept}\nx = 1" if kept else "")

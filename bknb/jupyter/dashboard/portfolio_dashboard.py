@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextvars
-import importlib
 import threading
-from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from ...errors import MissingDependency, UsageError
@@ -14,7 +12,8 @@ from ...reports.markup import Html, element
 from ...reports.portfolio_panels import PORTFOLIO_PANELS, panel_html, status_text
 from ...reports.progress_text import failed_text, progress_text
 from ..kernel import front_end_draws, in_kernel, ipython
-from ..run_buttons import RunControls, on_message, source
+from ..run_buttons import RunControls, on_message
+from ..widget_class import widget_class
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -139,7 +138,11 @@ class PortfolioDashboard:
             display(self._static(), raw=True)
             return
         try:
-            self.widget = _widget_class()(controls=self._buttons(), html=self._parts(moving=True))
+            panels = widget_class(
+                "PortfolioPanels", "The panels of one portfolio.", scripts=("controls.js", "portfolio.js"),
+                state=(("controls", "Dict"), ("html", "Dict")), purpose="a dashboard that moves",
+            )  # fmt: skip
+            self.widget = panels(controls=self._buttons(), html=self._parts(moving=True))
         except MissingDependency:
             self._over.set()
             display(self._static(hint=_HINT), raw=True)
@@ -201,19 +204,3 @@ class PortfolioDashboard:
         self._closed.set()
 
     leave = close
-
-
-@cache
-def _widget_class() -> type[Any]:
-    """The widget class; made when the first one is shown, because anywidget takes a while to import."""
-    try:
-        anywidget, traitlets = importlib.import_module("anywidget"), importlib.import_module("traitlets")
-    except ImportError:
-        raise MissingDependency("anywidget", purpose="a dashboard that moves", extra="notebook") from None
-    members = {
-        "__doc__": "The panels of one portfolio.",
-        "_esm": source("controls.js", "portfolio.js"),
-        "controls": traitlets.Dict().tag(sync=True),
-        "html": traitlets.Dict().tag(sync=True),
-    }
-    return type("PortfolioPanels", (anywidget.AnyWidget,), members)

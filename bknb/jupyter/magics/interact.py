@@ -1,4 +1,4 @@
-"""``--interact``: what it says of sliders, and the cell that runs a position as a backtest."""
+"""``--interact``: what it says of sliders, and the cell that runs a combination as a backtest."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def values_of(call: Call) -> Any:
         if name in call.values:
             raise bknb.UsageError(
                 f"--{name} does not go with --interact, which redraws a plain backtest as its sliders move\n"
-                "leave it out; the cell that keeps a position can have it"
+                "leave it out; the cell that keeps a combination can have it"
             )
     given = call.values["interact"]
     if not isinstance(given, str):

@@ -1,7 +1,7 @@
 // Sliders over the parameters of a strategy; the source of stored.js stands before this.
 //
 // A move sends the places of all sliders, and while its answer is awaited no other: what has moved since then is sent when the answer
-// has come, so the kernel computes no position that nobody waits for. An answer is the trait `shown`, which every browser has:
+// has come, so the kernel computes no combination that nobody waits for. An answer is the trait `shown`, which every browser has:
 //   { at, view, number, html, kept, params }
 
 const BKNB_SLOW_MS = 250; // an answer that takes longer is announced
@@ -31,7 +31,7 @@ class SlidersView {
     this.model = model;
     this.id = `bknb-sliders-${(bknbSliders += 1)}-${Math.random().toString(36).slice(2, 8)}`;
     this.number = 0;
-    this.waiting = 0; // the number of the position that was asked for and has not come
+    this.waiting = 0; // the number of the combination that was asked for and has not come
     this.held = false; // a pointer holds a slider
     this.focused = null;
     this.root = bknbElement("div", { class: "bknb-sliders", role: "region", "data-lm-suppress-shortcuts": "true" });
@@ -71,7 +71,7 @@ class SlidersView {
     this.keep = bknbElement("button", { type: "button", class: "bknb-keep" }, "Keep this one");
     this.keep.addEventListener("click", () => this.keepThis());
     this.status = bknbElement("span", { class: "bknb-status", role: "status" });
-    this.line = bknbElement("pre", { class: "bknb-kept", tabindex: "0", "aria-label": "The cell that runs this position" });
+    this.line = bknbElement("pre", { class: "bknb-kept", tabindex: "0", "aria-label": "The cell that runs this combination" });
     this.line.hidden = true;
     this.panel = bknbElement("div", { class: "bknb-panel" });
     const title = bknbElement("div", { class: "bknb-title" }, this.model.get("title"));
@@ -107,7 +107,7 @@ class SlidersView {
     this.root.dataset.waiting = String(this.waiting);
     clearTimeout(this.slow);
     clearTimeout(this.silent);
-    this.slow = setTimeout(() => this.say(this.isBusy() ? "The kernel is busy with a cell; this position follows." : "Computing …"), BKNB_SLOW_MS);
+    this.slow = setTimeout(() => this.say(this.isBusy() ? "The kernel is busy with a cell; this combination follows." : "Computing …"), BKNB_SLOW_MS);
     this.silent = setTimeout(() => this.showSilence(), BKNB_SILENT_MS);
     this.model.send({ kind: "move", at: this.wanted, view: this.id, number: this.waiting });
   }
@@ -144,7 +144,7 @@ class SlidersView {
     this.root.dataset.state = "silent";
     this.say(
       this.isBusy()
-        ? "The kernel is busy with a cell; this position follows."
+        ? "The kernel is busy with a cell; this combination follows."
         : "The kernel does not answer. If it was restarted, run the cell again.",
     );
   }
@@ -179,7 +179,7 @@ class SlidersView {
   async keepThis() {
     const { kept, params } = this.model.get("shown");
     if (this.waiting) {
-      this.say("This position is still being computed; press again when it is there.");
+      this.say("This combination is still being computed; press again when it is there.");
       return;
     }
     this.line.hidden = true;
@@ -194,15 +194,15 @@ class SlidersView {
       const own = this.model.get("cell_id");
       const at = cells.cells.findIndex((cell) => cell.getId() === own);
       cells.insertCells(at < 0 ? cells.cells.length : at + 1, [{ cell_type: "code", source: kept, metadata: {} }]);
-      this.say("A cell that runs this position was inserted below; it was not run.");
+      this.say("A cell that runs this combination was inserted below; it was not run.");
       return;
     }
     this.line.hidden = false;
     try {
       await navigator.clipboard.writeText(kept);
-      this.say("The cell that runs this position was copied.");
+      this.say("The cell that runs this combination was copied.");
     } catch {
-      this.say("This is the cell that runs this position.");
+      this.say("This is the cell that runs this combination.");
     }
   }
 
