@@ -20,8 +20,8 @@ from statistics import median
 from typing import Any
 
 HERE = Path(__file__).parent
-OURS = ("kernel_year", "bknb_100", "bknb_1000", "bknb_1000_x2", "bknb_10000_x1", "bknb_10000_x2", "bknb_events",
-        "symbols_50", "symbols_50_x2")  # fmt: skip
+OURS = ("kernel_year", "bknb_100", "bknb_1000", "bknb_10000", "bknb_1000_x2", "bknb_1000_x2_warm", "bknb_10000_x2",
+        "bknb_events", "symbols_50", "symbols_50_x2")  # fmt: skip
 THEIRS = ("vectorbt_100", "vectorbt_1000")
 
 
@@ -56,8 +56,8 @@ def measure(times: int, theirs: str | None) -> dict[str, list[dict[str, Any]]]:
 def report(found: dict[str, list[dict[str, Any]]]) -> str:
     """The tables."""
     of = {case: {key: median(run[key] for run in runs) for key in runs[-1]} for case, runs in found.items()}
-    head = ["sweep, one year of 1m candles", "combinations/s", "(min-max)", "whole call s", "import and warming up s",
-            "peak MB", "a worker MB", "trades", "mean result %"]  # fmt: skip
+    head = ["sweep, one year of 1m candles", "combinations/s", "(min-max)", "whole call s", "processor s",
+            "import and warming up s", "peak MB", "a worker MB", "trades", "mean result %"]  # fmt: skip
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for case in (*OURS, *THEIRS):
         if case not in of or "rate" not in of[case]:
@@ -69,7 +69,7 @@ def report(found: dict[str, list[dict[str, Any]]]) -> str:
         mean = f"{row['mean_pnl']:.4f}" if "mean_pnl" in row else ""
         lines.append(
             f"| {case} | {row['rate']:,.1f} | {min(rates):,.1f}-{max(rates):,.1f} | {row['run_s']:.2f} "
-            f"| {warming} | {row['peak_mb']:,.0f} | {worker} | {trades} | {mean} |"
+            f"| {row.get('processor_s', 0):.2f} | {warming} | {row['peak_mb']:,.0f} | {worker} | {trades} | {mean} |"
         )
     year = of["kernel_year"]
     lines += ["", "| one combination, once compiled | |", "|---|---|"]
@@ -79,13 +79,16 @@ def report(found: dict[str, list[dict[str, Any]]]) -> str:
     lines += [f"| candles fetched, checked and prepared | {year['prepare_s']:.2f} s |",
               f"| first call in a process (compiled loop from the cache) | {year['first_s']:.2f} s |"]  # fmt: skip
     lines += ["", "| ratio | |", "|---|---|"]
-    one, two = of["bknb_10000_x1"], of["bknb_10000_x2"]
-    lines.append(f"| 10 000 combinations, 1 worker / 2 workers | {one['run_s'] / two['run_s']:.2f} |")
+    one, two = of["bknb_10000"], of["bknb_10000_x2"]
+    lines.append(f"| 10 000 combinations, here / 2 workers | {one['run_s'] / two['run_s']:.2f} |")
+    lines.append(f"| peak memory, 10 000 / 1 000 combinations | {one['peak_mb'] / of['bknb_1000']['peak_mb']:.2f} |")
     lines.append(f"| 50 symbols, here / 2 workers | {of['symbols_50']['run_s'] / of['symbols_50_x2']['run_s']:.2f} |")
     for count in (100, 1000):
         if f"vectorbt_{count}" in of:
             ours, theirs = of[f"bknb_{count}"], of[f"vectorbt_{count}"]
             lines.append(f"| {count} pairs: rate, bknb / vectorbt | {ours['rate'] / theirs['rate']:.0f} |")
+            used = theirs["processor_s"] / ours["processor_s"]
+            lines.append(f"| {count} pairs: processor time, vectorbt / bknb | {used:.0f} |")
             lines.append(f"| {count} pairs: peak memory, vectorbt / bknb | {theirs['peak_mb'] / ours['peak_mb']:.1f} |")
     if "vectorbt_1000" in of:
         ratio = two["rate"] / of["vectorbt_1000"]["rate"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import resource
 import sys
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
@@ -65,21 +65,34 @@ def _options(path: str, count: int) -> dict[str, Any]:
     }
 
 
-def bknb_sweep(path: str, count: int, executor: object = None) -> dict[str, Any]:
-    """``bknb.sweep`` over a grid, from candles in memory to the table; the compiled loop is loaded already."""
+def _used_by_workers() -> float:
+    """The processor seconds of worker processes, which are ended for it."""
+    from bknb.sweeps import fork_server
+
+    fork_server.end_kept()
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def bknb_sweep(path: str, count: int, executor: object = None, *, warm: bool = False) -> dict[str, Any]:
+    """``bknb.sweep`` over a grid, from candles in memory to the table; the compiled loop is loaded already.
+
+    ``warm``: workers have worked for a sweep before.
+    """
     began = perf_counter()
     import bknb
 
     options = _options(path, count)
     few = options | {"params": {"fast": [5, 6], "slow": [50]}}
-    bknb.sweep(get_signals, **few)  # warming up, as for vectorbt
+    bknb.sweep(get_signals, executor=executor if warm else None, **few)  # warming up, as for vectorbt
     warming = perf_counter() - began
-    began = perf_counter()
+    began, used = perf_counter(), process_time()
     result = bknb.sweep(get_signals, executor=executor, **options)
-    seconds = perf_counter() - began
+    seconds, used = perf_counter() - began, process_time() - used
     table = result.table
     return {
         "run_s": seconds,
+        "processor_s": used + _used_by_workers(),
         "rate": count / seconds,
         "warming_s": warming,
         "trades": float(table["n"].sum()),
@@ -154,11 +167,12 @@ def symbols_50(path: str, executor: object = None) -> dict[str, Any]:
 
     options = _options(path, 100)
     options |= {"params": {"fast": range(5, 15), "slow": [30, 60]}, "symbol": [f"S{k}" for k in range(50)]}
-    began = perf_counter()
+    began, used = perf_counter(), process_time()
     result = bknb.sweep(get_signals, executor=executor, **options)
-    seconds = perf_counter() - began
+    seconds, used = perf_counter() - began, process_time() - used
     return {
         "run_s": seconds,
+        "processor_s": used + _used_by_workers(),
         "rate": len(result.table) / seconds,
         "peak_mb": _peak_mb(),
         "worker_mb": _peak_mb(resource.RUSAGE_CHILDREN),
@@ -198,14 +212,15 @@ def vectorbt_sweep(path: str, count: int, columns: int = 100) -> dict[str, Any]:
 
     sweep(pairs[:2])
     warming = perf_counter() - began
-    began = perf_counter()
+    began, used = perf_counter(), process_time()
     trades = money = 0.0
     for at in range(0, count, columns):
         one, other = sweep(pairs[at : at + columns])
         trades, money = trades + one, money + other
-    seconds = perf_counter() - began
+    seconds, used = perf_counter() - began, process_time() - used
     return {
         "run_s": seconds,
+        "processor_s": used,
         "rate": count / seconds,
         "warming_s": warming,
         "trades": trades,
@@ -219,6 +234,7 @@ CASES = {
     "bknb_1000": lambda path: bknb_sweep(path, 1_000),
     "bknb_10000": lambda path: bknb_sweep(path, 10_000),
     "bknb_1000_x2": lambda path: bknb_sweep(path, 1_000, 2),
+    "bknb_1000_x2_warm": lambda path: bknb_sweep(path, 1_000, 2, warm=True),
     "bknb_10000_x1": lambda path: bknb_sweep(path, 10_000, 1),
     "bknb_10000_x2": lambda path: bknb_sweep(path, 10_000, 2),
     "bknb_events": bknb_events,

@@ -533,10 +533,10 @@ def never_ends() -> None:
 
 
 @contextmanager
-def inputs_held_open(process: int) -> Iterator[None]:
+def sockets_held_open() -> Iterator[None]:
     """As a fork of this process would hold them: nothing that reads from here comes to an end when it is closed."""
-    pipe, opened = Path(f"/proc/{process}/fd/0").readlink(), [*Path("/proc/self/fd").iterdir()]
-    held = [os.dup(int(each.name)) for each in opened if each.is_symlink() and each.readlink() == pipe]
+    opened = [each for each in Path("/proc/self/fd").iterdir() if each.is_symlink()]
+    held = [os.dup(int(each.name)) for each in opened if str(each.readlink()).startswith("socket:")]
     assert held
     try:
         yield
@@ -552,6 +552,7 @@ needs_forks = pytest.mark.skipif(sys.platform != "linux", reason="each worker is
 @pytest.mark.slow
 def test_workers_are_forks_that_share_no_randomness_and_end_while_they_work() -> None:
     from bknb.sweeps.executors import starting_workers
+    from bknb.sweeps.fork_server import end_kept
 
     with starting_workers(2, 5, __name__) as started:
         pass
@@ -559,15 +560,38 @@ def test_workers_are_forks_that_share_no_randomness_and_end_while_they_work() ->
     assert parent == same_parent != os.getpid()
     assert one != other
     assert drawn != drawn_there
-    with ThreadPoolExecutor(2) as pool, inputs_held_open(parent):
+    with ThreadPoolExecutor(2) as pool, sockets_held_open():
         busy = pool.submit(started[0].ask, (never_ends, ()))
         started[1].end()
         pool.submit(started[0].end).result(timeout=10)
         assert busy.result(timeout=10) is None
+        with starting_workers(1, 1) as (later,):
+            assert later.ask((who_works, ()))[1] == parent  # it was kept, with what it had imported
+        end_kept()  # with the last of its workers
+        assert later.ask((who_works, ()))[1] == parent
+        later.end()
     assert started[1].ask((who_works, ())) is None
     for process in (one, other, parent):
         with pytest.raises(ProcessLookupError):
             os.kill(process, 0)
+
+
+def folder_and_variable() -> tuple[str, str | None]:
+    return str(Path.cwd()), os.environ.get("BKNB_OF_A_TEST")
+
+
+@needs_forks
+@pytest.mark.slow
+def test_workers_have_the_folder_and_the_environment_of_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bknb.sweeps.executors import starting_workers
+
+    for number in range(2):
+        (folder := tmp_path / str(number)).mkdir()
+        monkeypatch.chdir(folder)
+        monkeypatch.setenv("BKNB_OF_A_TEST", str(number))
+        with starting_workers(1, 1) as (worker,):
+            assert worker.ask((folder_and_variable, ())) == (str(folder), str(number))
+        worker.end()
 
 
 @needs_forks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import signal
@@ -260,6 +261,93 @@ def test_mistakes_are_answered(changes: dict[str, Any], expected: str) -> None:
 @pytest.mark.parametrize("workers", [1, 3])
 def test_processes_give_the_same(inline: bknb.SweepResult, workers: int) -> None:
     assert_same(inline, bknb.sweep(get_signals, **options(executor=workers)))
+
+
+@pytest.mark.slow
+def test_symbols_that_workers_prepare_are_those_of_one_process(tmp_path: Path) -> None:
+    """Warnings of minutes that stand for hours, and the error of a symbol that is not there, are the same, too."""
+    rng = np.random.default_rng(3)
+    rows = np.cumsum(rng.normal(size=(4, 9_000)), axis=1) + 400
+    tables = {}
+    for name, closes in zip("ABCD", rows, strict=True):
+        times = pd.date_range("2024-01-01", periods=len(closes), freq="min", tz="UTC")
+        columns = {"open": closes, "high": closes + 1, "low": closes - 1, "close": closes, "volume": 1.0}
+        tables[name] = pd.DataFrame(columns, index=times)
+    tables["C"] = tables["C"][::60].reindex(tables["C"].index, method="ffill")
+    source = bknb.exchanges.from_frame(pd.concat(tables, axis=1))
+    given = options(exchange=source, symbol=[*"ABCD"], frame=("2024-01-02", "2024-01-06"), allow_gaps=True)
+    one, other = (bknb.sweep(get_signals, **given, executor=executor) for executor in (None, 2))
+    assert_same(one, other)
+    assert one.warnings == other.warnings != []
+    assert one.trials == other.trials
+    for executor in (None, 2):
+        with pytest.raises(bknb.UnknownName, match="E"):
+            bknb.sweep(get_signals, **(given | {"symbol": [*"ABE"]}), executor=executor)
+    for other in (bknb.sweep(get_signals, **given, executor=2, ledger=tmp_path / "trials") for _ in range(2)):
+        assert_same(one, other)
+    assert other.from_ledger == 48
+
+
+def test_loops_that_workers_have_before_are_those_that_combinations_go_through() -> None:
+    from bknb.kernels import jit
+    from bknb.sweeps.compiled_loops import compile_loops, loop_of
+
+    def with_exits(candles: Any, fast: int = 3) -> dict[str, Any]:
+        return {**get_signals(candles, fast), "exit_long": False}
+
+    def with_size(candles: Any, fast: int = 3) -> dict[str, Any]:
+        return {**get_signals(candles, fast), "size": 0.5}
+
+    def weights(candles: Any, fast: int = 3) -> dict[str, Any]:
+        return {"weight": np.where(np.arange(len(candles)) % (9 * fast) == 0, 1.0, np.nan)}
+
+    def compiled() -> dict[str, int]:
+        return {name: len(loop.signatures) for name, loop in jit._made.items()}
+
+    plain = make_strategy("plain", interval="15m", get_signals=get_signals)
+    of_weights = make_strategy("weights", interval="15m", get_signals=weights, tolerance=0.0)
+    kinds = {(get_signals, False, False): plain, (with_exits, True, False): plain, (with_size, True, True): plain}
+    for (function, declares, has_orders), strategy in {**kinds, (weights, False, False): of_weights}.items():
+        compile_loops(loop_of(strategy, declares=declares, has_orders=has_orders))
+        before = compiled()
+        chosen = strategy if strategy is of_weights else function
+        found = bknb.sweep(chosen, **options(params={"fast": [3, 5]}))
+        assert found.table["n"].min() > 0
+        assert compiled() == before
+
+
+def test_candles_are_let_go_with_what_evaluates_them() -> None:
+    import gc
+    import weakref
+
+    from bknb.engine.plan import plan_backtest
+    from bknb.sweeps.evaluate_combination import Evaluator
+    from bknb.sweeps.prepared_candles import prepare
+
+    plan = plan_backtest("BTCUSDT", get_signals, "demo", FRAME, "15m")
+    gc.disable()
+    try:
+        evaluator = Evaluator(plan, asyncio.run(prepare(plan)))
+        assert evaluator.evaluate({}).figures[0] > 0
+        held = weakref.ref(evaluator.prepared.market.high.base)
+        del evaluator
+        assert held() is None
+    finally:
+        gc.enable()
+
+
+def test_daily_returns_of_many_combinations_are_in_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    from bknb.market.candles_in_mapped_files import CandleFiles
+    from bknb.sweeps import sweep_run
+
+    found = bknb.sweep(get_signals, **options())
+    monkeypatch.setattr(sweep_run, "_IN_MEMORY", 5)
+    monkeypatch.setattr(sweep_run, "CandleFiles", lambda: CandleFiles(smallest=0))
+    monkeypatch.setattr(sweep_run, "_BATCH", 5)
+    other = bknb.sweep(get_signals, **options())
+    assert_same(found, other)
+    owners = [other._run.outcomes[number, 0].daily.base for number in range(12)]
+    assert all(isinstance(each.base, memoryview) for each in owners)
 
 
 def test_a_pool_gives_the_same(inline: bknb.SweepResult) -> None:

@@ -69,6 +69,7 @@ class FrameSource:
 
     intervals: tuple[str, ...] | None = (MINUTE,)
     page_limit: int | None = None
+    is_local = True
     in_memory = True  # its candles live as long as the source
     negative = False  # whether prices at or below zero are traded
 

@@ -33,6 +33,7 @@ class CandleStoreSource:
     """
 
     page_limit: int | None = None
+    is_local = True
 
     def __init__(self, store: CandleStore, *, exchange: str | None = None, negative: bool = False) -> None:
         everything = store.series()

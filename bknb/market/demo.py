@@ -158,6 +158,7 @@ class DemoSource:
 
     intervals: tuple[str, ...] | None = ("1m",)
     page_limit: int | None = None
+    is_local = True
     symbols: tuple[str, ...] = tuple(_MARKETS)
 
     def __init__(self) -> None:

@@ -178,7 +178,7 @@ class Looks:
     def _made(self, plan: Plan, params: Mapping[str, Any]) -> Look:
         try:
             simulated = self._evaluator.simulated(params) if self._evaluator is not None else None
-            if simulated is not None and simulated.whole:
+            if simulated is not None and simulated.is_whole:
                 return self._of_loop(plan, simulated)
             return self._of_events(plan)
         except ImportError:

@@ -42,7 +42,9 @@ class SweepTask(CountedRun, Task[SweepResult, tuple[int, int]]):
     kind = "sweep"
     _run: SweepRun
 
-    def __init__(self, plan: SweepPlan, ledger: TrialLedger, progress: ProgressCallback | None = None) -> None:
+    def __init__(
+        self, plan: SweepPlan, ledger: TrialLedger | None = None, progress: ProgressCallback | None = None
+    ) -> None:
         super().__init__(", ".join(plan.symbols), plan.plans[0].strategy.name)
         self.plan = plan
         self._progress = progress
@@ -170,7 +172,8 @@ def sweep(
     executor
         ``None`` or ``"inline"``: here. ``"processes"``: one worker per core; or their number. A
         ``dask.distributed.Client``. A pool with ``submit`` (or ``map``) whose workers can read this machine's files.
-        The result is the same, bit for bit.
+        The result is the same, bit for bit. What worker processes have imported is kept for the next ten minutes, so
+        that later sweeps begin at once.
     ledger
         A path: every trial is saved there, so that an interrupted sweep continues where it stopped, and the number of
         trials is known for deflated statistics.
@@ -219,7 +222,7 @@ def sweep(
         base=base,
     )
     plan = plan_sweep(strategy, params, symbol, exchange, frame, options)
-    task = SweepTask(plan, open_ledger(ledger), progress)
+    task = SweepTask(plan, None if ledger is None else open_ledger(ledger), progress)
     with running(plan.plans[0].strategy):
         task.start()
         return task.wait_or_stop()
@@ -271,6 +274,6 @@ class Sweep:
         if unknown := sorted(set(options) - set(known)):
             raise UsageError(f"a sweep has no option {unknown[0]!r}\nits options: {', '.join(known)}")
         plan = plan_sweep(strategy, params, symbol, exchange, frame, SweepOptions(**options))
-        task = SweepTask(plan, open_ledger(ledger), progress)
+        task = SweepTask(plan, None if ledger is None else open_ledger(ledger), progress)
         task.start()
         return task

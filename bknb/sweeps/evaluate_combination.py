@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Mapping
+import weakref
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -101,13 +102,23 @@ class Simulated(NamedTuple):
         The table of ends.
     refusals
         What was rejected, by rule.
-    whole
-        Whether each position was bought in one fill and left in one.
+    rows
+        What the strategy answered.
     """
 
     ends: NDArray[np.float64]
     refusals: Refusals
-    whole: bool
+    rows: SignalRows
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether each position was bought in one fill and left in one."""
+        rows = self.rows
+        if (self.ends[:, kernel.ADDS] > 0).any():
+            return False
+        if rows.weight is not None:
+            return bool(np.isin(rows.weight[~np.isnan(rows.weight)], (0.0, 1.0)).all())
+        return rows.exits is None or all(bool(np.isnan(level).all()) for level in rows.exits.targets)
 
 
 class Evaluator:
@@ -134,7 +145,7 @@ class Evaluator:
         if len(prepared.days.opens):
             self._rules = self._rules._replace(await_ms=plan.settings.schedule_await_minutes * MINUTE_MS)
         # the same for every combination
-        self._asked = asked_of(plan, prepared.candle_closes, self._opened, self._published)
+        self._asked = asked_of(plan, prepared.candle_closes, _window_of(self), self._published)
         self._row_closes = fixed(prepared.closes)
         by_events = needs_source(plan, prepared)
         self._compiled = _is_compiled(plan) if plan.strategy.tolerance is None else not by_events
@@ -150,7 +161,7 @@ class Evaluator:
         if by_events:
             self._window = self._new_window()
 
-    def _opened(self) -> Window:
+    def opened(self) -> Window:
         """The candles for what rows read beside theirs."""
         if self._window is None:
             if self.prepared.window is None and self.plan.exchange.source is None:
@@ -213,7 +224,7 @@ class Evaluator:
         if not self._exact_grid and (rows.exits is not None or rows.has_orders):
             return None
         ends, table = self._simulate(rows, lifetimes)
-        return Simulated(ends, of_table(table, given, self.plan), _are_whole(rows, ends))
+        return Simulated(ends, of_table(table, given, self.plan), rows)
 
     @cached_property
     def _lifetimes(self) -> RowLifetimes:
@@ -293,30 +304,16 @@ class Evaluator:
         return run.records
 
 
-def _are_whole(rows: SignalRows, ends: NDArray[np.float64]) -> bool:
-    """Whether each position of a table of ends had one entry and one exit."""
-    if (ends[:, kernel.ADDS] > 0).any():
-        return False
-    if rows.weight is not None:
-        return bool(np.isin(rows.weight[~np.isnan(rows.weight)], (0.0, 1.0)).all())
-    return rows.exits is None or all(bool(np.isnan(level).all()) for level in rows.exits.targets)
+def _window_of(evaluator: Evaluator) -> Callable[[], Window]:
+    """What opens the candles of an evaluator; it does not hold it, so that the memory of candles is free at once."""
+    held = weakref.ref(evaluator)
 
+    def opened() -> Window:
+        found = held()
+        assert found is not None  # it is asked while the evaluator works  # noqa: S101
+        return found.opened()
 
-def compile_loops(evaluator: Evaluator, *, declares: bool, has_orders: bool) -> None:
-    """Compile the loops into their cache by evaluating rows that want nothing.
-
-    ``declares``: that of declared exits; ``has_orders``: that of several entries, levels in percent and sizes.
-    """
-    from ..engine.registration_checks import make_strategy
-
-    plan = evaluator.plan
-    columns: dict[str, Any] = {"weight": np.nan}
-    if plan.strategy.tolerance is None:
-        columns = {"position": 0, "price_take_profit": 1.0, "price_stop_loss": 1.0, "minute_estimated_time": 1}
-        columns |= {"size": np.nan} if has_orders else {"exit_long": False} if declares else {}
-    options: dict[str, Any] = {"interval": plan.strategy.interval, "tolerance": plan.strategy.tolerance}
-    idle = make_strategy("idle", get_signals=lambda candles: columns, **options)  # noqa: ARG005 -- as it is asked
-    Evaluator(replace(plan, strategy=idle), evaluator.prepared).evaluate({})
+    return opened
 
 
 def needs_source(plan: Plan, prepared: Prepared) -> bool:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from .batches import Batch, WorkDir
+from .compiled_loops import Loop, compile_loops
 from .evaluate_combination import Evaluator
 from .executor_options import is_inline
-from .executors import executor_elsewhere
+from .executors import are_forks, executor_elsewhere
 from .prepared_candles import Prepared
 from .units import Executor
 
@@ -54,12 +55,13 @@ class Inline:
 
 
 def make_executor(
-    executor: object, work_dir: WorkDir, plan: Plan, *, keep_ends: bool, with_source: bool,
+    executor: object, work_dir: WorkDir, plan: Plan, *, keep_ends: bool, with_source: bool, loop: Loop | None,
     warn: Callable[[str], object], only: Prepared | None = None,
 ) -> Executor[Batch]:  # fmt: skip
     """Return the executor of a sweep for an ``executor=`` option; one elsewhere gets the plan in the work dir.
 
-    ``with_source`` is as in ``WorkDir.write``, ``only`` as in ``Inline``.
+    ``with_source`` is as in ``WorkDir.write``, ``only`` as in ``Inline``; ``loop`` is what most combinations go
+    through, ``None``: the event engine.
 
     Raises
     ------
@@ -69,4 +71,8 @@ def make_executor(
     if is_inline(executor):
         return Inline(work_dir, plan, keep_ends=keep_ends, only=only)
     work_dir.write(plan, keep_ends=keep_ends, with_source=with_source)
-    return executor_elsewhere(executor, work_dir, warn)
+    before = () if loop is None else ((compile_loops, (loop,)),)
+    elsewhere = executor_elsewhere(executor, work_dir, warn, before=before)
+    if loop is not None and elsewhere.workers > 1 and not are_forks(executor):
+        compile_loops(loop)  # before all workers do
+    return elsewhere

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from os import cpu_count
+
 from ..errors import UsageError
 
 
@@ -22,3 +24,16 @@ def checked_executor(executor: object) -> None:
         f"executor must be 'inline', 'processes', a number of workers, a dask.distributed Client, or a pool with "
         f"submit or map\ngot {executor!r:.80}"
     )
+
+
+def processes_of(executor: object) -> int | None:
+    """How many worker processes an ``executor=`` option is; ``None``: it is another one.
+
+    Examples
+    --------
+    >>> processes_of(2), processes_of(None)
+    (2, None)
+    """
+    if executor == "processes":
+        return cpu_count() or 1
+    return executor if isinstance(executor, int) else None

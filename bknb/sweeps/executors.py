@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from os import cpu_count
 from typing import TYPE_CHECKING, Any, Final, Generic
 
-from .executor_options import checked_executor
-from .units import Depot, Executor, U, called
+from .executor_options import checked_executor, processes_of
+from .units import Call, Depot, Executor, U, called
 
 if TYPE_CHECKING:
     from .worker_pool import Worker
@@ -98,16 +98,32 @@ def _awaited(future: Any, stopping: Callable[[], bool]) -> bool:
     return True
 
 
+def are_forks(executor: object) -> bool:
+    """Whether workers of an ``executor=`` option are forks of one process, which makes calls before them once."""
+    from .fork_server import CAN_FORK
+
+    return CAN_FORK and processes_of(executor) is not None
+
+
+def get_workers_ready(executor: object, *modules: str) -> None:
+    """Have workers of an ``executor=`` option, that are started soon, begin with ``modules`` imported."""
+    from .fork_server import get_ready, imports
+
+    checked_executor(executor)
+    if processes_of(executor) is not None:
+        get_ready(*imports(*modules))
+
+
 @contextmanager
 def starting_workers(executor: object, units: int, *modules: str) -> Iterator[list[Worker]]:
     """Start workers of an ``executor=`` option while their units of work are prepared; they import ``modules``.
 
     There are none where it is no number of worker processes. What is raised in the block ends them.
     """
-    from .fork_server import workers_of
+    from .fork_server import imports, workers_of
 
     checked_executor(executor)
-    workers = workers_of(min(_processes(executor) or 0, units), *modules)
+    workers = workers_of(min(processes_of(executor) or 0, units), *imports(*modules))
     try:
         yield workers
     except BaseException:
@@ -116,17 +132,16 @@ def starting_workers(executor: object, units: int, *modules: str) -> Iterator[li
         raise
 
 
-def _processes(executor: object) -> int | None:
-    """How many worker processes an ``executor=`` option is; ``None``: it is another one."""
-    if isinstance(executor, str):
-        return cpu_count() or 1
-    return executor if isinstance(executor, int) else None
-
-
 def executor_elsewhere(
-    executor: object, depot: Depot[U], warn: Callable[[str], object], started: Sequence[Worker] = ()
+    executor: object,
+    depot: Depot[U],
+    warn: Callable[[str], object],
+    started: Sequence[Worker] = (),
+    before: Sequence[Call] = (),
 ) -> Executor[U]:
     """Return the executor for an ``executor=`` option that is not this process, with ``started`` workers of it.
+
+    ``before`` are calls that further worker processes make before their first task.
 
     Raises
     ------
@@ -134,10 +149,11 @@ def executor_elsewhere(
         When the option names no executor.
     """
     from .dask_executor import DaskCluster
+    from .fork_server import workers_of
     from .worker_pool import WorkerPool
 
     checked_executor(executor)
-    processes = _processes(executor)
+    processes = processes_of(executor)
     if processes is not None:
-        return WorkerPool(depot, processes, started)
+        return WorkerPool(depot, processes, lambda: workers_of(1, *before)[0], started)
     return DaskCluster(depot, executor) if hasattr(executor, "scatter") else Pool(depot, executor, warn)

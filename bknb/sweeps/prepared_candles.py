@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -180,6 +181,7 @@ async def prepare(plan: Plan, warn: Any = None) -> Prepared:
     if strategy.get_signals is not None:
         rows = await row_candles(window, strategy, plan.symbol, plan.frame.start)
     series = await run_minutes(window, plan)
+    hashing = _hashing(series.candles.block)
     window.tell_closed()
     sessions, count = window.sessions_of(plan.symbol), window.price_count
     coverage_notes(plan, series, sessions)
@@ -189,7 +191,7 @@ async def prepare(plan: Plan, warn: Any = None) -> Prepared:
     begin = look_back_begin(series.candles, plan.frame.start, count, series.step)
     fills = minutes_that_fill(series.candles, execution_model(plan.execution), begin=begin)
     days = _days_of(sessions, series, plan.frame.start, plan.frame.last) if by_day and sessions else _NO_DAYS
-    found = _prepared(plan, series, window.average_prices(plan.symbol), rows, fills, ready, days)
+    found = _prepared(plan, series, window.average_prices(plan.symbol), rows, fills, ready, days, hashing)
     found = replace(found, window=window)
     return found if goes_compiled(strategy) else replace(found, held=candles_of(window))
 
@@ -226,6 +228,15 @@ def _days_of(sessions: Sessions, series: Series, first: int, last: int) -> kerne
     )
 
 
+def _hashing(block: NDArray[np.float64]) -> Future[Any]:
+    """The hash of a block of candles, which is made on another core meanwhile."""
+    pool = ThreadPoolExecutor(1)
+    try:
+        return pool.submit(lambda: hashlib.sha256(np.ascontiguousarray(block).data))
+    finally:
+        pool.shutdown(wait=False)
+
+
 def _prepared(
     plan: Plan,
     series: Series,
@@ -234,17 +245,18 @@ def _prepared(
     fills: NDArray[np.bool_],
     ready: NDArray[np.bool_],
     days: kernel.Days,
+    hashing: Future[Any],
 ) -> Prepared:
     minutes = series.candles
     times, high, low = minutes.timestamp.copy(), minutes.high, minutes.low
     candles, closes = (Candles.empty(), _NONE) if rows is None else (rows.candles, rows.closes)
-    digest = hashlib.sha256()  # of the candles, whatever the execution model
-    for array in (minutes.block, average, candles.block, ready, *days):
+    if not fills.all():
+        high, low = np.where(fills, high, -np.inf), np.where(fills, low, np.inf)
+    digest = hashing.result()  # of the candles, whatever the execution model
+    for array in (average, candles.block, ready, *days):
         digest.update(np.ascontiguousarray(array).data)
     for text in digests(plan.frame.last):
         digest.update(text.encode())
-    if not fills.all():
-        high, low = np.where(fills, high, -np.inf), np.where(fills, low, np.inf)
     last_close = float(minutes.close[-1]) if len(minutes) else 0.0
     market = kernel.Market(
         times, minutes.open, high, low, average, fills, bool(series.regular), ready, last_close, series.step,

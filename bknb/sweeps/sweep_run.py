@@ -12,35 +12,43 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ..domain.interval import DAY_MS
 from ..engine.get_signals_vectorised import signal_rows, unsteady_rows
 from ..engine.registration_checks import with_params
 from ..events import subjects
 from ..kernels.sweep_figures import FIGURES
+from ..market.candles_in_mapped_files import CandleFiles
 from ..market.system_clock import stopwatch
 from ..metrics.trade_definitions import OF_ACCOUNT, OF_RESULTS
-from ..provenance.candle_fingerprint import hash_in
 from .batches import Batch, WorkDir
-from .evaluate_combination import Evaluator, Outcome, compile_loops, needs_source
+from .compiled_loops import Loop, loop_of
+from .evaluate_combination import Outcome, needs_source
 from .executor_of_sweep import make_executor
 from .executor_options import is_inline
+from .executors import get_workers_ready
 from .packed_days import frame_days
 from .parameter_search import Params, Space, make_search
 from .prepared_candles import OverLongerBars, Prepared, goes_compiled, prepare, with_candles_beside
 from .row_lifetimes import why_by_events
 from .sweep_series import asked_of
-from .symbol_means import is_at_zero, known_figures, mean_of_known, missing_by_adds, missing_symbols, told_of_points
+from .symbol_means import known_figures, mean_of_known, missing_by_adds, missing_symbols, told_of_points
+from .symbols_in_workers import Described, described, prepared_elsewhere
 from .trials_of_sweep import SweepTrials
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..engine.plan import Plan
-    from ..kernels.simulate import Market
     from ..ports import TrialLedger
     from .units import Executor
 
 _BATCH: Final = 32  # combinations in a task, at most
+_IN_MEMORY: Final = 512  # outcomes whose daily returns are in no file
+_OF_WORKERS: Final = (
+    "bknb.sweeps.batches",
+    "bknb.sweeps.compiled_loops",
+    "bknb.sweeps.symbols_in_workers",
+    "cloudpickle",
+)
 _CANDLES_BY_EVENTS: Final = (
     "over these candles a sweep goes through the event engine, which takes some hundred times as long as the compiled "
     "loop: bars count from the open of their market, prices may be at or below zero, or ticks are too fine for floats"
@@ -104,7 +112,9 @@ class SweepRun:
         since 1970, ascending).
     """
 
-    def __init__(self, plan: SweepPlan, ledger: TrialLedger, *, progress: Callable[[int, int], object] | None) -> None:
+    def __init__(
+        self, plan: SweepPlan, ledger: TrialLedger | None, *, progress: Callable[[int, int], object] | None
+    ) -> None:
         self.plan = plan
         self.trials = SweepTrials(ledger)
         self.combinations: list[Params] = []
@@ -126,6 +136,8 @@ class SweepRun:
         self.total = self._search.total * len(plan.plans)
         self._progress = progress
         self._numbers: dict[str, int] = {}
+        self._in_memory: list[tuple[int, int]] = []  # whose daily returns are in no file yet
+        self._files = CandleFiles()
         self._means: dict[int, NDArray[np.float64]] = {}  # by combination that has all its outcomes
 
     def stop(self) -> None:
@@ -135,6 +147,8 @@ class SweepRun:
     def run(self) -> None:
         """Evaluate all combinations, or those before ``stop()``; blocks."""
         began = stopwatch()
+        compiled = goes_compiled(self.plan.plans[0].strategy)
+        get_workers_ready(self.plan.executor, *_OF_WORKERS, *(("numba",) if compiled else ()))
         folder = Path(tempfile.mkdtemp(prefix="bknb-sweep-"))
         try:
             self._run_in(WorkDir(folder))
@@ -155,6 +169,8 @@ class SweepRun:
         self.trials.begin(plan.plans, self.data)
         only: Prepared | None = None
         for number, one in enumerate(plan.plans):
+            if number == 1 and self._prepare_elsewhere(work_dir):
+                break
             try:
                 prepared = asyncio.run(prepare(one, self._warn))
             except OverLongerBars as longer:
@@ -170,18 +186,13 @@ class SweepRun:
                 only = prepared
             else:
                 work_dir.add(number, prepared)
-            self.data.append(prepared.data)
-            self._describe(one, prepared.market)
+            self._keep(described(one, prepared))
         if len(plan.plans) > 1 and any(self.at_zero):  # means over symbols are of figures of one kind
             for number in range(len(plan.plans)):
                 Prepared.note_of_points(work_dir.folder / str(number))
             self.trials.in_points()
         given: dict[str, Any] = {"keep_ends": plan.keep_trades, "with_source": self._with_source, "warn": self._warn}
-        executor = make_executor(plan.executor, work_dir, plan.plans[0], only=only, **given)
-        if executor.workers > 1 and goes_compiled(plan.plans[0].strategy):
-            prepared = Prepared.load(work_dir.folder / "0")
-            evaluator = Evaluator(plan.plans[0], prepared)
-            compile_loops(evaluator, declares=self._declares, has_orders=self._has_orders)  # before all workers do
+        executor = make_executor(plan.executor, work_dir, plan.plans[0], only=only, loop=self._loop(), **given)
         try:
             for combinations in self._search.rounds():
                 self._try_round(executor, combinations)
@@ -191,12 +202,29 @@ class SweepRun:
         finally:
             executor.close()
 
-    def _describe(self, plan: Plan, market: Market) -> None:
-        """Keep what is asked about the candles of a symbol afterwards: they themselves are not."""
-        frame, days = plan.frame, market.times // DAY_MS
-        self.data_hashes.append(hash_in(frame.start, frame.last, market.times, market.high, market.low))
-        self.at_zero.append(is_at_zero(market))
-        self.open_days.append(days[np.diff(days, prepend=-1) != 0])
+    def _loop(self) -> Loop | None:
+        strategy = self.plan.plans[0].strategy
+        if not goes_compiled(strategy):
+            return None
+        return loop_of(strategy, declares=self._declares, has_orders=self._has_orders)
+
+    def _prepare_elsewhere(self, work_dir: WorkDir) -> bool:
+        """Have workers prepare all symbols but the first, where that pays; returns whether they did."""
+        plan = self.plan
+        params = plan.space.at(0) if self._reads_beside else None
+        found = prepared_elsewhere(plan.plans, work_dir.folder, plan.executor, params)
+        for each in found or ():
+            for text in each.warnings:
+                self._warn(text)
+            self._keep(each)
+        return found is not None
+
+    def _keep(self, candles: Described) -> None:
+        """Keep what is asked about the candles of a symbol afterwards."""
+        self.data.append(candles.data)
+        self.data_hashes.append(candles.data_hash)
+        self.at_zero.append(candles.at_zero)
+        self.open_days.append(candles.open_days)
 
     def _warn(self, text: str) -> None:
         if text not in self.warnings:
@@ -274,8 +302,20 @@ class SweepRun:
             self.outcomes[number, batch.symbol] = outcome
             if not outcome.error:
                 self.trials.add(number, self.combinations[number], batch.symbol, outcome)
+            self._in_memory.append((number, batch.symbol))
+        if len(self._in_memory) >= _IN_MEMORY:
+            self._keep_days()
         self.trials.save_many()
         self._advance(len(batch.numbers))
+
+    def _keep_days(self) -> None:
+        """Put the daily returns of the newest outcomes into a file, so that memory does not grow with each of them."""
+        outcomes = [self.outcomes[key] for key in self._in_memory]
+        kept = self._files.put(np.array([outcome.daily for outcome in outcomes]))
+        for key, outcome, daily in zip(self._in_memory, outcomes, kept, strict=True):
+            self.outcomes[key] = replace(outcome, daily=daily)
+        self._in_memory.clear()
+        self._files.let_go()
 
     def _advance(self, count: int) -> None:
         self.processed += count

@@ -29,7 +29,7 @@ class SweepTrials:
     Parameters
     ----------
     ledger
-        Where trials are kept.
+        Where trials are kept; ``None``: nowhere, they are counted alone.
 
     Attributes
     ----------
@@ -41,7 +41,8 @@ class SweepTrials:
         The Sharpe ratios of these, where they have one.
     """
 
-    def __init__(self, ledger: TrialLedger) -> None:
+    def __init__(self, ledger: TrialLedger | None) -> None:
+        self._counted: dict[str, float | None] = {}  # without a ledger, as ``tried`` of ``count_all``
         self.recalled = self.count = 0
         self.sharpes: list[float] = []
         self._ledger = ledger
@@ -64,6 +65,8 @@ class SweepTrials:
 
     def recall(self, number: int, params: Params, symbol: int) -> Outcome | None:
         """The outcome of a combination on a symbol, both by their numbers, as the ledger has it."""
+        if self._ledger is None:
+            return None
         trial = self._ledger.get(self._keys.of(number, params, symbol))
         if trial is None:
             return None
@@ -76,6 +79,10 @@ class SweepTrials:
 
     def add(self, number: int, params: Params, symbol: int, outcome: Outcome) -> None:
         """Write the outcome of a combination, later together with others."""
+        if self._ledger is None:
+            sharpe = float(outcome.figures[_SHARPE])
+            self._counted[self._keys.of(number, params, symbol)] = None if np.isnan(sharpe) else sharpe
+            return
         plan = self._plans[symbol]
         figures = [None if value != value else value for value in outcome.figures.tolist()]
         self._fresh.append(
@@ -105,7 +112,8 @@ class SweepTrials:
     def save(self) -> None:
         """Write to disk what waits for it."""
         fresh, self._fresh = self._fresh, []
-        self._ledger.add(fresh)
+        if self._ledger is not None:
+            self._ledger.add(fresh)
 
     @property
     def warning(self) -> str:
@@ -119,8 +127,8 @@ class SweepTrials:
 
     def count_all(self) -> None:
         """Count the trials of the ledger on these candles, this sweep included."""
-        tried: dict[str, float | None] = {}
-        for trial in self._ledger.all():
+        tried = {**self._counted}
+        for trial in () if self._ledger is None else self._ledger.all():
             for plan, data in zip(self._plans, self._data, strict=True):
                 if same_data(
                     trial,

@@ -1,8 +1,9 @@
 """Worker processes on this machine, for ``executor="processes"``.
 
-Each is a fresh interpreter, or a fork of one (:mod:`bknb.sweeps.fork_server`), that reads tasks from one pipe and
-writes outcomes to another: it never imports the user's main script, works from notebooks, scripts and ``python -c``
-alike, and ends with the process that started it. When a worker dies, its task is tried again in a new one.
+Each is a fork of a fresh interpreter (:mod:`bknb.sweeps.fork_server`), or one of its own, that reads tasks from one
+pipe and writes outcomes to another: it never imports the user's main script, works from notebooks, scripts and
+``python -c`` alike, and ends with the process that started it. When a worker dies, its task is tried again in a new
+one.
 """
 
 from __future__ import annotations
@@ -18,10 +19,9 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from importlib import import_module
 from typing import IO, Any, Final, Generic
 
-from .units import Call, Depot, U
+from .units import Call, Depot, U, called
 
 _LENGTH: Final = struct.Struct("<Q")
 _LOOK_SECONDS: Final = 0.05
@@ -47,10 +47,10 @@ def receive(pipe: IO[bytes]) -> bytes | None:
 
 
 def serve() -> None:
-    """Import the modules that the first message names, then answer tasks; started by ``Worker`` only."""
+    """Make the calls of the first message, then answer tasks; started by ``Worker`` only."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a key that interrupts is for the process that started this one
-    for module in pickle.loads(receive(sys.stdin.buffer) or pickle.dumps(())):  # noqa: S301 -- from the process that started this one
-        import_module(module)
+    for call in pickle.loads(receive(sys.stdin.buffer) or pickle.dumps(())):  # noqa: S301 -- from the process that started this one
+        called(call)
     answer_tasks(sys.stdin.buffer)
 
 
@@ -67,28 +67,27 @@ def answer_tasks(tasks: IO[bytes]) -> None:
         send(answers, pickle.dumps(answer, protocol=5))
 
 
-def interpreter(serve: str, **options: Any) -> subprocess.Popen[bytes]:
-    """Start an interpreter that finds the modules this one finds, with pipes, and calls ``serve`` of this package."""
+def interpreter(serve: str, stdin: int = subprocess.PIPE, stdout: int = subprocess.PIPE) -> subprocess.Popen[bytes]:
+    """Start an interpreter that finds the modules this one finds, and calls ``serve`` of this package; with pipes."""
     here = os.pathsep.join(path for path in sys.path if path)
     return subprocess.Popen(  # noqa: S603 -- our own code
         [sys.executable, "-c", f"from bknb.sweeps.{serve} import serve; serve()"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
+        stdin=stdin,
+        stdout=stdout,
         env={**_KEEP_MEMORY, **os.environ, "PYTHONPATH": here},
-        **options,
     )
 
 
 class Worker:
-    """One worker process; ``modules`` are those that it imports before its first task."""
+    """One worker process; the calls ``before`` are made before its first task."""
 
-    def __init__(self, *modules: str) -> None:
+    def __init__(self, *before: Call) -> None:
         self._process = process = interpreter("worker_pool")
         assert process.stdin is not None and process.stdout is not None  # both are pipes  # noqa: S101, PT018
         self._to: IO[bytes] = process.stdin
         self._back: IO[bytes] = process.stdout
         with suppress(OSError):  # it has ended: whoever asks it finds that
-            send(self._to, pickle.dumps(modules))
+            send(self._to, pickle.dumps(before))
 
     @property
     def pid(self) -> int:
@@ -117,10 +116,24 @@ class Worker:
 
 
 class WorkerPool(Generic[U]):
-    """Works in a number of worker processes, which live until ``close``; some may have been ``started`` before."""
+    """Works in a number of worker processes, which live until ``close``.
 
-    def __init__(self, depot: Depot[U], workers: int, started: Sequence[Worker] = ()) -> None:
-        self._depot = depot
+    Parameters
+    ----------
+    depot
+        What they need beside units of work.
+    workers
+        Their number.
+    start
+        Starts one.
+    started
+        Those that have begun before.
+    """
+
+    def __init__(
+        self, depot: Depot[U], workers: int, start: Callable[[], Worker], started: Sequence[Worker] = ()
+    ) -> None:
+        self._depot, self._start = depot, start
         self.workers = workers
         self.processes: list[Worker | None] = [*started, *[None] * (workers - len(started))]
 
@@ -158,7 +171,7 @@ class WorkerPool(Generic[U]):
                 return
             worker = self.processes[slot]
             if worker is None:
-                worker = self.processes[slot] = Worker()
+                worker = self.processes[slot] = self._start()
             answer = worker.ask(self._depot.call(unit))
             if answer is not None:
                 answers.put((unit, answer))
