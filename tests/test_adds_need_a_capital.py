@@ -316,6 +316,26 @@ def test_a_bootstrap_of_a_table_has_no_figure_that_compounds(world: World) -> No
     }
 
 
+def test_intervals_and_belief_go_with_the_sizes_of_trades_as_statistics_do(world: World) -> None:
+    trades = world.added.trades
+    table = trades.assign(size=[None if at % 3 == 0 else 0.1 * (at % 5 + 1) for at in range(len(trades))])
+    table.loc[table["size"].isna(), "adds"] = 0
+    table.loc[1, "pnl_percentage"] = None
+    expected, found, believed = statistics(table), bootstrap(table, seed=0), bknb.belief(table)
+    assert expected["equity_final"] != pytest.approx(statistics(table.assign(size=None, adds=0))["equity_final"])
+    for name in ("equity_final", "avg_pnl", "sharpe_ratio"):
+        assert found[name].value == pytest.approx(expected[name]), name
+        assert believed.intervals[name] == found[name]
+    assert believed.total_return == pytest.approx((expected["equity_final"] - 1) * 100)
+    assert "what compounds goes with the size of each trade" in repr(believed)
+    added = table.assign(adds=1)  # one of all of the equity was added to
+    assert statistics(added)["equity_final"] is None
+    assert bknb.belief(added).total_return is None
+    found = bootstrap(added, seed=0)
+    assert "equity_final" not in found
+    assert (found.get("equity_final"), found.get("avg_pnl")) == (None, found["avg_pnl"])
+
+
 def test_the_list_of_runs_and_the_head_have_no_total(world: World) -> None:
     views = RunViews()
     views.add(view(world))

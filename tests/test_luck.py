@@ -573,7 +573,9 @@ def test_trades_go_with_the_part_of_the_equity_that_they_had() -> None:
     assert of_signals.total == pytest.approx(with_capital.total)
     assert "the part of the equity that it opened with" in repr(with_capital)
     assert bknb.belief(half).total_return == pytest.approx(half.account["total_return"])
-    assert bknb.belief(signals).total_return == pytest.approx(signals.account["total_return"])
+    believed = bknb.belief(signals)
+    assert believed.total_return == pytest.approx(signals.account["total_return"])
+    assert believed.intervals["equity_final"].value == pytest.approx(signals.stats["equity_final"])
     assert "Total return of the account" in repr(bknb.belief(half))
     assert "Total return, compounded" in repr(bknb.belief(alone))
 

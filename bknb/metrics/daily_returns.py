@@ -76,28 +76,53 @@ def without_account(result: Any) -> bool:
 
 
 def adds_in(trades: Any) -> bool:
-    """Whether a position of a table was added to, as its columns ``adds`` and ``largest_cost`` say, or is in a place.
+    """Whether trades of a table need a capital: one was added to and says no part of the equity, or is in a place.
+
+    The columns ``adds``, ``largest_cost``, ``size`` and ``place`` say so.
 
     Raises
     ------
     UsageError
-        One of them holds text alone.
+        One of the first three holds text alone.
 
     Examples
     --------
     >>> import pandas as pd
     >>> adds_in(pd.DataFrame({"adds": [0, 1]})), adds_in(pd.DataFrame({"pnl_percentage": [1.0]}))
     (True, False)
+    >>> adds_in(pd.DataFrame({"adds": [0, 1], "size": [None, 0.5]}))
+    False
     """
-    if in_places(trades["place"] if "place" in getattr(trades, "columns", ()) else ()):
+    named = {*getattr(trades, "columns", ())}
+    if in_places(trades["place"] if "place" in named else ()):
         return True
-    named = {"adds", "largest_cost"} & {*getattr(trades, "columns", ())}
-    if not named:
+    if not named & {"adds", "largest_cost"}:
         return False
-    adds, largest_costs = (
-        numbers_in(trades, name) if name in named else [np.nan] * len(trades) for name in ("adds", "largest_cost")
-    )
-    return needs_capital(adds, largest_costs, [np.nan] * len(trades))
+    unknown = [np.nan] * len(trades)
+    columns = ("adds", "largest_cost", "size")
+    return needs_capital(*(numbers_in(trades, name) if name in named else unknown for name in columns))
+
+
+def sizes_in(trades: Any) -> NDArray[np.float64] | None:
+    """The part of the equity that each trade of a table goes with, as its column ``size`` says, 1 where it says none.
+
+    ``None`` without that column, or where it says nothing: all of the equity in each.
+
+    Raises
+    ------
+    UsageError
+        The column holds text alone.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> sizes_in(pd.DataFrame({"size": [0.5, None]})).tolist(), sizes_in(pd.DataFrame({"adds": [0]}))
+    ([0.5, 1.0], None)
+    """
+    if "size" not in getattr(trades, "columns", ()):
+        return None
+    sizes = np.array(numbers_in(trades, "size"), dtype=np.float64)
+    return None if np.isnan(sizes).all() else np.where(np.isnan(sizes), 1.0, sizes)
 
 
 def on_open_days(daily: NDArray[np.float64], first: int, open_days: Iterable[int]) -> NDArray[np.float64]:

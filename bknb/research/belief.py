@@ -14,7 +14,7 @@ from ..domain.formatting import MISSING, number_text, percent_text, share_text
 from ..domain.least_samples import GATES, MIN_DAYS
 from ..errors import UsageError
 from ..metrics.compounding import final_equity
-from ..metrics.daily_returns import added_to, adds_in, of_results
+from ..metrics.daily_returns import added_to, adds_in, of_results, sizes_in
 from ..metrics.reasons import ADDS, why_no_account
 from ..metrics.trade_definitions import DEFINITIONS, figure_text
 from ..metrics.why_figure_is_missing import explained_text
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 _LUCK: Final = 0.05  # a chance above this is called luck in the sentence
 _OWN_VALUE: Final = "all figures below are of trades in percent of their own value, however large they were"
+_SIZED: Final = (
+    "what compounds goes with the size of each trade; the other figures are of trades in percent of their own value"
+)
 _TITLES: Final = ("Figure", "Value", "Low", "High", "Winning side")
 
 
@@ -60,6 +63,8 @@ class Belief:
         which has a capital or sizes, it is that of the account.
     of_account : bool
         Whether it is.
+    sized : bool
+        Whether trades have a ``size``, the part of the equity with which each goes into figures that compound.
     without_account : int
         How many of the search have no daily returns: they added to a position, which needs a capital, or opened one at
         or below zero, of which there is no percentage.
@@ -79,6 +84,7 @@ class Belief:
     without_account: int = 0
     why_left_out: str = ADDS
     of_account: bool = False
+    sized: bool = False
 
     @property
     def verdict(self) -> str:
@@ -114,7 +120,7 @@ class Belief:
                 "Total return of the account" if self.of_account else "Total return, compounded",
                 percent_text(total) if total is not None else f"{MISSING}: {ADDS}",
             ),
-            *([("Sizes", _OWN_VALUE)] if self.of_account else []),
+            *([("Sizes", _SIZED if self.sized else _OWN_VALUE)] if self.sized or self.of_account else []),
             ("Trades", f"{own.observations:,}{without}"),
             ("Tried", tried),
             ("Sharpe ratio (per trade)", self._known(number_text(own.sharpe_ratio))),
@@ -202,7 +208,8 @@ def belief(
     ----------
     result
         A ``bknb.Result``, a walk-forward, a table with ``pnl_percentage``, or a row of results in percent. Results
-        that are no finite numbers are left out, and counted.
+        that are no finite numbers are left out, and counted. The column ``size`` of a table is the part of the equity
+        with which each trade goes into figures that compound, as in ``bknb.statistics``.
     trials
         How many strategies or parameter sets were tried before this one was chosen; or the Sharpe ratios (per trade)
         of all of them; or the sweep or the comparison it comes from. All of them count, also those of last week: of a
@@ -233,19 +240,19 @@ def belief(
     >>> alone.deflated.p_value < 0.05 < chosen.deflated.p_value
     True
     """
-    values, name, left_out = _results(result)
+    trades, values, sizes, name, left_out = _results(result)
     added = _added_to(result)
     tries = _attribute(result, "tries")
     counted = 0 if tries is None else tries.now()
     tried, count, returns, failed, whys = _search(1 if trials is None else trials)
     if counted > (_number(tried) if count is None else count):
         count = float(counted)
-    total, of_account = _total_return(result, values, added=added)
+    total, of_account = _total_return(result, values if sizes is None else values * sizes, added=added)
     return Belief(
         name=name,
         deflated=deflated_sharpe_ratio(values, trials=tried, count=count),
         intervals=bootstrap(
-            values, seed=seed, level=level, resamples=resamples, block=block, figures=OF_TRADES if added else None
+            trades, seed=seed, level=level, resamples=resamples, block=block, figures=OF_TRADES if added else None
         ),
         overfitting=_of_search(returns),
         failed=failed,
@@ -256,15 +263,16 @@ def belief(
         without_account=len(whys),
         why_left_out=", or ".join(dict.fromkeys(whys)) or ADDS,
         of_account=of_account,
+        sized=sizes is not None,
     )
 
 
-def _total_return(result: Any, values: NDArray[np.float64], *, added: bool) -> tuple[float | None, bool]:
+def _total_return(result: Any, of_equity: NDArray[np.float64], *, added: bool) -> tuple[float | None, bool]:
     """The total return in percent, and whether it is that of an account of the run, and not of its trades in turn."""
     record = _attribute(result, "run_record")
     if record is not None and record.has_sizes:
         return _attribute(result, "account")["total_return"], True
-    return None if added else float(final_equity(values) - 1) * 100, False
+    return None if added else float(final_equity(of_equity) - 1) * 100, False
 
 
 def _number(tried: Any) -> float:
@@ -277,8 +285,8 @@ def _attribute(given: Any, name: str) -> Any:
     return None if hasattr(given, "to_numpy") else getattr(given, name, None)
 
 
-def _results(result: Any) -> tuple[NDArray[np.float64], str, int]:
-    """Results that are finite numbers, what they are called, and how many are none."""
+def _results(result: Any) -> tuple[Any, NDArray[np.float64], NDArray[np.float64] | None, str, int]:
+    """The trades, results that are finite numbers, their sizes, what they are called, and how many are none."""
     for attribute, what, instead in (
         ("trial_sharpes", "a sweep", "its best run: bknb.belief(sweep.run(), trials=sweep)"),
         ("entries", "a comparison", "one of its runs: bknb.belief(found[found.best.strategy], trials=found)"),
@@ -287,15 +295,17 @@ def _results(result: Any) -> tuple[NDArray[np.float64], str, int]:
             raise UsageError(f"belief judges one result, got {what}\npass {instead}")
     trades = _attribute(result, "trades")
     trades = result if trades is None else trades
+    results = trades
     if hasattr(trades, "columns"):
         if "pnl_percentage" not in trades.columns:
             raise UsageError("a table of trades needs the column pnl_percentage, such as result.trades")
-        trades = percentages_of(trades).to_numpy()
+        results = percentages_of(trades).to_numpy()
     strategy, symbol = _attribute(result, "strategy"), _attribute(result, "symbol")
     named = isinstance(strategy, str) and isinstance(symbol, str)
-    values = row_of_numbers(trades)
-    finite = values[np.isfinite(values)]
-    return finite, f"{strategy} on {symbol}" if named else "these results", len(values) - len(finite)
+    values, sizes = row_of_numbers(results), sizes_in(trades)
+    known = np.isfinite(values)
+    finite, name = values[known], f"{strategy} on {symbol}" if named else "these results"
+    return trades, finite, None if sizes is None else sizes[known], name, len(values) - len(finite)
 
 
 def _added_to(result: Any) -> bool:

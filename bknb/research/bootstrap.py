@@ -23,7 +23,7 @@ from ..domain.least_samples import GATES
 from ..domain.whole_number import is_number, whole_number
 from ..errors import UnknownName, UsageError
 from ..metrics.compounding import equity_path, final_equity
-from ..metrics.daily_returns import adds_in
+from ..metrics.daily_returns import adds_in, sizes_in
 from ..metrics.trade_definitions import OF_ACCOUNT
 
 if TYPE_CHECKING:
@@ -84,10 +84,17 @@ class Intervals(Mapping[str, Interval]):
     rows: tuple[Interval, ...]
 
     def __getitem__(self, figure: str) -> Interval:
-        for row in self.rows:
-            if row.figure == figure:
-                return row
-        raise UnknownName("figure", figure, known=self)
+        found: Interval | None = self.get(figure)
+        if found is None:
+            raise UnknownName("figure", figure, known=self)
+        return found
+
+    def __contains__(self, figure: object) -> bool:
+        return figure in [*self]
+
+    def get(self, figure: str, default: Any = None) -> Any:
+        """The interval of a figure, or ``default`` where there is none."""
+        return next((row for row in self.rows if row.figure == figure), default)
 
     def __iter__(self) -> Any:
         return iter([row.figure for row in self.rows])
@@ -134,16 +141,8 @@ def _profit_factor(rows: Rows) -> Rows:
     return _over(np.maximum(rows, 0.0).sum(axis=1), -np.minimum(rows, 0.0).sum(axis=1))
 
 
-def _equity(rows: Rows) -> Rows:
-    return equity_path(rows)
-
-
-def _final(rows: Rows) -> Rows:
-    return np.asarray(final_equity(rows))
-
-
 def _drawdown(rows: Rows) -> Rows:
-    equity = _equity(rows)
+    equity = equity_path(rows)
     peak = np.maximum(np.maximum.accumulate(equity, axis=1), 1.0)
     return np.asarray(100 * ((peak - equity) / peak).max(axis=1))
 
@@ -156,7 +155,7 @@ MAIN: Final[dict[str, Callable[[Rows], Rows]]] = {
     "profit_factor": _profit_factor,
     "sharpe_ratio": _sharpe,
     "sortino_ratio": _sortino,
-    "equity_final": _final,
+    "equity_final": lambda rows: np.asarray(final_equity(rows)),
     "max_drawdown": _drawdown,
 }
 """The figures that have intervals, by their names in ``bknb.statistics``; each takes resamples as rows. The drawdown is
@@ -252,7 +251,8 @@ def bootstrap(
     Parameters
     ----------
     returns : array_like, shape (n,)
-        Results in percent in order of exit, such as ``result.trades["pnl_percentage"]``; or a table with that column.
+        Results in percent in order of exit, such as ``result.trades["pnl_percentage"]``; or a table with that column,
+        whose ``size``, where it has one, is the part of the equity with which each goes into figures that compound.
     seed
         Of the random numbers: the same seed gives the same intervals.
     level
@@ -265,7 +265,7 @@ def bootstrap(
         (Mean) length of a block; ``None`` chooses by ``block_length``.
     figures
         Functions of resamples (rows) by name; by default ``MAIN``, and ``OF_TRADES`` for a table in which a position
-        was added to (``adds`` above 0, or where they are unknown ``largest_cost`` above 1).
+        without a ``size`` was added to (``adds`` above 0, or where they are unknown ``largest_cost`` above 1).
 
     Returns
     -------
@@ -284,7 +284,7 @@ def bootstrap(
     >>> mean.low < mean.value < mean.high
     True
     """
-    values = _results(returns)
+    values, of_equity = _results(returns)
     _check_numbers(level, block)
     resamples, seed = whole_number("resamples", resamples, least=100), whole_number("seed", seed, least=0)
     if method not in ("stationary", "circular"):
@@ -296,12 +296,14 @@ def bootstrap(
     drawn: dict[str, Rows] = {name: np.empty(0) for name in chosen}
     if count >= GATES.min_trades:
         rng = np.random.default_rng(seed)
-        parts = [
-            values[resample(count, resamples=part, block=length, method=method, rng=rng)]
-            for part in _parts(resamples, count)
-        ]
-        drawn = {name: np.concatenate([figure(rows) for rows in parts]) for name, figure in chosen.items()}
-    rows = tuple(_interval(name, chosen[name], values, drawn[name], level, length) for name in chosen)
+        parts = []
+        for part in _parts(resamples, count):
+            at = resample(count, resamples=part, block=length, method=method, rng=rng)
+            own = values[at]
+            parts.append((own, own if of_equity is values else of_equity[at]))
+        drawn = {name: np.concatenate([of(each[name in OF_ACCOUNT]) for each in parts]) for name, of in chosen.items()}
+    known = {name: of_equity if name in OF_ACCOUNT else values for name in chosen}
+    rows = tuple(_interval(name, of, known[name], drawn[name], level, length) for name, of in chosen.items())
     return Intervals(
         level=level, method=method, block=length, resamples=resamples, observations=count, seed=seed, rows=rows
     )
@@ -350,11 +352,15 @@ def percentages_of(trades: Any) -> Any:
     return results
 
 
-def _results(returns: Any) -> Rows:
+def _results(returns: Any) -> tuple[Rows, Rows]:
+    """Results in percent of what went in, and of all of the equity."""
+    sizes = None
     if hasattr(returns, "columns") and "pnl_percentage" in returns.columns:
-        returns = percentages_of(returns)
+        sizes, returns = sizes_in(returns), percentages_of(returns)
     values = row_of_numbers(returns)
-    return values[np.isfinite(values)]
+    known = np.isfinite(values)
+    own = values[known]
+    return own, own if sizes is None else own * sizes[known]
 
 
 def _check_numbers(level: object, block: object) -> None:
