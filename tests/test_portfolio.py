@@ -240,6 +240,16 @@ def test_runs_that_are_no_portfolio_have_the_places_of_their_profile_for_themsel
     assert {request.open_position_count for request in requests} == {0, 1}
 
 
+@pytest.mark.parametrize(("falls", "fills"), [(0, True), (3, False)])
+def test_an_entry_that_rests_is_not_asked_about_again_in_the_candle_of_its_question(falls: int, fills: bool) -> None:  # noqa: FBT001
+    requests = limit_of(1, scheduled=False)
+    one = strategy_of("one", {0: {"B": long(110, 90, 20, at=99.0), "A": long(110, 90, 20)}})
+    told = lines(play([("B", one), ("A", one)], {"A": market(), "B": market({falls: DOWN[3]})}))
+    assert "A opened 100 @m0" in told
+    assert (f"B opened 99 @m{falls}" in told, "B cancelled risk @m3" in told) == (fills, not fills)
+    assert len(requests) == 3 - fills
+
+
 def test_resting_entries_that_one_bar_reaches_get_the_last_place_in_declared_order() -> None:
     limit_of(1, scheduled=False)
     one = strategy_of("one", {0: long(110, 90, 2, at=99.0)})
