@@ -289,6 +289,7 @@ IN_PLACE = {
     "sharing/searched_files.py": "zip files are read",
     "exchanges/binance_zips.py": "zip files are read",
     "exchanges/csv_dialect.py": "zip files are read",
+    "testing/exchange/server.py": "a journal that only grows, a line at a time",
     "sweeps/batches.py": "into the scratch folder of a sweep, read after it is complete",
     "sweeps/run_units.py": "into the scratch folder of runs in workers, read after it is complete",
     "sweeps/prepared_candles.py": "into the scratch folder of a sweep, read after it is complete",

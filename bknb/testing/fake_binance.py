@@ -1,7 +1,8 @@
 """A local exchange: a loopback HTTP server that behaves like Binance's public REST API.
 
 It answers ``/api/v3/time``, ``/api/v3/exchangeInfo`` and ``/api/v3/klines`` from any source of candles, with Binance's
-limits, error bodies and status codes, and misbehaves on command. The real ccxt client talks to it::
+limits, error bodies and status codes, and misbehaves on command. Accounts and orders are at
+:mod:`bknb.testing.exchange`. The real ccxt client talks to it::
 
     with LocalBinance(DemoSource(), now=lambda: 1_700_000_000_000) as server:
         binance = bknb.exchanges.ccxt("binance", config=server.ccxt_config, cache=folder)
@@ -25,6 +26,11 @@ from ..market.candles import COLUMNS, Candles
 from ..market.resample import resample
 from ..market.weekly_bar_grid import week_grid
 from ..ports import CandleSource
+from .exchange.binance_answers import symbol_info
+from .exchange.markets import Market
+from .exchange.tape import kline
+
+__all__ = ["Fault", "LocalBinance", "Market", "Request"]
 
 MAX_LIMIT: Final = 1000
 DEFAULT_LIMIT: Final = 500
@@ -54,23 +60,6 @@ Fault = Literal[
     "shifted",
     "other prices",
 ]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Market:
-    """One symbol of the server: its names and number steps."""
-
-    base: str
-    quote: str = "USDT"
-    tick: str = "0.01000000"
-    step: str = "0.00001000"
-    listed_at: int = 0
-    delisted_at: int | None = None
-
-    @property
-    def id(self) -> str:
-        """The exchange's own name."""
-        return self.base + self.quote
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,7 +206,7 @@ class LocalBinance:
             self._send(http, {"serverTime": self.now()})
         elif name == "exchangeInfo":
             spot = parts.path.startswith("/api/")
-            symbols = [_symbol(market) for market in self.markets.values()] if spot else []
+            symbols = [symbol_info(market) for market in self.markets.values()] if spot else []
             self._send(http, {"timezone": "UTC", "serverTime": self.now(), "rateLimits": [], "symbols": symbols})
         elif name == "klines":
             self._klines(http, query)
@@ -306,7 +295,7 @@ class LocalBinance:
         close = self.corrections.get((market.id, time), close)
         high, low = max(high, close), min(low, close)
         prices = [repr(value) for value in (open_, high, low, close, volume)]
-        return [time, *prices, time + step - 1, repr(volume * close), 10, "0", "0", "0"]
+        return kline(time, step, prices, repr(volume * close))
 
     def _send(
         self, http: BaseHTTPRequestHandler, body: object, *, status: int = 200, headers: dict[str, str] | None = None
@@ -370,26 +359,3 @@ def _spoiled(rows: list[list[Any]], fault: Fault | None) -> list[list[Any]]:
         time, open_, _, low, close, volume, *rest = rows[-1]
         return [*rows[:-1], [time, open_, repr(float(low) / 2), low, close, volume, *rest]]
     return rows
-
-
-def _symbol(market: Market) -> dict[str, Any]:
-    return {
-        "symbol": market.id,
-        "status": "TRADING",
-        "baseAsset": market.base,
-        "baseAssetPrecision": 8,
-        "quoteAsset": market.quote,
-        "quotePrecision": 8,
-        "quoteAssetPrecision": 8,
-        "orderTypes": ["LIMIT", "MARKET"],
-        "icebergAllowed": True,
-        "isSpotTradingAllowed": True,
-        "isMarginTradingAllowed": False,
-        "filters": [
-            {"filterType": "PRICE_FILTER", "minPrice": market.tick, "maxPrice": "1000000.0", "tickSize": market.tick},
-            {"filterType": "LOT_SIZE", "minQty": market.step, "maxQty": "9000.00000000", "stepSize": market.step},
-            {"filterType": "NOTIONAL", "minNotional": "5.00000000"},
-        ],
-        "permissions": ["SPOT"],
-        "permissionSets": [["SPOT"]],
-    }

@@ -1,0 +1,171 @@
+"""A local exchange without its network: faces over ledgers, limits, keys, faults, and what a test may do with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final
+
+from .binance_spot import BinanceSpot
+from .book import Book, Habits
+from .calls import Answer, Call, Face, Params, Route
+from .clock import ExchangeClock
+from .faults import SPOKEN, Faults
+from .keys import Keys
+from .ledger import Ledger, told_order
+from .markets import Market
+from .orders import RefusedError
+from .tape import Tape
+
+SPOT_HABITS: Final = Habits(stops_lock=True)
+DEFAULT_MARKETS: Final = (
+    Market(base="BTC"),
+    Market(base="ETH", step="0.00010000", least="0.00010000", market_most="2000.00000000"),
+    Market(base="BNB", step="0.00100000", least="0.00100000", market_most="5000.00000000"),
+)
+DEFAULT_BALANCES: Final = {"USDT": Decimal(100_000), "BNB": Decimal(0)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A request, read: who answers it, and what it is about."""
+
+    call: Call
+    face: Face
+    route: Route
+    params: Params
+    operation: str
+    symbol: str
+    client_id: str
+
+
+class Exchange:
+    """All faces of one account at one local exchange.
+
+    Parameters
+    ----------
+    system
+        The computer's clock, UTC ms.
+    tell : callable
+        Called with everything that happens, as JSON can hold it: a line of the journal.
+
+    Examples
+    --------
+    >>> exchange = Exchange(lambda: 1_700_000_000_000)
+    >>> exchange.answer(Call(method="GET", path="/api/v3/time")).body
+    {'serverTime': 1700000000000}
+    """
+
+    def __init__(self, system: Callable[[], int], tell: Callable[[dict[str, Any]], None] = lambda _: None) -> None:
+        self._tell = tell
+        self.clock = ExchangeClock(system)
+        self.reset()
+
+    def reset(self, *, fee_currency: str = "received", through: bool = False) -> None:
+        """Begin anew: no orders, the balances and markets of the beginning, no faults.
+
+        Parameters
+        ----------
+        fee_currency
+            What fees are paid in: ``"received"``, ``"quote"``, or a currency such as ``"BNB"``.
+        through
+            Whether a limit is filled only by a price beyond it.
+        """
+        self.clock.skew_ms, self.clock.at = 0, None
+        self.keys = Keys()
+        self.faults = Faults()
+        self.tape = Tape()
+        habits = Habits(stops_lock=True, fee_currency=fee_currency, through=through)
+        self.ledgers = {"spot": self._ledger(habits)}
+        self.faces: list[Face] = [
+            BinanceSpot(self.ledgers["spot"], keys=self.keys, clock=self.clock, tape=self.tape),
+        ]
+        self._tell({"event": "reset", "at": self.clock.now()})
+
+    def _ledger(self, habits: Habits) -> Ledger:
+        return Ledger(
+            Book(
+                list(DEFAULT_MARKETS),
+                dict(DEFAULT_BALANCES),
+                habits=habits,
+                faults=self.faults,
+                now=self.clock.now,
+                tell=self._told,
+            )
+        )
+
+    def _told(self, event: str, what: dict[str, Any]) -> None:
+        line: dict[str, Any] = {"event": event, "at": self.clock.now(), **told_order(what["order"])}
+        if "fill" in what:
+            fill = what["fill"]
+            line["fill"] = {
+                "number": fill.number,
+                "quantity": str(fill.quantity),
+                "price": str(fill.price),
+                "fee": str(fill.fee),
+                "fee_currency": fill.fee_currency,
+            }
+        self._tell(line)
+
+    # --- requests -----------------------------------------------------------------------------------------------
+
+    def answer(self, call: Call) -> Answer:
+        """Carry out a request and answer it."""
+        prepared = self.prepare(call)
+        return prepared if isinstance(prepared, Answer) else self.carry_out(prepared)
+
+    def prepare(self, call: Call) -> Prepared | Answer:
+        """Read a request; where nobody answers it, or it cannot be read, the answer that says so."""
+        face = next((each for each in self.faces if call.path.startswith(each.prefixes)), None)
+        if face is None:
+            return Answer(body={"code": -1, "msg": f"no such path {call.path}"}, status=404)
+        route = face.route(call)
+        if route is None:
+            return face.refused(RefusedError("no_path"))
+        try:
+            params = face.params(call)
+        except RefusedError as refused:
+            return face.refused(refused)
+        symbol, client_id = face.subject(params)
+        operation = face.operation(route, params)
+        return Prepared(
+            call=call,
+            face=face,
+            route=route,
+            params=params,
+            operation=operation,
+            symbol=symbol,
+            client_id=client_id,
+        )
+
+    def carry_out(self, asked: Prepared) -> Answer:
+        """Do what a request asks for, with the faults that refuse it."""
+        face, route = asked.face, asked.route
+        self._tell(
+            {
+                "event": "request",
+                "at": self.clock.now(),
+                "operation": asked.operation,
+                "path": f"{asked.call.method} {asked.call.path}",
+                "params": dict(asked.params) if isinstance(asked.params, dict) else asked.params,
+            }
+        )
+        fault = self.faults.take(list(SPOKEN), on=asked.operation, symbol=asked.symbol, client_id=asked.client_id)
+        now = self.clock.wall()
+        try:
+            if fault is not None and fault.name != "refuse":
+                face.limits.hold(now, int(fault.seconds * 1000), banned=fault.name == "banned")
+            face.limits.count(now, weight=route.weight, order=route.orders)
+            face.admit(asked.call, route, asked.params)
+            if fault is not None and fault.name == "refuse" and not fault.executed:
+                raise RefusedError(fault.reason)
+            done = route.run(asked.params)
+            if fault is not None and fault.executed:
+                raise RefusedError(fault.reason)
+            answer = done if isinstance(done, Answer) else Answer(body=done)
+        except RefusedError as refused:
+            answer = face.refused(refused)
+        headers = {**face.headers(), **answer.headers}
+        self._tell({"event": "answer", "operation": asked.operation, "status": answer.status, "body": answer.body})
+        return Answer(body=answer.body, status=answer.status, headers=headers)

@@ -1,0 +1,213 @@
+"""The local exchange in its process, asked by the real client of ccxt and killed beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+from packages import need_packages
+
+from bknb.testing.exchange import LocalExchange
+
+need_packages("ccxt")
+
+WithClient: TypeAlias = Callable[[Callable[[Any], Awaitable[Any]]], Any]
+SYMBOL = "BTC/USDT"
+MINUTE = 1_700_000_100_000
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalExchange]:
+    with LocalExchange(journal=tmp_path_factory.mktemp("exchange") / "journal.jsonl") as exchange:
+        yield exchange
+
+
+@pytest.fixture
+def exchange(running: LocalExchange) -> LocalExchange:
+    running.reset()
+    running.price("BTCUSDT", 50_000)
+    running.command("deposit", currency="BTC", amount="1")
+    return running
+
+
+@pytest.fixture(scope="module")
+def with_client(running: LocalExchange) -> Iterator[WithClient]:
+    """Run a coroutine that is given the client, one for all tests: it takes longer to make than most tests."""
+    import ccxt.async_support as ccxt
+
+    client = ccxt.binance({**running.ccxt_config(), "enableRateLimit": False})
+    with asyncio.Runner() as runner:
+        runner.run(client.load_markets())
+        yield lambda work: runner.run(work(client))
+        runner.run(client.close())
+
+
+def test_the_life_of_orders_through_the_client(exchange: LocalExchange, with_client: WithClient) -> None:
+    exchange.command("clock", at=MINUTE - 60_000)
+
+    async def life(client: Any) -> None:
+        market = (await client.load_markets())[SYMBOL]
+        assert (market["precision"]["price"], market["precision"]["amount"]) == (0.01, 0.00001)
+        assert (market["limits"]["cost"]["min"], market["active"]) == (5.0, True)
+        bought = await client.create_order(SYMBOL, "market", "buy", 0.01, None, {"clientOrderId": "bk1"})
+        assert (bought["status"], bought["filled"], bought["average"]) == ("closed", 0.01, 50_000.0)
+        assert bought["fees"] == [{"currency": "BTC", "cost": 0.00001}]
+        resting = await client.create_order(SYMBOL, "limit", "buy", 0.01, 40_000, {"clientOrderId": "bk2"})
+        assert (resting["status"], resting["remaining"]) == ("open", 0.01)
+        stop = await client.create_order(
+            SYMBOL, "market", "sell", 0.5, None, {"stopLossPrice": 45_000, "clientOrderId": "bk3"}
+        )
+        assert stop["id"]
+        asked = await client.fetch_order(None, SYMBOL, {"clientOrderId": "bk3"})
+        assert (asked["info"]["type"], asked["triggerPrice"], asked["status"]) == ("STOP_LOSS", 45_000.0, "open")
+        assert {each["clientOrderId"] for each in await client.fetch_open_orders(SYMBOL)} == {"bk2", "bk3"}
+        balance = await client.fetch_balance()
+        assert (balance["BTC"]["free"], balance["BTC"]["used"]) == (0.50999, 0.5)
+        moved = await client.private_post_order_cancelreplace(
+            {
+                "symbol": "BTCUSDT",
+                "side": "SELL",
+                "type": "STOP_LOSS",
+                "quantity": "0.5",
+                "stopPrice": "46000",
+                "cancelReplaceMode": "STOP_ON_FAILURE",
+                "cancelOrigClientOrderId": "bk3",
+                "newClientOrderId": "bk4",
+            }
+        )
+        assert moved["newOrderResult"] == "SUCCESS"
+        cancelled = await client.cancel_order(None, SYMBOL, {"clientOrderId": "bk2"})
+        assert cancelled["status"] == "canceled"
+        exchange.candle("BTCUSDT", MINUTE, (50_000, 50_500, 45_500, 45_800))
+        asked = await client.fetch_order(None, SYMBOL, {"clientOrderId": "bk4"})
+        assert (asked["status"], asked["average"]) == ("closed", 46_000.0)
+        fills = await client.fetch_my_trades(SYMBOL)
+        assert [(fill["side"], fill["amount"], fill["price"]) for fill in fills] == [
+            *(("buy", 0.01, 50_000.0), ("sell", 0.5, 46_000.0))
+        ]
+        (candle,) = await client.fetch_ohlcv(SYMBOL, "1m")
+        assert candle[:5] == [MINUTE, 50_000.0, 50_500.0, 45_500.0, 45_800.0]
+
+    with_client(life)
+
+
+def test_a_pair_through_the_client(exchange: LocalExchange, with_client: WithClient) -> None:
+    async def life(client: Any) -> None:
+        told = await client.private_post_orderlist_oco(
+            {
+                "symbol": "BTCUSDT",
+                "side": "SELL",
+                "quantity": "0.5",
+                "aboveType": "LIMIT_MAKER",
+                "abovePrice": "55000",
+                "aboveClientOrderId": "t",
+                "belowType": "STOP_LOSS",
+                "belowStopPrice": "45000",
+                "belowClientOrderId": "s",
+            }
+        )
+        assert told["listOrderStatus"] == "EXECUTING"
+        exchange.price("BTCUSDT", 55_000)
+        states = {each["clientOrderId"]: each["status"] for each in await client.fetch_orders(SYMBOL)}
+        assert states == {"t": "closed", "s": "expired"}
+
+    with_client(life)
+
+
+WIRE = [
+    ("reply_lost", {}, "NetworkError", True),
+    ("request_lost", {}, "NetworkError", False),
+    ("html_502", {}, "ExchangeNotAvailable", False),
+    ("html_502", {"executed": True}, "ExchangeNotAvailable", True),
+    ("cut_body", {}, "ExchangeError", True),
+    ("reply_late", {"seconds": 0.3}, "RequestTimeout", True),
+    ("request_late", {"seconds": 0.3}, "RequestTimeout", True),
+]
+
+
+@pytest.mark.parametrize(("name", "fields", "error", "executed"), WIRE)
+def test_what_is_lost_on_the_wire_may_have_been_done(
+    exchange: LocalExchange, with_client: WithClient, name: str, fields: dict[str, Any], error: str, *, executed: bool
+) -> None:
+    import ccxt.async_support as ccxt
+
+    async def place(client: Any) -> Any:
+        exchange.fault(name, on="place", **fields)
+        client.timeout = 200
+        with pytest.raises(ccxt.BaseError) as told:
+            await client.create_order(SYMBOL, "limit", "buy", 0.01, 40_000, {"clientOrderId": "bk1"})
+        client.timeout = 10_000
+        if name == "request_late":
+            assert await client.fetch_open_orders(SYMBOL) == []
+            await asyncio.sleep(0.2)
+        return told.value, [each["clientOrderId"] for each in await client.fetch_open_orders(SYMBOL)]
+
+    raised, there = with_client(place)
+    assert isinstance(raised, getattr(ccxt, error)), repr(raised)
+    assert there == ["bk1"] * executed
+
+
+@pytest.mark.parametrize(("name", "executed"), [("empty_data", True), ("html_200", False)])
+def test_the_client_makes_an_order_of_nothing_where_the_answer_says_nothing(
+    exchange: LocalExchange, with_client: WithClient, name: str, *, executed: bool
+) -> None:
+    async def place(client: Any) -> Any:
+        exchange.fault(name, on="place")
+        told = await client.create_order(SYMBOL, "limit", "buy", 0.01, 40_000, {"clientOrderId": "bk1"})
+        return told, await client.fetch_open_orders(SYMBOL)
+
+    told, there = with_client(place)
+    assert (told["id"], told["status"]) == (None, None)
+    assert len(there) == executed
+
+
+def test_the_journal_tells_what_was_asked_and_done_without_keys(
+    exchange: LocalExchange, with_client: WithClient
+) -> None:
+    begin = len(exchange.lines())
+
+    async def place(client: Any) -> None:
+        await client.create_order(SYMBOL, "market", "buy", 0.01, None, {"clientOrderId": "bk1"})
+
+    with_client(place)
+    lines = exchange.lines()[begin:]
+    assert [line["event"] for line in lines if line.get("operation") != "rules"] == [
+        *("request", "order", "fill", "answer")
+    ]
+    text = Path(str(exchange.journal)).read_text(encoding="utf-8")
+    config = exchange.ccxt_config()
+    assert config["apiKey"] not in text
+    assert config["secret"] not in text
+    assert "signature" not in text
+
+
+def test_it_lives_on_when_the_process_that_started_it_is_killed(tmp_path: Path) -> None:
+    code = "import os, sys; from bknb.testing.exchange import LocalExchange; x = LocalExchange().__enter__(); "
+    code += "print(x.pid, x.url.rpartition(':')[2], flush=True); os.kill(os.getpid(), 9)"
+    starter = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert starter.returncode == -signal.SIGKILL
+    pid, port = map(int, starter.stdout.split())
+    try:
+        with LocalExchange(port=port) as exchange:
+            exchange.price("BTCUSDT", 1)
+            assert exchange.state()["spot"]["prices"] == {"BTCUSDT": "1"}
+    finally:
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_a_command_that_is_none_is_refused_with_those_there_are(exchange: LocalExchange) -> None:
+    with pytest.raises(ValueError, match=r"no command 'prize'; there are .*price"):
+        exchange.command("prize")
+    with pytest.raises(ValueError, match=r"no fault 'reply_lose'.*\nreply_lost\?"):
+        exchange.fault("reply_lose")
+    with pytest.raises(ValueError, match="nobody trades 'NOUSDT'"):
+        exchange.price("NOUSDT", 1)
+    with pytest.raises(ValueError, match="a fault has no when"):
+        exchange.fault("reply_lost", when=1)
