@@ -188,6 +188,7 @@ def test_the_journal_tells_what_was_asked_and_done_without_keys(
     assert "signature" not in text
 
 
+@pytest.mark.slow
 def test_it_lives_on_when_the_process_that_started_it_is_killed(tmp_path: Path) -> None:
     code = "import os, sys; from bknb.testing.exchange import LocalExchange; x = LocalExchange().__enter__(); "
     code += "print(x.pid, x.url.rpartition(':')[2], flush=True); os.kill(os.getpid(), 9)"
