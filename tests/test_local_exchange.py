@@ -18,7 +18,7 @@ from bknb.testing.exchange import LocalExchange
 
 need_packages("ccxt")
 
-WithClient: TypeAlias = Callable[[Callable[[Any], Awaitable[Any]]], Any]
+WithClient: TypeAlias = Callable[..., Any]
 SYMBOL = "BTC/USDT"
 MINUTE = 1_700_000_100_000
 
@@ -39,14 +39,26 @@ def exchange(running: LocalExchange) -> LocalExchange:
 
 @pytest.fixture(scope="module")
 def with_client(running: LocalExchange) -> Iterator[WithClient]:
-    """Run a coroutine that is given the client, one for all tests: it takes longer to make than most tests."""
+    """Run a coroutine that is given a client, one of each for all tests: it takes longer to make than most tests."""
     import ccxt.async_support as ccxt
 
-    client = ccxt.binance({**running.ccxt_config(), "enableRateLimit": False})
+    clients: dict[str, Any] = {}
+
+    def run(work: Callable[[Any], Awaitable[Any]], name: str = "binance") -> Any:
+        async def with_it() -> Any:
+            if name not in clients:
+                clients[name] = getattr(ccxt, name)({**running.ccxt_config(name), "enableRateLimit": False})
+                await clients[name].load_markets()
+            return await work(clients[name])
+
+        return runner.run(with_it())
+
+    async def close() -> None:
+        await asyncio.gather(*(client.close() for client in clients.values()))
+
     with asyncio.Runner() as runner:
-        runner.run(client.load_markets())
-        yield lambda work: runner.run(work(client))
-        runner.run(client.close())
+        yield run
+        runner.run(close())
 
 
 def test_the_life_of_orders_through_the_client(exchange: LocalExchange, with_client: WithClient) -> None:
@@ -119,6 +131,40 @@ def test_a_pair_through_the_client(exchange: LocalExchange, with_client: WithCli
         assert states == {"t": "closed", "s": "expired"}
 
     with_client(life)
+
+
+def test_the_life_of_a_position_in_a_swap_through_the_client(exchange: LocalExchange, with_client: WithClient) -> None:
+    symbol = "BTC/USDT:USDT"
+
+    async def life(client: Any) -> None:
+        market = client.market(symbol)
+        assert (market["precision"]["price"], market["precision"]["amount"], market["contractSize"]) == (0.1, 0.001, 1)
+        assert (await client.fetch_position_mode())["hedged"] is False
+        await client.set_margin_mode("isolated", symbol)
+        assert (await client.set_leverage(5, symbol))["leverage"] == 5
+        assert (await client.fetch_leverage(symbol))["longLeverage"] == 5
+        opened = await client.create_order(symbol, "market", "buy", 0.1, None, {"clientOrderId": "bk1"})
+        assert (opened["status"], opened["filled"], opened["average"]) == ("closed", 0.1, 50_000.0)
+        how = {"stopLossPrice": 45_000, "reduceOnly": True, "clientOrderId": "bk2"}
+        stop = await client.create_order(symbol, "market", "sell", 0.1, None, how)
+        assert (stop["status"], stop["clientOrderId"], stop["reduceOnly"]) == ("open", "bk2", True)
+        trigger = {"trigger": True}
+        (resting,) = await client.fetch_open_orders(symbol, params=trigger)
+        assert (resting["clientOrderId"], resting["triggerPrice"]) == ("bk2", 45_000.0)
+        assert await client.fetch_open_orders(symbol) == []
+        (held,) = await client.fetch_positions([symbol])
+        assert (held["contracts"], held["side"], held["marginMode"]) == (0.1, "long", "isolated")
+        assert (await client.fetch_balance())["USDT"]["used"] == 1000.0
+        exchange.price("BTCUSDT", 44_900)
+        asked = await client.fetch_order(None, symbol, {"clientOrderId": "bk2", **trigger})
+        assert (asked["status"], asked["filled"], asked["info"]["algoStatus"]) == ("closed", 0.0, "FINISHED")
+        child = await client.fetch_order(asked["info"]["actualOrderId"], symbol)
+        assert (child["status"], child["average"]) == ("closed", 44_900.0)
+        fills = await client.fetch_my_trades(symbol)
+        assert [(fill["side"], fill["fee"]["currency"]) for fill in fills] == [("buy", "USDT"), ("sell", "USDT")]
+        assert await client.fetch_positions([symbol]) == []
+
+    with_client(life, "binanceusdm")
 
 
 WIRE = [

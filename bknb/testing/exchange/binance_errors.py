@@ -23,6 +23,7 @@ _FILTER: Final = "Filter failure: "
 
 COMMON: Final[dict[str, tuple[int, int, str]]] = {
     "no_path": (404, -1, "Not found."),
+    "not_here": (400, -1, "This local exchange has no {what}."),
     "unknown_error": (503, -1000, _UNKNOWN),
     "banned": (418, -1003, _BANNED),
     "too_many": (429, -1003, _WEIGHT),

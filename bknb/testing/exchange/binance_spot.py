@@ -6,10 +6,11 @@ from decimal import Decimal
 from typing import Any, Final
 
 from .binance_answers import cancelled_answer, fill_answer, order_answer, placed_answer, symbol_info
-from .binance_errors import SPOT, answer_of
-from .binance_requests import check_names, check_signature, eight, need, whole, without_signature
+from .binance_errors import SPOT
+from .binance_face import BinanceFace
+from .binance_requests import eight, need
 from .binance_wishes import leg_of, wish_of
-from .calls import Answer, Call, Params, Route, words
+from .calls import Answer, Params, Route, words
 from .clock import ExchangeClock
 from .keys import Keys
 from .ledger import Ledger
@@ -29,29 +30,23 @@ _LEG: Final = ("Type", "ClientOrderId", "Price", "StopPrice", "TrailingDelta", "
 _PAIR: Final = words("symbol listClientOrderId side quantity newOrderRespType selfTradePreventionMode") | {
     f"{leg}{name}" for leg in ("above", "below") for name in _LEG
 }
+_NAMES: Final = ("orderId", "origClientOrderId")
 _LONG_FORM: Final = ("MARKET", "LIMIT")
 
 
-class BinanceSpot:
+class BinanceSpot(BinanceFace):
     """The face of ``/api/v3``, and of the one endpoint of ``/sapi/v1`` that tells what a key may do."""
 
-    name = "binance"
     prefixes = ("/api/v3", "/sapi/v1")
+    errors = SPOT
 
     def __init__(self, ledger: Ledger, *, keys: Keys, clock: ExchangeClock, tape: Tape) -> None:
-        self.ledger = ledger
-        self.keys = keys
-        self.clock = clock
-        self.tape = tape
-        self.limits = Limits()
+        super().__init__(ledger, keys=keys, clock=clock, tape=tape, limits=Limits())
         ask = words("symbol orderId origClientOrderId")
         page = words("symbol orderId startTime endTime limit")
-        self._routes = {
-            "GET /api/v3/ping": Route(operation="time", run=lambda _: {}, signed=False),
-            "GET /api/v3/time": Route(operation="time", run=self._time, signed=False),
+        self.routes = {
+            **self.of_the_market("/api/v3"),
             "GET /api/v3/exchangeInfo": Route(operation="rules", run=self._rules, signed=False, weight=20),
-            "GET /api/v3/ticker/price": Route(operation="price", run=self._price, signed=False, weight=2),
-            "GET /api/v3/klines": Route(operation="candles", run=self._candles, signed=False, weight=2),
             "GET /api/v3/order": Route(operation="report", run=self._report, allowed=ask, weight=4),
             "POST /api/v3/order": Route(operation="place", run=self._place, allowed=_ORDER, orders=True),
             "POST /api/v3/order/test": Route(operation="check", run=self._check, allowed=_ORDER),
@@ -92,77 +87,13 @@ class BinanceSpot:
             "GET /sapi/v1/account/apiRestrictions": Route(operation="permissions", run=self._permissions),
         }
 
-    # --- the face -----------------------------------------------------------------------------------------------
-
-    def route(self, call: Call) -> Route | None:
-        """The endpoint of a request."""
-        return self._routes.get(f"{call.method} {call.path}")
-
-    def params(self, call: Call) -> dict[str, Any]:
-        """The parameters of a request, without those that sign it."""
-        return without_signature(call)
-
-    def admit(self, call: Call, route: Route, params: Params) -> None:
-        """Refuse a request that is not signed, that the key may not make, or that has other parameters."""
-        if route.signed:
-            check_signature(call, self.keys, self.clock)
-            if route.orders and not self.keys.may_trade:
-                raise RefusedError("key")
-        check_names(route, params)
-
-    def operation(self, route: Route, params: Params) -> str:
-        """``stop`` for a new conditional order."""
-        return "stop" if route.operation == "place" and "stopPrice" in params else route.operation
-
-    def subject(self, params: Params) -> tuple[str, str]:
-        """The symbol and the client id that a request names."""
-        names = ("newClientOrderId", "origClientOrderId", "listClientOrderId", "cancelOrigClientOrderId")
-        return params.get("symbol", ""), next((params[name] for name in names if name in params), "")
-
-    def refused(self, error: RefusedError) -> Answer:
-        """A refusal in Binance's words."""
-        return answer_of(error, SPOT)
-
-    def headers(self) -> dict[str, str]:
-        """How much was used."""
-        return {
-            "x-mbx-used-weight-1m": str(self.limits.used),
-            "x-mbx-order-count-10s": str(self.limits.orders_in(self.clock.wall(), 10_000)),
-        }
-
     # --- the market ---------------------------------------------------------------------------------------------
 
-    def _time(self, _: Params) -> dict[str, Any]:
-        return {"serverTime": self.clock.wall()}
-
     def _rules(self, params: Params) -> dict[str, Any]:
-        markets = [market for market in self.ledger.book.markets.values() if not market.swap]
+        markets = list(self.ledger.book.markets.values())
         if "symbol" in params:
             markets = [self.ledger.book.market(params["symbol"])]
-        limits = [("REQUEST_WEIGHT", "MINUTE", 1, self.limits.weight)]
-        limits += [("ORDERS", "SECOND", 10, self.limits.orders[0]), ("ORDERS", "DAY", 1, self.limits.orders[1])]
-        return {
-            "timezone": "UTC",
-            "serverTime": self.clock.wall(),
-            "rateLimits": [
-                {"rateLimitType": kind, "interval": unit, "intervalNum": count, "limit": limit}
-                for kind, unit, count, limit in limits
-            ],
-            "exchangeFilters": [],
-            "symbols": [symbol_info(market) for market in markets],
-        }
-
-    def _price(self, params: Params) -> Any:
-        prices = self.ledger.book.prices
-        if "symbol" in params:
-            self.ledger.book.market(params["symbol"])
-            return {"symbol": params["symbol"], "price": eight(prices.get(params["symbol"]))}
-        return [{"symbol": symbol, "price": eight(price)} for symbol, price in prices.items()]
-
-    def _candles(self, params: Params) -> Any:
-        need(params, "symbol", "interval")
-        self.ledger.book.market(params["symbol"])
-        return self.tape.klines(params, self.clock.now())
+        return {**self.about(), "symbols": [symbol_info(market) for market in markets]}
 
     # --- orders -------------------------------------------------------------------------------------------------
 
@@ -178,24 +109,16 @@ class BinanceSpot:
         self.ledger.check(wish_of(params, self.ledger))
         return {}
 
-    def _find(self, params: Params, number_name: str = "orderId", id_name: str = "origClientOrderId") -> Order:
-        need(params, "symbol")
-        if number_name not in params and id_name not in params:
-            raise RefusedError("missing", name=id_name)
-        asked = whole(params, number_name) if number_name in params else None
-        return self.ledger.find(params["symbol"], number=asked, client_id=params.get(id_name, ""))
-
     def _report(self, params: Params) -> dict[str, Any]:
-        return order_answer(self._find(params))
+        need(params, "symbol")
+        return order_answer(self.find(params))
 
     def _cancel(self, params: Params) -> dict[str, Any]:
         return self._cancelled(params)
 
-    def _cancelled(self, params: Params, *names: str) -> dict[str, Any]:
-        try:
-            order = self._find(params, *names)
-        except RefusedError as refused:
-            raise RefusedError("not_open" if refused.reason == "no_order" else refused.reason) from None
+    def _cancelled(self, params: Params, names: tuple[str, str] = _NAMES) -> dict[str, Any]:
+        need(params, "symbol")
+        order = self.find_to_cancel(params, names)
         new_id = params.get("newClientOrderId", f"cancel{self.ledger.book.next_number()}")
         if order.pair is None:
             return cancelled_answer(self.ledger.cancel(order), new_id)
@@ -209,8 +132,7 @@ class BinanceSpot:
         try:
             told["cancelResponse"] = self._cancelled(
                 {key: value for key, value in params.items() if key != "newClientOrderId"},
-                "cancelOrderId",
-                "cancelOrigClientOrderId",
+                ("cancelOrderId", "cancelOrigClientOrderId"),
             )
         except RefusedError as refused:
             told["cancelResult"], told["cancelResponse"] = "FAILURE", self.refused(refused).body
@@ -236,28 +158,10 @@ class BinanceSpot:
         return [cancelled_answer(self.ledger.cancel(order), order.client_id) for order in found if order.is_open]
 
     def _orders(self, params: Params) -> list[dict[str, Any]]:
-        since, until = whole(params, "startTime", 0), whole(params, "endTime", 1 << 62)
-        first, limit = whole(params, "orderId", 0), whole(params, "limit", 500)
-        found = [each for each in self.ledger.known(params["symbol"]) if since <= each.created <= until]
-        found = [each for each in found if each.number >= first]
-        return [order_answer(each) for each in (found[:limit] if since or first else found[-limit:])]
+        return [order_answer(order) for order in self.orders_asked(params)]
 
     def _fills(self, params: Params) -> list[dict[str, Any]]:
-        book = self.ledger.book
-        since, until = whole(params, "startTime", 0), whole(params, "endTime", 1 << 62)
-        first, limit = whole(params, "fromId", 0), whole(params, "limit", 500)
-        asked = whole(params, "orderId", 0)
-        found = [
-            fill
-            for fill in book.fills
-            if fill.symbol == params["symbol"]
-            and since <= fill.at <= until
-            and fill.number >= first
-            and asked in (0, fill.order)
-            and book.now() >= book.orders[fill.order].hidden_until
-        ]
-        rows = found[:limit] if since or first else found[-limit:]
-        return [fill_answer(fill, book.orders[fill.order]) for fill in rows]
+        return [fill_answer(fill, order) for fill, order in self.fills_asked(params)]
 
     # --- pairs --------------------------------------------------------------------------------------------------
 

@@ -75,6 +75,7 @@ class Book:
         self.positions: dict[str, Position] = {}
         self.prices: dict[str, Decimal] = {}
         self.hedged = False
+        self.multi_assets = False
         self._numbers = 1000
 
     def next_number(self) -> int:

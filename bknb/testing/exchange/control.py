@@ -146,13 +146,13 @@ class Control:
         raise ValueError(f"no order {client_id!r}")
 
     def position(self, symbol: str, market: str, **fields: Any) -> None:
-        """Change settings from outside: ``leverage``, ``margin_type``, or ``hedged`` of the whole account."""
+        """Change settings from outside: ``leverage``, ``margin_type``; of the account ``hedged``, ``multi_assets``."""
         book = self._ledger(market).book
-        if "hedged" in fields:
-            book.hedged = bool(fields.pop("hedged"))
+        book.hedged = bool(fields.pop("hedged", book.hedged))
+        book.multi_assets = bool(fields.pop("multi_assets", book.multi_assets))
         for name, value in fields.items():
             if name not in ("leverage", "margin_type"):
-                raise ValueError(f"a position has no setting {name!r}; it has leverage and margin_type")
+                raise ValueError(f"no setting {name!r}; there are leverage, margin_type, hedged and multi_assets")
             setattr(book.position(symbol), name, value)
 
     def liquidate(self, symbol: str, market: str, price: str, prefix: str = "autoclose-") -> None:

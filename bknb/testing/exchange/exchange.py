@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Final
 
 from .binance_spot import BinanceSpot
+from .binance_usdm import BinanceUsdm
 from .book import Book, Habits
 from .calls import Answer, Call, Face, Params, Route
 from .clock import ExchangeClock
@@ -18,12 +19,28 @@ from .markets import Market
 from .orders import RefusedError
 from .tape import Tape
 
-SPOT_HABITS: Final = Habits(stops_lock=True)
 DEFAULT_MARKETS: Final = (
     Market(base="BTC"),
     Market(base="ETH", step="0.00010000", least="0.00010000", market_most="2000.00000000"),
     Market(base="BNB", step="0.00100000", least="0.00100000", market_most="5000.00000000"),
 )
+DEFAULT_SWAPS: Final = tuple(
+    Market(
+        base=base,
+        swap=True,
+        tick=tick,
+        step=step,
+        least=step,
+        most="1000",
+        market_most="1000",
+        notional=notional,
+        stops=200,
+        maker="0.02",
+        taker="0.05",
+    )
+    for base, tick, step, notional in (("BTC", "0.10", "0.001", "50"), ("ETH", "0.01", "0.001", "20"))
+)
+_THREE_DAYS: Final = 3 * 86_400_000
 DEFAULT_BALANCES: Final = {"USDT": Decimal(100_000), "BNB": Decimal(0)}
 
 
@@ -77,16 +94,21 @@ class Exchange:
         self.faults = Faults()
         self.tape = Tape()
         habits = Habits(stops_lock=True, fee_currency=fee_currency, through=through)
-        self.ledgers = {"spot": self._ledger(habits)}
+        swaps = replace(habits, stops_lock=False, children=True, forgets_cancelled_ms=_THREE_DAYS)
+        self.ledgers = {
+            "spot": self._ledger(DEFAULT_MARKETS, habits),
+            "usdm": self._ledger(DEFAULT_SWAPS, swaps),
+        }
         self.faces: list[Face] = [
             BinanceSpot(self.ledgers["spot"], keys=self.keys, clock=self.clock, tape=self.tape),
+            BinanceUsdm(self.ledgers["usdm"], keys=self.keys, clock=self.clock, tape=self.tape),
         ]
         self._tell({"event": "reset", "at": self.clock.now()})
 
-    def _ledger(self, habits: Habits) -> Ledger:
+    def _ledger(self, markets: tuple[Market, ...], habits: Habits) -> Ledger:
         return Ledger(
             Book(
-                list(DEFAULT_MARKETS),
+                list(markets),
                 dict(DEFAULT_BALANCES),
                 habits=habits,
                 faults=self.faults,

@@ -242,6 +242,8 @@ class Ledger:
 
         Parameters
         ----------
+        symbol
+            Its symbol; empty: whatever it is.
         stop
             Whether it has to be conditional, where these are kept apart.
 
@@ -250,10 +252,12 @@ class Ledger:
         RefusedError
             When nobody knows it, any more or yet.
         """
-        self.book.market(symbol)
+        if symbol:
+            self.book.market(symbol)
         for order in reversed(self.book.orders.values()):
             same = order.number == number if number is not None else order.client_id == client_id
-            if same and order.symbol == symbol and stop in (None, order.trigger is not None) and self.is_known(order):
+            fits = symbol in ("", order.symbol) and stop in (None, order.trigger is not None)
+            if same and fits and self.is_known(order):
                 return order
         raise RefusedError("no_order")
 

@@ -15,8 +15,8 @@ from .keys import Keys
 class LocalExchange:
     """An exchange on loopback that goes on when the process that started it is killed; a context manager.
 
-    It speaks as Binance's spot exchange does, over one account with 100 000 USDT. The real ccxt client talks to it
-    by :meth:`ccxt_config` alone; nothing is ever sent anywhere else.
+    It speaks as Binance's spot exchange and as its USD-M futures exchange, each with an account of 100 000 USDT. The
+    real client of ccxt talks to it by :meth:`ccxt_config` alone; nothing is ever sent anywhere else.
 
     Parameters
     ----------
@@ -90,28 +90,40 @@ class LocalExchange:
             raise RuntimeError(f"the local exchange did not start; it needs aiohttp\n{error.decode()[-2000:]}")
         self._port = int(line)
 
-    def ccxt_config(self) -> dict[str, Any]:
-        """Configuration of ccxt's clients for this exchange: keys, addresses, and nothing asked that is not there.
+    def ccxt_config(self, client: str = "binance") -> dict[str, Any]:
+        """Configuration of a client of ccxt for this exchange: keys, addresses, and nothing asked that is not there.
+
+        Parameters
+        ----------
+        client
+            ccxt's name of it: ``"binance"`` or ``"binanceusdm"``.
+
+        Raises
+        ------
+        ValueError
+            When nothing here answers that client.
 
         Examples
         --------
-        >>> sorted(LocalExchange(port=1).ccxt_config()["urls"])
-        ['api', 'demo', 'test']
+        >>> LocalExchange(port=1).ccxt_config("binanceusdm")["urls"]["api"]["fapiPrivateV3"]
+        'http://127.0.0.1:1/fapi/v3'
         """
-        keys = Keys()
-        api = {"public": f"{self.url}/api/v3", "private": f"{self.url}/api/v3", "sapi": f"{self.url}/sapi/v1"}
-        return {
-            "apiKey": keys.key,
-            "secret": keys.secret,
-            "verify": False,
-            "urls": {"api": api, "test": api, "demo": api},
-            "options": {
-                "fetchCurrencies": False,
-                "fetchMargins": False,
-                "fetchMarkets": {"types": ["spot"]},
-                "recvWindow": 5000,
-            },
-        }
+        keys, url = Keys(), self.url
+        config: dict[str, Any] = {"apiKey": keys.key, "secret": keys.secret, "verify": False}
+        options: dict[str, Any] = {"fetchCurrencies": False, "fetchMargins": False, "recvWindow": 5000}
+        if client == "binance":
+            api = {"public": f"{url}/api/v3", "private": f"{url}/api/v3", "sapi": f"{url}/sapi/v1"}
+            options["fetchMarkets"] = {"types": ["spot"]}
+        elif client == "binanceusdm":
+            api = {
+                f"fapi{access}{version}": f"{url}/fapi/{(version or 'V1').lower()}"
+                for access in ("Public", "Private")
+                for version in ("", "V2", "V3")
+            }
+            options["fetchMarkets"] = {"types": ["linear"]}
+        else:
+            raise ValueError(f"no client {client!r}; there are binance and binanceusdm")
+        return {**config, "urls": {"api": api, "test": api, "demo": api}, "options": options}
 
     # --- commands -----------------------------------------------------------------------------------------------
 
