@@ -133,6 +133,30 @@ def test_a_combination_is_the_backtest_with_its_parameters(kind: str) -> None:
         assert len(look.equity) <= 800
 
 
+def test_loops_that_are_compiled_are_told_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    from numba.core import event
+
+    from bknb.kernels import jit
+
+    said: list[str] = []
+
+    def slow(candles, fast=3, slow=9):
+        if not said:  # as numba does when it compiles
+            event.start_event("numba:compile", data={"dispatcher": next(iter(jit._made.values()))})
+            said.append(capsys.readouterr().err)
+        return plain(candles, fast, slow)
+
+    plain_sliders = {"values": {"fast": "2:6"}, "interval": "15m", **WHERE}
+    bknb.interact("BTCUSDT", strategy=plain, **plain_sliders)
+    assert capsys.readouterr().err == ""
+    sliders = bknb.interact("BTCUSDT", strategy=slow, **plain_sliders)
+    (begun,) = said
+    assert begun.startswith("sliders of slow BTCUSDT: its loops are compiled, once for this version of bknb")
+    assert capsys.readouterr().err == "sliders of slow BTCUSDT: its loops were compiled in 0 s\n"
+    sliders.move(fast=5)
+    assert capsys.readouterr().err == ""
+
+
 def test_over_longer_bars_it_is_the_backtest_too() -> None:
     values = {"fast": "2:6", "slow": "8:20:4"}
     given: dict[str, Any] = {"strategy": plain, "interval": "4h", "base": "1h", **WHERE}

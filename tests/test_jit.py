@@ -33,8 +33,8 @@ def run():
 """
 
 
-def said_by(folder: Path) -> str:
-    """What ``run`` gives in a process of its own, with its cache beside the module."""
+def said_by(folder: Path, code: str = "import loops; print(loops.run())") -> str:
+    """What ``run`` gives in a process of its own, or what other code prints, with its cache beside the module."""
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(folder), *sys.path]),
@@ -42,7 +42,7 @@ def said_by(folder: Path) -> str:
     }
     environment.pop("NUMBA_CACHE_DIR", None)
     done = subprocess.run(
-        [sys.executable, "-c", "import loops; print(loops.run())"],
+        [sys.executable, "-c", code],
         env=environment,
         capture_output=True,
         text=True,
@@ -61,6 +61,27 @@ def test_a_cache_that_names_a_class_which_is_gone_is_not_read(tmp_path: Path) ->
     assert list(tmp_path.rglob("*.nbi"))
     module.write_text(MODULE.format(factor=2.5).replace("Terms", "Rules"))
     assert said_by(tmp_path) == "5.0"
+
+
+TELLS = """
+import loops
+from bknb.kernels import jit
+
+jit._PACKAGE, told = "loops", []
+with jit.when_compiling(lambda: told.append("now")):
+    loops.run()
+    print(told)
+jit._made.clear()
+loops.run()
+print(told)
+"""
+
+
+@pytest.mark.slow
+def test_what_is_compiled_is_told_and_what_comes_from_the_cache_is_not(tmp_path: Path) -> None:
+    (tmp_path / "loops.py").write_text(MODULE.format(factor=1.5))
+    assert said_by(tmp_path, TELLS) == "['now']\n['now']"
+    assert said_by(tmp_path, TELLS) == "[]\n[]"
 
 
 PARTS = {

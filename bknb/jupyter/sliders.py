@@ -22,6 +22,15 @@ _STATE: Final = (
 _HINT: Final = "sliders that move need anywidget: pip install 'bknb[notebook]'"
 
 
+_KINDS: Final = ("settle", "moved", "move")
+
+
+def _urgency(content: Mapping[str, Any]) -> int:
+    """The place of a message among those of which one waits: the one behind takes the place of the one before."""
+    kind = content.get("kind")
+    return _KINDS.index(kind) if kind in _KINDS else -1
+
+
 def show(sliders: Any, kept: Callable[[Mapping[str, Any]], str] | None = None) -> None:
     """Show sliders, or where no front end looks on the combination they are at.
 
@@ -57,6 +66,7 @@ class ShownSliders:
         self._lock = threading.Lock()
         self._wanted: Mapping[str, Any] | None = None  # the newest message that nobody has worked on
         self._works = False
+        self._own = threading.local()  # whether a thread is that which works on messages
         self._left = False
         self._handle: Any = None
         self.widget: Any = None
@@ -86,11 +96,13 @@ class ShownSliders:
         if self.widget is not None:
             self._context = contextvars.copy_context()  # what is printed later belongs to the cell that showed it
             self.widget.on_msg(self._on_message)
+            self._sliders.watch(self._moved)
             register(self)
 
     def leave(self) -> None:
         """Move no longer; for a cell that is run again."""
         self._left = True
+        self._sliders.unwatch(self._moved)
         if self.widget is not None:
             self.widget.close()
 
@@ -124,12 +136,17 @@ class ShownSliders:
             data[WIDGET_MIME] = {"version_major": 2, "version_minor": 0, "model_id": self.widget.model_id}
         return data, metadata
 
+    def _moved(self) -> None:
+        """Move the handles on the page to where another cell, or other sliders of the same, have moved them."""
+        if not getattr(self._own, "works", False):
+            self._on_message(None, {"kind": "moved"}, None)
+
     # -- messages of the browser -------------------------------------------------------------------------------------
 
     def _on_message(self, _widget: Any, content: Mapping[str, Any], _buffers: Any) -> None:
         """Note what is wanted; the newest message takes the place of one that was not worked on yet."""
         with self._lock:
-            if content.get("kind") == "settle" and self._wanted is not None:
+            if self._wanted is not None and _urgency(content) < _urgency(self._wanted):
                 return  # sliders have moved on
             self._wanted = content
             if self._works:
@@ -139,6 +156,7 @@ class ShownSliders:
 
     def _work(self) -> None:
         """Work on the newest message until there is none."""
+        self._own.works = True
         try:
             self._work_on_newest()
         except BaseException:
@@ -156,6 +174,9 @@ class ShownSliders:
             if wanted.get("kind") == "move":
                 self._sliders.place([int(at) for at in wanted["at"]])
                 self.widget.shown = self._state(wanted)
+            elif wanted.get("kind") == "moved":
+                self.widget.shown = self._state({})
+                self._store()
             elif wanted.get("kind") == "settle":
                 self._store()
 

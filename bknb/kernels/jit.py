@@ -6,17 +6,19 @@ import ast
 import hashlib
 import importlib.util
 import sys
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from types import FunctionType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import MissingDependency
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 _made: dict[str, Any] = {}
+_PACKAGE: Final = f"{__name__.partition('.')[0]}."
 
 
 def compiled(
@@ -74,6 +76,32 @@ def compiled(
             namespace.update({name: made[piece] for name, piece in namespace.items() if _is_in(piece, made)})
         _made[key] = _jit(function, namespaces[function.__module__], version)
     return _made[key]
+
+
+@contextmanager
+def when_compiling(tell: Callable[[], object]) -> Iterator[None]:
+    """Call ``tell`` once, as soon as a loop of this package is compiled while the block runs, in whatever thread.
+
+    A loop that is read from the cache on disk is not compiled. Without numba nothing is.
+    """
+    try:
+        from numba.core import event
+    except ImportError:
+        yield
+        return
+    told: list[bool] = []
+
+    class Listener(event.Listener):
+        def on_start(self, event: Any) -> None:
+            if not told and event.data["dispatcher"].py_func.__module__.startswith(_PACKAGE):
+                told.append(True)
+                tell()
+
+        def on_end(self, event: Any) -> None:
+            pass
+
+    with event.install_listener("numba:compile", Listener()):
+        yield
 
 
 def _is_in(value: object, functions: Mapping[Any, Any]) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
@@ -16,7 +17,9 @@ from ..engine.registration_checks import with_params
 from ..errors import UsageError
 from ..frontend import frontend
 from ..provenance.strategy_hash import running
+from ..sweeps.prepared_candles import goes_compiled
 from .aside import aside
+from .compiling_told import compiling_told
 from .look import Look, Looks
 
 if TYPE_CHECKING:
@@ -56,6 +59,7 @@ class Interact:
         self.warnings: list[str] = []
         self._lock = threading.Lock()
         self._seen: set[str] = set()
+        self._watchers: list[Callable[[], object]] = []
         self._looks = aside(lambda: Looks(plan, self._warn))
         self._plan = self._looks.plan
         known = plan.strategy.parameters
@@ -103,7 +107,7 @@ class Interact:
         return ""
 
     def move(self, **params: Any) -> Look:
-        """Move sliders, and return the backtest there, which is ``shown`` from then on.
+        """Move sliders, also those on the page, and return the backtest there, which is ``shown`` from then on.
 
         Raises
         ------
@@ -142,7 +146,18 @@ class Interact:
             look = aside(lambda: self._looks.at(params))
             self._at, self.shown = at, look
             self._seen.add(repr(params))
+        for told in (*self._watchers,):
+            told()
         return look
+
+    def watch(self, told: Callable[[], object]) -> None:
+        """Have a function called after each move, whoever moved the sliders; for what shows them."""
+        self._watchers.append(told)
+
+    def unwatch(self, told: Callable[[], object]) -> None:
+        """Call a function of ``watch`` no longer."""
+        if told in self._watchers:
+            self._watchers.remove(told)
 
     def result(self) -> Result:
         """The backtest of the combination that is shown, as ``bknb.backtest`` returns it."""
@@ -225,4 +240,6 @@ def interact(
 
     chosen = plan.strategy
     checked_params(chosen.name, chosen.get_signals or chosen.get_signal, given, manage=chosen.manage)
-    return Interact(plan, given)
+    told = compiling_told(f"sliders of {chosen.name} {symbol}") if goes_compiled(chosen) else nullcontext()
+    with told:
+        return Interact(plan, given)

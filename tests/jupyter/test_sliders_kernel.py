@@ -95,6 +95,19 @@ def test_a_combination_is_answered_stored_and_kept(kernel: Cells) -> None:
     assert kernel.shown(kept, "display_data")
 
 
+def test_a_move_of_another_cell_moves_the_page_and_what_is_stored(kernel: Cells) -> None:
+    sliders = Sliders(kernel, "moved", CELL.replace("--out r", "--out moved"))
+    (first,) = kernel.shown(sliders.request, "display_data")
+    kernel.run("for hours in (20, 30): moved.move(hours=hours)")
+    kernel.listen_until(lambda: any(state["at"] == [28] for state in sliders.states()))
+    newest = sliders.states()[-1]
+    assert (newest["at"], newest["view"], newest["number"]) == ([28], "", 0)
+    kernel.listen_until(lambda: any("hours=30" in each["data"]["text/html"] for each in stored(kernel, first)))
+    sliders.send(kind="move", at=[3])
+    assert sliders.answered(1)["at"] == [3]
+    assert evaluated(kernel, "(moved.params, moved.looks)") == ({"hours": 5}, 4)
+
+
 def stored(kernel: Cells, first: dict[str, Any]) -> list[dict[str, Any]]:
     every = (message for messages in kernel.received.values() for message in messages)
     updates = [m["content"] for m in every if m["msg_type"] == "update_display_data"]
