@@ -162,6 +162,9 @@ from .errors import (
     DataError as DataError,
 )
 from .errors import (
+    Forgotten as Forgotten,
+)
+from .errors import (
     GapError as GapError,
 )
 from .errors import (

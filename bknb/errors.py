@@ -226,6 +226,13 @@ class BrokerError(BknbError):
         super().__init__(message)
 
 
+class Forgotten(BrokerError):
+    """The broker does not know the order any more, for its exchange forgets orders after a while.
+
+    That says nothing about what became of it: fills and position do.
+    """
+
+
 def _rebuilt(kind: type[BknbError], args: tuple[object, ...], attributes: dict[str, Any]) -> BknbError:
     """An error that was pickled, from another process."""
     error = kind.__new__(kind, *args)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from .domain.broker_account import Abilities, AccountPosition, Balance, BrokerMarket, Fill
     from .domain.broker_orders_and_ids import Order, Report
     from .domain.fills_at_stops_and_gaps import Minute
     from .domain.sweep_trial import Trial
@@ -154,7 +155,8 @@ class Broker(Protocol):
     """A broker that carries out orders: an account at an exchange, or paper.
 
     An order is known by the client id it was placed with, here and there. An implementation passes
-    :class:`bknb.testing.brokers.BrokerContract`. Any call may raise; what that says is the same for all:
+    :class:`bknb.testing.brokers.BrokerContract`. One that tells its account and holds stops is a
+    :class:`BrokerWithAccount`. Any call may raise; what that says is the same for all:
 
     * :class:`~bknb.errors.BrokerError` with ``refused=True``: the broker said no, and nothing happened.
     * everything else (a timeout, a lost connection, a bug): the outcome is unknown. It is queried with ``report``,
@@ -200,12 +202,66 @@ class Broker(Protocol):
         """The state of an order; ``None`` when the exchange answers that it has never seen it.
 
         A missing answer is not ``None`` but an error. An order that is done must be found for days, not only while it
-        works.
+        works; where an exchange forgets it sooner, ``knows_hours`` of :meth:`BrokerWithAccount.abilities` says so.
+
+        Raises
+        ------
+        Forgotten
+            The exchange does not know the order, and it may be so old that it was forgotten.
         """
         ...
 
     async def open_orders(self, symbol: str) -> list[Report]:
         """All orders of the account that work on this symbol, whoever placed them."""
+        ...
+
+
+@runtime_checkable
+class BrokerWithAccount(Broker, Protocol):
+    """A broker that tells what its account holds and how its markets trade, and at which a stop may rest.
+
+    One without these calls carries out orders all the same: quantities are sent to it as they are, and target, stop and
+    deadline are watched by the process that runs.
+
+    What :meth:`Broker.place` gets may be of the kinds ``"stop"`` and ``"target"`` here, with a ``trigger``, the last
+    price at which it becomes a market order. One that is triggered counts as the same order: its report has the
+    fills of what it became. :meth:`Broker.open_orders` lists them, too.
+    """
+
+    async def amend(self, order: Order) -> Report:
+        """Move an order that rests: it has the id of one that was placed, and another trigger, price or quantity.
+
+        Raises
+        ------
+        BrokerError
+            ``refused=True``: it rests as before, or is done; also where :meth:`abilities` does not say ``"amend"``.
+        """
+        ...
+
+    async def fills(self, symbol: str, since: int) -> list[Fill]:
+        """The trades of all orders of the account on a symbol at or after ``since`` (UTC ms), oldest first."""
+        ...
+
+    async def balance(self) -> Mapping[str, Balance]:
+        """What the account has, by currency; one it does not name it has nothing of."""
+        ...
+
+    async def positions(self) -> list[AccountPosition]:
+        """The positions of a swap account; of a spot account what it holds of the markets that were asked about."""
+        ...
+
+    async def market(self, symbol: str) -> BrokerMarket:
+        """The rules of a market.
+
+        Raises
+        ------
+        BrokerError
+            ``refused=True``: there is no such market.
+        """
+        ...
+
+    def abilities(self) -> Abilities:
+        """What it can do to protect a position; asks nobody."""
         ...
 
 

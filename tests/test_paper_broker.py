@@ -36,6 +36,7 @@ def candle(minute, opened, low=None, high=None, *, traded=True):
 class TestPaperBrokerWithPrices(BrokerContract):
     durable = False
     quantity = 0.001
+    price = 42_000.0
     symbol = "BTC/USDT"
 
     def make_broker(self, folder):

@@ -45,6 +45,7 @@ PUBLIC_NAMES = [
     "DataError",
     "Downloaded",
     "Fixed",
+    "Forgotten",
     "GapError",
     "Heat",
     "HeldPosition",

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from .paper_broker import PaperBroker, Script, TroubleKind
+from ..domain.broker_account import Abilities, BrokerMarket
+from .paper_account import PaperKind
+from .paper_broker import PaperBroker
+from .paper_trouble import Script, TroubleKind
 
 
 def paper(
@@ -15,6 +18,9 @@ def paper(
     rates: Mapping[TroubleKind, float] | None = None,
     seed: int = 0,
     price_of: Callable[[str], float] | None = None,
+    market: PaperKind | None = None,
+    rules: BrokerMarket | None = None,
+    abilities: Abilities | None = None,
 ) -> PaperBroker:
     """A paper broker: fills orders by candles, as ``pessimistic`` does, and simulates the failures it is given.
 
@@ -31,11 +37,19 @@ def paper(
     price_of : callable, optional
         The price of a symbol now (quote currency): market orders, and limit orders that it has passed, fill at once at
         it. By default orders are filled by the candles of the run.
+    market : {"spot", "swap"}, optional
+        ``"spot"``: no more is sold than is free, and a stop that rests holds what it would sell. ``"swap"``: what
+        closes or protects never does more than that. By default neither is looked at.
+    rules : BrokerMarket, optional
+        Steps, least amounts and fees of all markets, such as ``BrokerMarket(symbol="", step=0.001, taker=0.1,
+        fee_in="base")``: 0.1 % of each purchase, taken from what was bought.
+    abilities : Abilities, optional
+        What its orders can do, where it is to be less than a paper broker can.
 
     Raises
     ------
     UsageError
-        When trouble is given in both ways, or for a call a broker does not have.
+        When trouble is given in both ways, or for a call a broker does not have; for another market.
 
     Examples
     --------
@@ -43,4 +57,7 @@ def paper(
     >>> broker.position("BTCUSDT")
     0.0
     """
-    return PaperBroker(journal=journal, script=script, rates=rates, seed=seed, price_of=price_of)
+    return PaperBroker(
+        journal=journal, script=script, rates=rates, seed=seed, price_of=price_of, market=market, rules=rules,
+        abilities=abilities,
+    )  # fmt: skip

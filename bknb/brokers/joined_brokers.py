@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import msgspec
-
 from ..errors import UsageError
-from .paper_broker import CALLS
+from .joined_account import AccountOfSymbol, BrokerOfSymbol, PaperAccountOfSymbol, PaperBrokerOfSymbol, is_account
+from .paper_trouble import ORDER_CALLS
 
 if TYPE_CHECKING:
     from ..domain.broker_orders_and_ids import Order, Report
@@ -42,7 +41,7 @@ def joined(**brokers: _Broker) -> JoinedBroker:
     if not brokers:
         raise UsageError("joined needs brokers by name, such as joined(spot=bknb.brokers.paper(), perp=…)")
     for name, broker in brokers.items():
-        if not all(callable(getattr(broker, call, None)) for call in CALLS):
+        if not all(callable(getattr(broker, call, None)) for call in ORDER_CALLS):
             raise UsageError(f"{name}= must be a broker such as bknb.brokers.paper(), got {broker!r:.80}")
     return JoinedBroker(brokers)
 
@@ -86,7 +85,9 @@ class JoinedBroker:
                 f"the joined brokers have none for {symbol!r}: they are for {has}\n"
                 "give bknb.brokers.joined a broker for each name of bknb.exchanges.joined"
             )
-        return (PaperBrokerOfSymbol if hasattr(part, "saw") else BrokerOfSymbol)(part, prefix)
+        if hasattr(part, "saw"):
+            return (PaperAccountOfSymbol if is_account(part) else PaperBrokerOfSymbol)(part, prefix)
+        return (AccountOfSymbol if is_account(part) else BrokerOfSymbol)(part, prefix)
 
     async def place(self, order: Order) -> Report:
         """Send one order to the broker of its symbol; see :meth:`bknb.ports.Broker.place`."""
@@ -109,50 +110,3 @@ class JoinedBroker:
         broker = self.broker_of_symbol(symbol)
         if isinstance(broker, PaperBrokerOfSymbol):
             broker.saw(symbol, minute)
-
-
-class BrokerOfSymbol:
-    """One of several joined brokers, which takes and reports symbols with the name of its exchange in front.
-
-    Attributes
-    ----------
-    joined_part
-        The broker itself, which knows its symbols without that name.
-    """
-
-    def __init__(self, part: _Broker, prefix: str) -> None:
-        self.joined_part = part
-        self.name = f"{prefix}={part.name}"
-        self._prefix = prefix
-
-    def _own(self, symbol: str) -> str:
-        return symbol.removeprefix(f"{self._prefix}:")
-
-    def _full(self, report: Report) -> Report:
-        return msgspec.structs.replace(report, symbol=f"{self._prefix}:{report.symbol}")
-
-    async def place(self, order: Order) -> Report:
-        """Send one order; see :meth:`bknb.ports.Broker.place`."""
-        own = msgspec.structs.replace(order, symbol=self._own(order.symbol))
-        return self._full(await self.joined_part.place(own))
-
-    async def cancel(self, client_id: str, symbol: str) -> Report:
-        """Cancel an order; see :meth:`bknb.ports.Broker.cancel`."""
-        return self._full(await self.joined_part.cancel(client_id, self._own(symbol)))
-
-    async def report(self, client_id: str, symbol: str) -> Report | None:
-        """The state of an order; see :meth:`bknb.ports.Broker.report`."""
-        found = await self.joined_part.report(client_id, self._own(symbol))
-        return None if found is None else self._full(found)
-
-    async def open_orders(self, symbol: str) -> list[Report]:
-        """The open orders on a symbol; see :meth:`bknb.ports.Broker.open_orders`."""
-        return [self._full(report) for report in await self.joined_part.open_orders(self._own(symbol))]
-
-
-class PaperBrokerOfSymbol(BrokerOfSymbol):
-    """The same of a broker that fills orders by the prices of candles."""
-
-    def saw(self, symbol: str, minute: Minute) -> None:
-        """The market traded as this candle says; see :class:`bknb.ports.PaperMarket`."""
-        self.joined_part.saw(self._own(symbol), minute)

@@ -6,63 +6,30 @@ Failures are given call by call, or drawn from a seed, so that every run of a sc
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final, Literal, TypeAlias, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
+from ..domain.broker_account import Abilities, AccountPosition, Balance, BrokerMarket, Fill
 from ..domain.broker_orders_and_ids import Order, Report
 from ..domain.fills_at_stops_and_gaps import Minute
 from ..domain.interval import MINUTE_MS
 from ..errors import BrokerError, UsageError
 from ..stores.atomic import as_path
 from ..stores.disk import Disk
+from .paper_account import PaperKind, balances_of, closable, paper_rules, positions_of, refusal
 from .paper_order_fills import JOURNAL_EXAMPLE, PaperOrder, journal_of_orders, orders_in
-
-Call: TypeAlias = Literal["place", "cancel", "report", "open_orders"]
-CALLS: Final[tuple[Call, ...]] = ("place", "cancel", "report", "open_orders")
+from .paper_trouble import CALLS, Call, Script, Trouble, TroubleKind
 
 _Answer = TypeVar("_Answer")
 _MOST_DONE: Final = 10_000
 """How many orders that are done are remembered; of older ones their fills count in the position."""
 _LATE_MS: Final = MINUTE_MS  # an order that comes later than so long after its moment meets the market of then
-
-TroubleKind: TypeAlias = Literal["delay", "refuse", "lost_request", "lost_reply", "partly", "partly_cancelled"]
-
-
-class Trouble(msgspec.Struct, frozen=True, kw_only=True):
-    """The simulated failure of one call.
-
-    Attributes
-    ----------
-    kind
-        ``"delay"``: the answer takes ``seconds``. ``"refuse"``: a definite no. ``"lost_request"``: the call times out,
-        and nothing has arrived. ``"lost_reply"``: the call times out, and everything was carried out. ``"partly"``:
-        the share ``part`` of a market order is filled, and the rest goes on working. ``"partly_cancelled"``: the same,
-        and the rest is cancelled.
-    seconds
-        How long it takes until the answer, or the time-out, comes.
-    part
-        The share that is filled, from 0 to 1.
-
-    Examples
-    --------
-    >>> from bknb.brokers import Trouble
-    >>> Trouble(kind="delay", seconds=2.0).seconds, Trouble(kind="partly").part
-    (2.0, 0.5)
-    """
-
-    kind: TroubleKind
-    seconds: float = 0.0
-    part: float = 0.5
-
-
-Script: TypeAlias = Mapping[Call, Sequence[Trouble | None]] | Callable[[Call, str, int], Trouble | None]
-"""Trouble for the first, second, ... call of each kind; or a function of call, client id (symbol for ``open_orders``)
-and number of the call, counted from 1 over calls of that kind with that id."""
 
 
 class PaperBroker:
@@ -73,6 +40,9 @@ class PaperBroker:
     reaches the limit, later when a candle trades through it. One that arrives more than a minute after it was decided
     is filled by candles that open from then on. With ``price_of`` a market order, and a limit order the market has
     passed already, are filled at once at that price.
+
+    A stop is filled by the first candle that reaches its trigger, there or at an open beyond it; a target as a limit
+    order at its trigger is.
 
     Parameters
     ----------
@@ -87,6 +57,13 @@ class PaperBroker:
         For ``rates``.
     price_of : callable, optional
         The price of a symbol now, in quote currency.
+    market : {"spot", "swap"}, optional
+        ``"spot"``: no more is sold than is free, and a stop that rests holds what it would sell. ``"swap"``: what
+        closes or protects never does more than that. By default neither is looked at.
+    rules : BrokerMarket, optional
+        Steps, least amounts and fees of all markets: ``taker`` is paid for every fill, in ``fee_in``.
+    abilities : Abilities, optional
+        What its orders can do, where it is to be less than a paper broker can.
     sleep : callable
         How to wait for so many seconds.
     disk : Disk, optional
@@ -129,6 +106,9 @@ class PaperBroker:
         rates: Mapping[TroubleKind, float] | None = None,
         seed: int = 0,
         price_of: Callable[[str], float] | None = None,
+        market: PaperKind | None = None,
+        rules: BrokerMarket | None = None,
+        abilities: Abilities | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         disk: Disk | None = None,
     ) -> None:
@@ -136,6 +116,7 @@ class PaperBroker:
             raise UsageError("give a paper broker its trouble by `script` or by `rates`, not by both")
         if isinstance(script, Mapping) and (unknown := set(script) - set(CALLS)):
             raise UsageError(f"a broker has no call {min(unknown)!r}; its calls are {', '.join(CALLS)}")
+        self._rules = paper_rules(market, rules, abilities)
         self.orders: dict[str, PaperOrder] = {}
         self._received = 0  # orders, also those that are forgotten
         self._forgotten: defaultdict[str, float] = defaultdict(float)  # by symbol: what those have filled
@@ -201,17 +182,64 @@ class PaperBroker:
         working = [order.report() for order in self._working(symbol)]
         return await self._on_the_way_back(trouble, f"open_orders {symbol}", working)
 
+    # --- the account --------------------------------------------------------------------------------------------
+
+    async def amend(self, order: Order) -> Report:
+        """Move an order that rests; see :meth:`bknb.ports.BrokerWithAccount.amend`."""
+        trouble = self._trouble("amend", order.client_id)
+        await self._on_the_way(trouble, f"amend {order.client_id}")
+        known = self._find(order.client_id, order.symbol)
+        if self._rules.abilities.move != "amend" or known is None or not known.working or known.is_market:
+            raise BrokerError(f"{order.client_id} cannot be moved", refused=True)
+        others = [each for each in self._working(order.symbol) if each is not known]
+        self._refuse(order, others)
+        known.quantity, known.price, known.trigger = order.quantity, order.price, order.trigger
+        self._save(known)
+        return await self._on_the_way_back(trouble, f"amend {order.client_id}", known.report())
+
+    async def fills(self, symbol: str, since: int) -> list[Fill]:
+        """The trades on a symbol; see :meth:`bknb.ports.BrokerWithAccount.fills`."""
+        trouble = self._trouble("fills", symbol)
+        await self._on_the_way(trouble, f"fills {symbol}")
+        mine = (order for order in self.orders.values() if order.symbol == symbol)
+        found = sorted((fill for order in mine for fill in order.fills() if fill.at >= since), key=lambda fill: fill.at)
+        return await self._on_the_way_back(trouble, f"fills {symbol}", found)
+
+    async def balance(self) -> Mapping[str, Balance]:
+        """What fills have left of each currency, of nothing at the start: below 0 where more was spent.
+
+        See :meth:`bknb.ports.BrokerWithAccount.balance`.
+        """
+        trouble = self._trouble("balance", "")
+        await self._on_the_way(trouble, "balance")
+        found = balances_of(self._held(), self.orders.values(), self._rules)
+        return await self._on_the_way_back(trouble, "balance", found)
+
+    async def positions(self) -> list[AccountPosition]:
+        """What is held of each symbol; see :meth:`bknb.ports.BrokerWithAccount.positions`."""
+        trouble = self._trouble("positions", "")
+        await self._on_the_way(trouble, "positions")
+        return await self._on_the_way_back(trouble, "positions", positions_of(self._held()))
+
+    async def market(self, symbol: str) -> BrokerMarket:
+        """The rules of a market; see :meth:`bknb.ports.BrokerWithAccount.market`."""
+        return self._rules.of(symbol)
+
+    def abilities(self) -> Abilities:
+        """What its orders can do; see :meth:`bknb.ports.BrokerWithAccount.abilities`."""
+        return self._rules.abilities
+
     # --- the market ---------------------------------------------------------------------------------------------
 
     def saw(self, symbol: str, minute: Minute) -> None:
         """Fill the orders on a symbol that a candle fills; candles come in order, once they have closed."""
         self._last_minutes[symbol] = minute
-        for order in self._working(symbol):
-            if order.meet(minute):
+        for order in sorted(self._working(symbol), key=lambda order: order.kind != "stop"):
+            if order.meet(minute, self._most(order)):
                 self._save(order)
 
     def fill(self, client_id: str, quantity: float | None = None, *, price: float | None = None) -> None:
-        """Fill an order that works, all of the rest or so much of it (base currency), at its limit or at ``price``.
+        """Fill an order that works, all of the rest or so much of it (base currency), at its level or at ``price``.
 
         Raises
         ------
@@ -223,16 +251,15 @@ class PaperBroker:
             names = [name for name, known in self.orders.items() if known.working]
             raise UsageError(f"no order {client_id!r} works here; working: {', '.join(names) or 'none'}")
         rest = order.quantity - order.filled_quantity
-        at = price if price is not None else order.price
-        if at is None:
-            at = order.average_price
+        given = (price, order.price, order.trigger, order.average_price)
+        at = next((each for each in given if each is not None), None)
         if at is None:
             raise UsageError(f"{client_id!r} is a market order: say at which price it is filled")
-        order.fill(rest if quantity is None else min(quantity, rest), at)
+        order.fill(rest if quantity is None else min(quantity, rest), at, self._now(order.symbol))
         self._save(order)
 
     def position(self, symbol: str) -> float:
-        """The sum of all fills on a symbol, in base currency; negative when short."""
+        """What all fills on a symbol have left, in base currency; negative when short."""
         total = self._forgotten.get(symbol, 0.0) + sum(
             order.signed_quantity for order in self.orders.values() if order.symbol == symbol
         )
@@ -240,10 +267,33 @@ class PaperBroker:
 
     # --- inside -------------------------------------------------------------------------------------------------
 
+    def _held(self) -> dict[str, float]:
+        symbols = dict.fromkeys((*self._forgotten, *(order.symbol for order in self.orders.values())))
+        return {symbol: self.position(symbol) for symbol in symbols}
+
+    def _most(self, order: PaperOrder) -> float:
+        """How much of an order a candle may fill, in base currency."""
+        only = order.reduces_only and self._rules.kind == "swap"
+        return closable(self.position(order.symbol), order.side) if only else math.inf
+
+    def _now(self, symbol: str) -> int:
+        """The time up to which the market of a symbol was seen, UTC ms."""
+        last = self._last_minutes.get(symbol)
+        return 0 if last is None else last.t + MINUTE_MS
+
+    def _refuse(self, order: Order, working: Sequence[PaperOrder]) -> None:
+        price = None if self._price_of is None else self._price_of(order.symbol)
+        why = refusal(order, self._rules, self.position(order.symbol), working, price)
+        if why:
+            raise BrokerError(f"the paper broker refuses {order.client_id}: {why}", refused=True)
+
     def _receive(self, order: Order, trouble: Trouble | None) -> PaperOrder:
+        self._refuse(order, self._working(order.symbol))
         self._received += 1
-        last = self._last_minutes.get(order.symbol)
-        now = 0 if last is None else last.t + MINUTE_MS  # as far as the market was seen
+        last, now = self._last_minutes.get(order.symbol), self._now(order.symbol)
+        triggered = order.trigger is not None
+        market = self._rules.market
+        in_base = market.fee_in == "base" and order.side == "buy" and bool(market.taker)
         new = PaperOrder(
             client_id=order.client_id,
             broker_id=f"paper-{self._received}",
@@ -253,15 +303,22 @@ class PaperBroker:
             price=order.price,
             status="accepted",
             created_at=now if now > order.created_at + _LATE_MS else order.created_at,
+            kind=order.kind if triggered else None,
+            trigger=order.trigger,
+            reduces_only=order.reduces_only,
+            fee_percent=market.taker or 0.0,
+            fee_currency=self._rules.fee_currency(order.symbol, order.side),
+            fee_in_base=in_base,
+            version=3 if triggered or in_base else 2,
         )
-        if order.kind == "market" and trouble is not None and trouble.kind in ("partly", "partly_cancelled"):
+        if new.is_market and trouble is not None and trouble.kind in ("partly", "partly_cancelled"):
             new.part, new.cancels_rest = trouble.part, trouble.kind == "partly_cancelled"
-        if self._price_of is not None:
+        if self._price_of is not None and not triggered:
             at = self._price_of(order.symbol)
             if order.price is None or (at <= order.price if order.side == "buy" else at >= order.price):
-                new.fill_market(at)
+                new.fill_market(at, order.created_at, self._most(new))
         elif last is not None:
-            new.meet(last)
+            new.meet(last, self._most(new))
         self.orders[order.client_id] = new
         self._may_work[order.symbol].append(new)
         self._forget_oldest()

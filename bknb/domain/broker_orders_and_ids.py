@@ -24,21 +24,21 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
+from .broker_account import Fee, Side
 from .formatting import plain_number
 from .quantity_step_and_least_amount import EXACT
 from .signal import SignalKey
 
-Purpose: TypeAlias = Literal["open", "add", "reduce", "close"]
-Side: TypeAlias = Literal["buy", "sell"]
-OrderKind: TypeAlias = Literal["market", "limit"]
-ReportStatus: TypeAlias = Literal["accepted", "partly_filled", "filled", "rejected", "cancelled"]
+Purpose: TypeAlias = Literal["open", "add", "reduce", "close", "protect"]
+OrderKind: TypeAlias = Literal["market", "limit", "stop", "target"]
+ReportStatus: TypeAlias = Literal["accepted", "partly_filled", "triggered", "filled", "rejected", "cancelled"]
 OrderStatus: TypeAlias = Literal["intended", "sent", "unknown", "lost"] | ReportStatus
 
 MAX_CLOSES: Final = 8
 """Orders tried to close one signal, or to sell one part of it, before a message asks for a look at the account."""
 
 _DONE: Final = frozenset({"filled", "rejected", "cancelled", "lost"})
-WORKING: Final = frozenset({"accepted", "partly_filled"})
+WORKING: Final = frozenset({"accepted", "partly_filled", "triggered"})
 """Statuses in which an order may still fill."""
 
 
@@ -52,12 +52,19 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     signal_id, decided_at
         The signal it belongs to, and when that was decided (UTC ms).
     purpose
-        ``"open"`` for the entry, ``"close"`` for what ends it; ``"add"`` and ``"reduce"`` in between.
+        ``"open"`` for the entry, ``"close"`` for what ends it; ``"add"`` and ``"reduce"`` in between. ``"protect"`` for
+        a stop or a target that rests at the broker for what is held.
+    kind
+        ``"stop"`` and ``"target"`` rest until the last price reaches ``trigger``, and are market orders then.
     quantity
         In base currency; 0 on an entry that was rejected because its quantity could not be worked out, and on a part or
         an add that has not been worked out yet.
     price
-        The limit; ``None`` for a market order. In quote currency, like all prices.
+        The limit; ``None`` where it has none. In quote currency, like all prices.
+    trigger
+        The price at which a stop or a target becomes a market order; ``None`` for all others.
+    generation
+        Which order of its purpose this is where one takes the place of another, counted from 0.
     record_price
         The price the record has for this trade.
     created_at
@@ -91,6 +98,14 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     kept
         Of an entry or an add that was cut when it filled, as less than was granted was free or allowed then: how much
         the record has of it, in base currency. The rest of what is filled is closed again.
+
+    Examples
+    --------
+    >>> order = Order(client_id="bk1", signal_id="s", decided_at=0, symbol="BTCUSDT", strategy="sma", exchange="demo",
+    ...     purpose="protect", side="sell", kind="stop", quantity=0.5, price=None, record_price=99.0, created_at=0,
+    ...     trigger=99.0)
+    >>> order.reduces_only, order.done
+    (True, False)
     """
 
     client_id: str
@@ -120,6 +135,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""
     in_doubt: float = 0.0
     kept: float | None = None
+    trigger: float | None = None
+    generation: int = 0
 
     @property
     def key(self) -> SignalKey:
@@ -139,7 +156,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def reduces_only(self) -> bool:
         """Whether it may only make a position smaller; a broker that can say so to its exchange should."""
-        return self.purpose in ("close", "reduce")
+        return self.purpose in ("close", "reduce", "protect")
 
     @property
     def has_enough(self) -> bool:
@@ -161,6 +178,16 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         The broker's own name for it.
     note
         Why it was rejected or cancelled, in the broker's words.
+    fees
+        What its fills cost so far; empty where the broker does not say.
+    child
+        The broker's own name for the order that a stop became when it was triggered. Its fills count as those of the
+        stop; the status is ``"triggered"`` until it is known what it has filled.
+
+    Examples
+    --------
+    >>> Report(client_id="bk1", symbol="BTCUSDT", status="filled", filled_quantity=0.5, average_price=100.0).note
+    ''
     """
 
     client_id: str
@@ -170,24 +197,37 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     average_price: float | None = None
     broker_id: str = ""
     note: str = ""
+    fees: tuple[Fee, ...] = ()
+    child: str = ""
 
 
 # --- names ------------------------------------------------------------------------------------------------------
 
 
-def client_id(strategy: str, symbol: str, key: SignalKey, purpose: Purpose, attempt: int = 1, number: int = 0) -> str:
+def client_id(
+    strategy: str,
+    symbol: str,
+    key: SignalKey,
+    purpose: Purpose,
+    attempt: int = 1,
+    number: int = 0,
+    *,
+    generation: int = 0,
+) -> str:
     """The client id of an order: the same whenever it is computed, and unique to the order.
 
     At most 30 letters and digits (what even narrow exchanges take): ``bk``, the beginning of the strategy's name, five
     characters for strategy and symbol, the first letter of the purpose, and 80 bits of a hash of everything.
-    ``number`` is that of a part or an add within its position.
+    ``number`` is that of a part or an add within its position, ``generation`` that of an order in place of another.
 
     Examples
     --------
     >>> client_id("sma cross", "BTCUSDT", ("sma cross-BTCUSDT-20240101T0000", 1704067200000), "open")
     'bksmacroqb3bfoc37f4rwlk4fv5dmg'
     """
-    parts = (strategy, symbol, key[0], str(key[1]), purpose, str(attempt), *([str(number)] if number else ()))
+    more = [str(number)] if number else []
+    more += [f"generation {generation}"] if generation else []
+    parts = (strategy, symbol, key[0], str(key[1]), purpose, str(attempt), *more)
     return f"{own_prefix(strategy, symbol)}{purpose[0]}{_hashed(parts, 10)}"
 
 

@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from ..domain.quote_currency import quote_of
 from ..domain.text import shown
 from ..errors import UsageError
 
 _LETTERS: Final = range(2, 11)  # how many a currency has
-_ENDINGS: Final = ("FDUSD", "USDT", "USDC", "BUSD", "TUSD", "USD", "EUR", "GBP", "JPY")
-"""Endings by which a symbol says in which currency its prices are."""
-_RARER: Final = ("BTC", "ETH", "BNB", "TRY", "BRL", "CHF", "AUD", "CAD", "NZD", "IDR", "ZAR", "MXN", "PLN", "UAH")
-"""Endings that other names have, too: they say so behind at least three letters, as in ``ETHBTC``, not in ``WBTC``."""
-_LEAST_LETTERS: Final = 3
 
 
 def account_currency(given: object, symbols: Mapping[str, str] | Sequence[str]) -> tuple[str, str]:
@@ -57,21 +53,3 @@ def account_currency(given: object, symbols: Mapping[str, str] | Sequence[str]) 
         text = f"the account is in {currency}, as {next(iter(quotes))} is; {', '.join(silent)}"
         return currency, f"{text}: taken to be quoted in it, too (currency={currency!r} says so)"
     return currency, ""
-
-
-def quote_of(symbol: str) -> str | None:
-    """The currency in which a symbol says its prices are, as ``BTC/EUR`` and ``BTCUSDT`` do; ``None``: it says none.
-
-    Examples
-    --------
-    >>> [quote_of(symbol) for symbol in ("BTC/EUR", "BTC/USDT:USDT", "BTCUSDT", "ETHBTC", "WBTC", "AAPL")]
-    ['EUR', 'USDT', 'USDT', 'BTC', None, None]
-    """
-    base, slash, quote = symbol.partition(":")[0].upper().partition("/")
-    if slash:
-        return quote
-    for name in (*_ENDINGS, *_RARER):
-        least = 1 if name in _ENDINGS else _LEAST_LETTERS
-        if base.endswith(name) and len(base) >= len(name) + least:
-            return name
-    return None

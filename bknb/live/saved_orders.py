@@ -22,19 +22,29 @@ MAX_FINISHED_SIGNALS: Final = 5
 
 
 class SavedOrderList(msgspec.Struct, frozen=True, kw_only=True):
-    """The orders of a strategy on a symbol as they are saved; version 1 was the list alone, without parts and adds."""
+    """The orders of a strategy on a symbol as they are saved.
+
+    Version 1 was the list alone, without parts and adds. Version 3 has stops and targets that rest at the broker; a
+    list without any is written as version 2, which older releases read.
+    """
 
     version: int = 2
     orders: list[Order]
 
 
-def _read_2(payload: bytes) -> list[Order]:
+def saved_list(orders: list[Order]) -> SavedOrderList:
+    """Orders as they are saved, in the oldest version that has all of them."""
+    return SavedOrderList(version=3 if any(order.trigger is not None for order in orders) else 2, orders=orders)
+
+
+def _read_list(payload: bytes) -> list[Order]:
     return msgspec.json.decode(payload, type=SavedOrderList).orders
 
 
 _READERS: Final[Mapping[int, Callable[[bytes], list[Order]]]] = {
     1: partial(msgspec.json.decode, type=list[Order]),
-    2: _read_2,
+    2: _read_list,
+    3: _read_list,
 }
 
 
@@ -126,7 +136,7 @@ class SavedOrders:
         if not self._unsaved:
             return True
         try:
-            self._store.write(KIND, self.address, msgspec.json.encode(SavedOrderList(orders=self.orders)))
+            self._store.write(KIND, self.address, msgspec.json.encode(saved_list(self.orders)))
         except StateError as error:
             if not quiet:
                 self._on_problem(

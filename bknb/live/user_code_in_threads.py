@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
+from ..domain.broker_account import Abilities, AccountPosition, Balance, BrokerMarket, Fill
 from ..domain.broker_orders_and_ids import Order, Report
 from ..domain.fills_at_stops_and_gaps import Minute
 from ..domain.position_seen_by_manage import HeldPosition
@@ -21,7 +22,7 @@ from ..errors import BrokerError
 from ..market.calls_in_threads import UserCalls, ships_with_bknb, user_calls_of
 from ..market.strategy_context import Context
 from ..market.system_clock import limited_to
-from ..ports import Broker, PaperMarket
+from ..ports import Broker, BrokerWithAccount, PaperMarket
 from .callbacks import Callbacks
 from .order_quantity import Quantity
 
@@ -143,9 +144,10 @@ def broker_outside(broker: Broker) -> Broker:
     if ships_with_bknb(own) or _has_market_of_bknb(own) or not isinstance(broker, Broker):
         return broker
     calls = user_calls_of(own, f"broker-{own.name}")
+    has_account = isinstance(broker, BrokerWithAccount)
     if isinstance(broker, PaperMarket):
-        return MarketOutside(broker, calls, market=broker)
-    return _BrokerOutside(broker, calls)
+        return (_MarketAndAccountOutside if has_account else MarketOutside)(broker, calls, market=broker)
+    return (_AccountOutside if has_account else _BrokerOutside)(broker, calls)
 
 
 def _has_market_of_bknb(broker: Broker) -> bool:
@@ -186,3 +188,31 @@ class MarketOutside(_BrokerOutside):
             self._market.saw(symbol, minute)
 
         await self._calls.on_loop(saw)
+
+
+class _AccountOutside(_BrokerOutside):
+    """A broker that tells its account and is called outside."""
+
+    _broker: BrokerWithAccount
+
+    async def amend(self, order: Order) -> Report:
+        return await self._calls.on_loop(lambda: self._broker.amend(order))
+
+    async def fills(self, symbol: str, since: int) -> list[Fill]:
+        return await self._calls.on_loop(lambda: self._broker.fills(symbol, since))
+
+    async def balance(self) -> Mapping[str, Balance]:
+        return await self._calls.on_loop(self._broker.balance)
+
+    async def positions(self) -> list[AccountPosition]:
+        return await self._calls.on_loop(self._broker.positions)
+
+    async def market(self, symbol: str) -> BrokerMarket:
+        return await self._calls.on_loop(lambda: self._broker.market(symbol))
+
+    def abilities(self) -> Abilities:
+        return self._broker.abilities()
+
+
+class _MarketAndAccountOutside(MarketOutside, _AccountOutside):
+    """One that does both."""

@@ -19,60 +19,31 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
-from ..domain.broker_orders_and_ids import Order, OrderKind, Purpose, Report, Side, client_id
+from ..domain.broker_account import Abilities, AccountPosition, Balance, BrokerMarket, Fill
+from ..domain.broker_orders_and_ids import Order, Report
 from ..domain.fills_at_stops_and_gaps import Minute
 from ..errors import BrokerError, UsageError
-from ..ports import Broker, PaperMarket
+from ..ports import Broker, BrokerWithAccount, PaperMarket
+from .broker_account_contract import BrokerAccountContract
 from .faults import end_process
 from .stores import check, same
 
 _Answer = TypeVar("_Answer")
 
 
-class BrokerContract:
+class BrokerContract(BrokerAccountContract):
     """Contract tests of a broker; inherit, and override :meth:`make_broker`.
 
-    They trade ``quantity`` of ``symbol`` a few times to and fro, and hold up to three times as much: run them on paper
-    or in a sandbox.
+    Those about stops, fills and balances are skipped for a broker without the calls of
+    :class:`bknb.ports.BrokerWithAccount`. They trade ``quantity`` of ``symbol`` a few times to and fro, and hold up to
+    three times as much: run them on paper or in a sandbox.
     """
-
-    symbol = "BTCUSDT"
-    quantity = 1.0
-    price = 100.0
-    """Approximate market price, quote currency."""
-
-    durable = True
-    """Whether a second broker object made with the same folder meets the orders of the first one."""
-
-    decided_at = 0
-    """Part of every client id; an account that remembers older test runs needs a new one each time (UTC ms)."""
-
-    looks = 20
-    pause_seconds = 0.0
-    """Number of status requests, and the pause between them, until an order is filled or cancelled."""
-
-    def make_broker(self, folder: Path) -> Broker:
-        """A broker; the same folder is the same account."""
-        raise NotImplementedError
-
-    def far_price(self) -> float:
-        """A limit to buy at that is not reached."""
-        return self.price / 10
-
-    def let_trade(self, broker: Broker, order: Order) -> None:
-        """Called when a market order was placed, before it has to be filled: nothing to do where there is a market.
-
-        A broker on paper, which has none, is told of a candle at :attr:`price`.
-        """
-        if isinstance(broker, PaperMarket):
-            price = self.price
-            broker.saw(self.symbol, Minute(order.created_at, price, price, price, price, price))
 
     def test_is_a_broker(self, tmp_path: Path) -> None:
         """It has the calls of the port, and a name."""
@@ -95,16 +66,18 @@ class BrokerContract:
         """Placed, filled, found again, and no longer open; then closed the same way."""
 
         async def play(broker: Broker) -> None:
-            for order in self.there_and_back("market"):
+            there, back = self.there_and_back("market")
+            for given in (there, back):
+                order = await self.no_more_than_held(broker, given, there)
                 placed = await broker.place(order)
                 self.let_trade(broker, order)
                 same((placed.client_id, placed.symbol), (order.client_id, self.symbol))
                 filled = await self.until(broker, order, "filled")
-                same(filled.filled_quantity, self.quantity)
+                same(filled.filled_quantity, order.quantity)
                 check((filled.average_price or 0.0) > 0.0, "does not say at which price it was filled")
                 same(await self.open_names(broker, order), [])
                 ended = await broker.cancel(order.client_id, self.symbol)
-                same((ended.status, ended.filled_quantity), ("filled", self.quantity))
+                same((ended.status, ended.filled_quantity), ("filled", order.quantity))
 
         asyncio.run(play(self.make_broker(tmp_path)))
 
@@ -127,7 +100,9 @@ class BrokerContract:
         """Placed again, working or filled, it is still the first one."""
 
         async def play(broker: Broker) -> None:
-            for order in self.there_and_back("twice"):
+            there, back = self.there_and_back("twice")
+            for given in (there, back):
+                order = await self.no_more_than_held(broker, given, there)
                 await broker.place(order)
                 self.let_trade(broker, order)
                 first = await self.until(broker, order, "filled")
@@ -147,7 +122,9 @@ class BrokerContract:
         """Each order of a position is one of its own, and is filled by exactly its quantity."""
 
         async def play(broker: Broker) -> None:
-            for order in self.managed("parts"):
+            orders = self.managed("parts")
+            for given in orders:
+                order = await self.no_more_than_held(broker, given, *orders[:-1])
                 await broker.place(order)
                 await broker.place(order)
                 self.let_trade(broker, order)
@@ -169,9 +146,10 @@ class BrokerContract:
             same(await self.open_names(broker, add), [add.client_id])
             await broker.cancel(add.client_id, self.symbol)
             same((await self.until(broker, add, "cancelled")).filled_quantity, 0.0)
+            back = await self.no_more_than_held(broker, back, there)
             await broker.place(back)
             self.let_trade(broker, back)
-            same((await self.until(broker, back, "filled")).filled_quantity, self.quantity)
+            same((await self.until(broker, back, "filled")).filled_quantity, back.quantity)
 
         asyncio.run(play(self.make_broker(tmp_path)))
 
@@ -204,70 +182,15 @@ class BrokerContract:
             same((await self.until(broker, there, "filled")).filled_quantity, self.quantity)
             same(await self.open_names(broker, resting), [resting.client_id])
             await broker.place(there)
-            await broker.place(back)
-            self.let_trade(broker, back)
-            await self.until(broker, back, "filled")
+            closing = await self.no_more_than_held(broker, back, there)
+            await broker.place(closing)
+            self.let_trade(broker, closing)
+            await self.until(broker, closing, "filled")
             await broker.cancel(resting.client_id, self.symbol)
             await self.until(broker, resting, "cancelled")
 
         asyncio.run(before(self.make_broker(tmp_path)))
         asyncio.run(after(self.make_broker(tmp_path)))
-
-    def there_and_back(self, name: str) -> tuple[Order, Order]:
-        """A market order and the one that undoes it."""
-        return self.order("open", "buy", name=name), self.order("close", "sell", name=name)
-
-    def managed(self, name: str) -> list[Order]:
-        """The orders of a position that is added to twice, reduced twice and closed."""
-        steps: tuple[tuple[Purpose, Side, int], ...] = (
-            ("open", "buy", 0), ("add", "buy", 1), ("add", "buy", 2), ("reduce", "sell", 3), ("reduce", "sell", 4),
-            ("close", "sell", 0),
-        )  # fmt: skip
-        return [self.order(purpose, side, name=name, number=number) for purpose, side, number in steps]
-
-    def order(
-        self,
-        purpose: Purpose,
-        side: Side,
-        *,
-        name: str,
-        kind: OrderKind = "market",
-        price: float | None = None,
-        strategy: str = "contract",
-        number: int = 0,
-    ) -> Order:
-        """An order of this symbol and quantity."""
-        return Order(
-            client_id=client_id(strategy, self.symbol, (name, self.decided_at), purpose, 1, number),
-            signal_id=name,
-            decided_at=self.decided_at,
-            symbol=self.symbol,
-            strategy=strategy,
-            exchange="",
-            purpose=purpose,
-            side=side,
-            kind=kind,
-            quantity=self.quantity,
-            price=price,
-            record_price=self.price,
-            created_at=self.decided_at,
-            number=number,
-        )
-
-    async def until(self, broker: Broker, order: Order, status: str) -> Report:
-        """The first report that has a status."""
-        found: Report | None = None
-        for _ in range(self.looks):
-            found = await broker.report(order.client_id, self.symbol)
-            if found is not None and found.status == status:
-                return found
-            await asyncio.sleep(self.pause_seconds)
-        raise AssertionError(f"{order.client_id} should come to be {status}, and is {found!r}")
-
-    async def open_names(self, broker: Broker, order: Order) -> list[str]:
-        """The client id of an order as often as it is among the open ones."""
-        working = await broker.open_orders(self.symbol)
-        return [report.client_id for report in working if report.client_id == order.client_id]
 
 
 class FaultyBroker:
@@ -330,3 +253,44 @@ class FaultyBroker:
         self.moments.append(what)
         if next(self._numbers) == self._at:
             end_process()
+
+
+class FaultyAccount(FaultyBroker):
+    """The same of a broker that tells its account: these calls have two moments each, too.
+
+    Examples
+    --------
+    >>> from bknb.brokers.paper_broker import PaperBroker
+    >>> broker = FaultyAccount(PaperBroker())
+    >>> dict(asyncio.run(broker.balance())), broker.moments
+    ({}, ['before balance', 'after balance'])
+    """
+
+    _broker: BrokerWithAccount
+
+    def __init__(self, broker: BrokerWithAccount, *, at: int | None = None) -> None:
+        super().__init__(broker, at=at)
+
+    async def amend(self, order: Order) -> Report:
+        """Move an order."""
+        return await self._around(f"amend {order.client_id}", lambda: self._broker.amend(order))
+
+    async def fills(self, symbol: str, since: int) -> list[Fill]:
+        """The trades on a symbol."""
+        return await self._around(f"fills {symbol}", lambda: self._broker.fills(symbol, since))
+
+    async def balance(self) -> Mapping[str, Balance]:
+        """What the account has."""
+        return await self._around("balance", self._broker.balance)
+
+    async def positions(self) -> list[AccountPosition]:
+        """Its positions."""
+        return await self._around("positions", self._broker.positions)
+
+    async def market(self, symbol: str) -> BrokerMarket:
+        """The rules of a market."""
+        return await self._around(f"market {symbol}", lambda: self._broker.market(symbol))
+
+    def abilities(self) -> Abilities:
+        """What it can do."""
+        return self._broker.abilities()
