@@ -50,13 +50,14 @@ def order(number: int) -> Order:
         symbol="BTCUSDT",
         strategy="sma",
         exchange="demo",
-        purpose="open",
-        side="buy",
-        kind="market",
+        purpose="protect",  # what is saved of a stop is of the newest version
+        side="sell",
+        kind="stop",
         quantity=0.5,
         price=None,
         record_price=100.0,
         created_at=0,
+        trigger=90.0,
     )
 
 

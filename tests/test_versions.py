@@ -412,10 +412,10 @@ def test_a_newer_version_is_refused_and_left_as_it_is(form: Format, tmp_path: Pa
 
 def test_a_torn_line_behind_a_newer_one_is_left_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "paper.jsonl"
-    path.write_bytes(b'{"version":3}\n{"version":3,"ord')
+    path.write_bytes(b'{"version":4}\n{"version":4,"ord')
     with pytest.raises(StateError, match=NEWER):
         PaperBroker(journal=path)
-    assert path.read_bytes() == b'{"version":3}\n{"version":3,"ord'
+    assert path.read_bytes() == b'{"version":4}\n{"version":4,"ord'
 
 
 def test_a_kept_answer_of_a_newer_version_is_not_replaced(tmp_path: Path) -> None:
