@@ -167,6 +167,45 @@ def test_the_life_of_a_position_in_a_swap_through_the_client(exchange: LocalExch
     with_client(life, "binanceusdm")
 
 
+def test_the_life_of_a_position_at_okx_through_the_client(exchange: LocalExchange, with_client: WithClient) -> None:
+    symbol = "BTC/USDT:USDT"
+
+    async def life(client: Any) -> None:
+        market = client.market(symbol)
+        assert (market["precision"]["amount"], market["contractSize"]) == (0.01, 0.01)
+        assert client.market(SYMBOL)["spot"]
+        await client.set_leverage(5, symbol, {"mgnMode": "isolated"})
+        how = {"clientOrderId": "bk1", "marginMode": "isolated"}
+        placed = await client.create_order(symbol, "market", "buy", 10, None, how)
+        assert (placed["clientOrderId"], placed["status"]) == ("bk1", None)
+        opened = await client.fetch_order(None, symbol, {"clientOrderId": "bk1"})
+        assert (opened["status"], opened["filled"], opened["average"]) == ("closed", 10.0, 50_000.0)
+        assert opened["fee"] == {"cost": 2.5, "currency": "USDT"}
+        how = {"stopLossPrice": 45_000, "reduceOnly": True, "clientOrderId": "bk2", "algoClOrdId": "bk2"}
+        await client.create_order(symbol, "market", "sell", 10, None, {**how, "marginMode": "isolated"})
+        trigger = {"trigger": True}
+        asked = await client.fetch_order(None, symbol, {"clientOrderId": "bk2", **trigger})
+        assert (asked["status"], asked["stopLossPrice"], asked["amount"]) == ("open", 45_000.0, 10.0)
+        (resting,) = await client.fetch_open_orders(symbol, params={**trigger, "ordType": "conditional"})
+        assert resting["id"] == asked["id"]
+        await client.private_post_trade_amend_algos(
+            {"instId": "BTC-USDT-SWAP", "algoClOrdId": "bk2", "newSlTriggerPx": "46000"}
+        )
+        (held,) = await client.fetch_positions([symbol])
+        assert (held["contracts"], held["side"], held["marginMode"]) == (10.0, "long", "isolated")
+        exchange.price("BTCUSDT", 45_900)
+        asked = await client.fetch_order(None, symbol, {"clientOrderId": "bk2", **trigger})
+        child = await client.fetch_order(asked["info"]["ordId"], symbol)
+        assert (child["status"], child["average"], child["filled"]) == ("closed", 45_900.0, 10.0)
+        fills = await client.fetch_my_trades(symbol)
+        assert sorted((fill["side"], fill["amount"]) for fill in fills) == [("buy", 10.0), ("sell", 10.0)]
+        assert await client.fetch_positions([symbol]) == []
+        balance = await client.fetch_balance()
+        assert balance["USDT"]["total"] == pytest.approx(100_000 - 410 - 2.5 - 2.295)
+
+    with_client(life, "okx")
+
+
 WIRE = [
     ("reply_lost", {}, "NetworkError", True),
     ("request_lost", {}, "NetworkError", False),

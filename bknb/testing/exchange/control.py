@@ -58,9 +58,15 @@ class Control:
             raise ValueError(f"no market {market!r}; there are {', '.join(self.exchange.ledgers)}")
         return self.exchange.ledgers[market]
 
-    def _books(self, symbol: str, market: str) -> list[Book]:
+    def _books(self, symbol: str, market: str) -> list[tuple[Book, str]]:
+        """Where a symbol, or all markets of a pair, is traded, and how it is called there."""
         books = [ledger.book for name, ledger in self.exchange.ledgers.items() if market in ("", name)]
-        found = [book for book in books if symbol in book.markets]
+        found = [
+            (book, traded.id)
+            for book in books
+            for traded in book.markets.values()
+            if symbol in (traded.id, traded.pair)
+        ]
         if not found:
             raise ValueError(f"nobody trades {symbol!r}")
         return found
@@ -68,9 +74,9 @@ class Control:
     # --- the market ---------------------------------------------------------------------------------------------
 
     def price(self, symbol: str, price: str, market: str = "") -> None:
-        """The market jumps to a price; ``market`` where it is only one of those with this symbol."""
-        for book in self._books(symbol, market):
-            to_price(book, symbol, Decimal(str(price)))
+        """The market of a symbol jumps to a price, or all markets of a pair such as ``"BTCUSDT"``."""
+        for book, name in self._books(symbol, market):
+            to_price(book, name, Decimal(str(price)))
 
     def candle(
         self, symbol: str, opened: int, prices: list[str], volume: str = "1", market: str = "", *, clock: bool = True
@@ -88,9 +94,10 @@ class Control:
         way = (open_, high, low, close)
         if clock:
             self.exchange.clock.at = opened
-        for book in self._books(symbol, market):
-            candle(book, symbol, way)
-        self.exchange.tape.add(symbol, opened, way, Decimal(str(volume)))
+        books = self._books(symbol, market)
+        for book, name in books:
+            candle(book, name, way)
+        self.exchange.tape.add(books[0][0].market(books[0][1]).pair, opened, way, Decimal(str(volume)))
         if clock:
             self.exchange.clock.at = opened + 60_000
 
@@ -107,8 +114,8 @@ class Control:
 
     def rules(self, symbol: str, market: str = "", **rules: Any) -> None:
         """Change fields of a :class:`~bknb.testing.exchange.markets.Market` from now on."""
-        for book in self._books(symbol, market):
-            book.change_rules(symbol, **rules)
+        for book, name in self._books(symbol, market):
+            book.change_rules(name, **rules)
 
     def listing(self, market: str, **fields: Any) -> None:
         """Begin to trade another symbol, given by the fields of a market."""

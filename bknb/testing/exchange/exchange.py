@@ -16,6 +16,7 @@ from .faults import SPOKEN, Faults
 from .keys import Keys
 from .ledger import Ledger, told_order
 from .markets import Market
+from .okx import Okx
 from .orders import RefusedError
 from .tape import Tape
 
@@ -40,6 +41,29 @@ DEFAULT_SWAPS: Final = tuple(
     )
     for base, tick, step, notional in (("BTC", "0.10", "0.001", "50"), ("ETH", "0.01", "0.001", "20"))
 )
+OKX_MARKETS: Final = (
+    Market(base="BTC", name="BTC-USDT", tick="0.1", step="0.00000001", least="0.00001", notional="0"),
+    Market(base="ETH", name="ETH-USDT", tick="0.01", step="0.000001", least="0.001", notional="0"),
+    *(
+        Market(
+            base=base,
+            name=f"{base}-USDT-SWAP",
+            swap=True,
+            contract=contract,
+            tick=tick,
+            step="0.01",
+            least="0.01",
+            most="100000000",
+            market_most="35000",
+            notional="0",
+            stops=500,
+            maker="0.02",
+            taker="0.05",
+        )
+        for base, contract, tick in (("BTC", "0.01", "0.1"), ("ETH", "0.1", "0.01"))
+    ),
+)
+_TWO_HOURS: Final = 2 * 3_600_000
 _THREE_DAYS: Final = 3 * 86_400_000
 DEFAULT_BALANCES: Final = {"USDT": Decimal(100_000), "BNB": Decimal(0)}
 
@@ -98,10 +122,12 @@ class Exchange:
         self.ledgers = {
             "spot": self._ledger(DEFAULT_MARKETS, habits),
             "usdm": self._ledger(DEFAULT_SWAPS, swaps),
+            "okx": self._ledger(OKX_MARKETS, replace(swaps, forgets_cancelled_ms=_TWO_HOURS)),
         }
         self.faces: list[Face] = [
             BinanceSpot(self.ledgers["spot"], keys=self.keys, clock=self.clock, tape=self.tape),
             BinanceUsdm(self.ledgers["usdm"], keys=self.keys, clock=self.clock, tape=self.tape),
+            Okx(self.ledgers["okx"], keys=self.keys, clock=self.clock, tape=self.tape),
         ]
         self._tell({"event": "reset", "at": self.clock.now()})
 

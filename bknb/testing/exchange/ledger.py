@@ -6,7 +6,7 @@ comes of them to answers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Final
 
@@ -179,6 +179,26 @@ class Ledger:
                 del book.orders[order.number]
                 raise
         return order
+
+    def amend(self, order: Order, *, trigger: Decimal | None, quantity: Decimal | None) -> None:
+        """Change a conditional order where it waits.
+
+        Raises
+        ------
+        RefusedError
+            When it does not wait any more, or the new one would be refused.
+        """
+        if order.status != "waiting":
+            raise RefusedError("not_open")
+        changed = replace(order, trigger=trigger or order.trigger, quantity=quantity or order.quantity)
+        last = self.book.last(order.symbol)
+        check_rules(changed, self.book.market(order.symbol), last)
+        if changed.reached(last, through=False):
+            raise RefusedError("would_trigger")
+        self.book.release(order)
+        order.trigger, order.quantity, order.updated = changed.trigger, changed.quantity, self.book.now()
+        self.book.reserve(order)
+        self.book.tell("order", {"order": order})
 
     # --- ending -------------------------------------------------------------------------------------------------
 

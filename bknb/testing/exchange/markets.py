@@ -36,6 +36,8 @@ class Market:
         Of a swap: the share of a position in percent at which it is liquidated.
     halted
         Whether trading is suspended.
+    name
+        What the exchange calls it, where that is not base and quote in one word.
     """
 
     base: str
@@ -56,16 +58,22 @@ class Market:
     taker: str = "0.1"
     maintenance: str = "0.4"
     halted: bool = False
+    name: str = ""
 
     @property
     def id(self) -> str:
-        """Binance's name of it.
+        """What the exchange calls it: its ``name``, else base and quote in one word, as at Binance.
 
         Examples
         --------
-        >>> Market(base="BTC").id
-        'BTCUSDT'
+        >>> Market(base="BTC").id, Market(base="BTC", swap=True, name="BTC-USDT-SWAP").id
+        ('BTCUSDT', 'BTC-USDT-SWAP')
         """
+        return self.name or self.pair
+
+    @property
+    def pair(self) -> str:
+        """Base and quote in one word, whatever the exchange calls it."""
         return self.base + self.quote
 
     def least_quantity(self) -> Decimal:

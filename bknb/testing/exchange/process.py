@@ -15,8 +15,8 @@ from .keys import Keys
 class LocalExchange:
     """An exchange on loopback that goes on when the process that started it is killed; a context manager.
 
-    It speaks as Binance's spot exchange and as its USD-M futures exchange, each with an account of 100 000 USDT. The
-    real client of ccxt talks to it by :meth:`ccxt_config` alone; nothing is ever sent anywhere else.
+    It speaks as Binance's spot exchange, as its USD-M futures exchange and as OKX, each with an account of 100 000
+    USDT. The real client of ccxt talks to it by :meth:`ccxt_config` alone; nothing is ever sent anywhere else.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ class LocalExchange:
         Parameters
         ----------
         client
-            ccxt's name of it: ``"binance"`` or ``"binanceusdm"``.
+            ccxt's name of it: ``"binance"``, ``"binanceusdm"`` or ``"okx"``.
 
         Raises
         ------
@@ -121,8 +121,12 @@ class LocalExchange:
                 for version in ("", "V2", "V3")
             }
             options["fetchMarkets"] = {"types": ["linear"]}
+        elif client == "okx":
+            api = {"rest": url}
+            config |= {"password": keys.passphrase, "has": {"fetchCurrencies": False}}
+            options = {"fetchMarkets": {"types": ["spot", "swap"]}}
         else:
-            raise ValueError(f"no client {client!r}; there are binance and binanceusdm")
+            raise ValueError(f"no client {client!r}; there are binance, binanceusdm and okx")
         return {**config, "urls": {"api": api, "test": api, "demo": api}, "options": options}
 
     # --- commands -----------------------------------------------------------------------------------------------
