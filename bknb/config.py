@@ -61,6 +61,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     count_tries
         Whether runs are noted in the ledger of tries, ``./dump/tries.jsonl``, which counts the strategies that were
         tried on the same candles; no run does anything else because of it.
+    indicator_cache
+        Whether values of indicators that are functions of your own are kept on disk for later runs: ``True`` keeps them
+        in ``indicators`` beside the candle store of the exchange, or in ``./dump`` where it has none; a text is another
+        folder. They are taken for the same candles, code and versions alone.
 
     Examples
     --------
@@ -87,6 +91,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     get_candles_timeout_seconds: int = 60
     patience_minutes: int = 10
     count_tries: bool = True
+    indicator_cache: bool | str = False
 
     @classmethod
     def strict(cls) -> Settings:
@@ -144,7 +149,7 @@ _POSITIVE_INTEGERS = (
     "get_candles_timeout_seconds",
     "patience_minutes",
 )
-_NOT_DECISIVE: Final = frozenset({"count_tries", "get_candles_timeout_seconds", "patience_minutes"})
+_NOT_DECISIVE: Final = frozenset({"count_tries", "get_candles_timeout_seconds", "indicator_cache", "patience_minutes"})
 """Settings that no result depends on: the same minutes give the same events."""
 _BEFORE_A_SIGNAL: Final = frozenset(
     {
@@ -211,8 +216,13 @@ def tick_problems(name: str, tick: object) -> list[str]:
     return [f"{what}; give what the market quotes, such as 0.01"]
 
 
-def _yes_or_no_problems(count_tries: object) -> list[str]:
-    return [] if isinstance(count_tries, bool) else [f"count_tries must be True or False, got {count_tries!r}"]
+def _choice_problems(count_tries: object, indicator_cache: object) -> list[str]:
+    found = [] if isinstance(count_tries, bool) else [f"count_tries must be True or False, got {count_tries!r}"]
+    is_folder = isinstance(indicator_cache, str) and bool(indicator_cache) and "\0" not in indicator_cache
+    if not isinstance(indicator_cache, bool) and not is_folder:
+        shown = f"{indicator_cache!r:.80}"
+        found.append(f"indicator_cache must be True, False or a folder such as './dump/indicators', got {shown}")
+    return found
 
 
 def watching_settings(settings: Settings) -> dict[str, Any]:
@@ -241,7 +251,7 @@ def problems(settings: Settings) -> list[str]:
             found.append(f"{name} must be a finite percentage of at least 0, got {value!r}")
     found += _limit_problems(settings)
     found += tick_problems("price_tick", settings.price_tick)
-    found += _yes_or_no_problems(settings.count_tries)
+    found += _choice_problems(settings.count_tries, settings.indicator_cache)
     if found:
         return found
     costs, farthest = settings.costs_percent, settings.max_stop_loss_distance_percent

@@ -91,7 +91,7 @@ OF_ASKING = {f"bknb.market.{name}" for name in ("retries", "short_answers", "sou
 OF_FILES = {"bknb.runs.save_result"}  # what a result can be written to is in its class; nothing that writes is loaded
 OF_THE_MEMO = {"bknb.engine.strategy_memo"}  # a few lines that look whether a strategy has one
 NAMED = OF_MANAGED | OF_THE_LIFECYCLE | OF_THE_CLOCK | OF_WHAT_IS_GIVEN | OF_ASKING | OF_FILES | OF_THE_MEMO
-PLAIN = 98 + len(NAMED)
+PLAIN = 99 + len(NAMED)
 ONLY_MANAGED = {  # what carries answers and exits out, and the columns of `get_signals`: only when one is there
     *(
         f"bknb.domain.{name}"

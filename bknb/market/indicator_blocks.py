@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .candles import Candles
     from .indicator_formula import Formula, Made
     from .indicator_proof import Proof
+    from .kept_indicator_values import KeptValues
 
     Floats = NDArray[np.float64]
 
@@ -68,6 +69,9 @@ class BlockValues:
         Those there are. A block is made of all of them that are in it, and of those before it.
     proof
         Looks at each block before its values are used.
+    kept
+        Values of blocks that are over as an earlier run has kept them, after the same proof; ``None``: none are kept.
+        The first that is found is made and shown here all the same, and where it differs none is taken.
 
     Attributes
     ----------
@@ -79,9 +83,22 @@ class BlockValues:
         Of the proof: raised again whenever a value is asked for.
     """
 
-    __slots__ = ("_blocks", "_done", "_formula", "_proof", "_rows", "candles", "failed", "make", "values")
+    __slots__ = (
+        *("_blocks", "_done", "_formula", "_is_confirmed", "_kept", "_proof", "_rows"),
+        *("candles", "failed", "make", "values"),
+    )
 
-    def __init__(self, candles: Candles, formula: Formula, blocks: Blocks, proof: Proof, *, irregular: bool) -> None:
+    def __init__(
+        self,
+        candles: Candles,
+        formula: Formula,
+        blocks: Blocks,
+        proof: Proof,
+        *,
+        irregular: bool,
+        kept: KeptValues | None = None,
+    ) -> None:
+        self._kept, self._is_confirmed = kept, False
         self.candles, self._formula, self._blocks, self._proof = candles, formula, blocks, proof
         # bars that end with a session are shorter, so that more of them may be in a block
         self._rows = formula.lookback + blocks.candles * (2 if irregular else 1)
@@ -117,9 +134,8 @@ class BlockValues:
         formula = self._formula
         before = min(formula.lookback, first)
         known = self.candles.block[:, first - before : end]
-        made = self.made_of(known)
         try:
-            self._proof.look(self, known, made, before, ask)
+            made = self._shown(known, before, ask, is_over=end < len(self.candles))
         except (LookaheadError, LookbackTooShort) as error:
             self.failed = copy(error).with_traceback(None)  # where Dask is imported, a copy keeps it
             raise
@@ -129,6 +145,31 @@ class BlockValues:
         begin = min(first + formula.lookback - before, end)  # a young symbol has no values yet
         self.values[:, begin:end] = made.values[:, before + begin - first : before + end - first]
 
+    def _shown(self, known: Floats, before: int, ask: Callable[[int], Candles], *, is_over: bool) -> Made:
+        """The values of a block, which the proof has looked at; of one that is over perhaps as they were kept."""
+        kept = self._kept if is_over else None
+        found = None if kept is None else kept.of(known, before)
+        if found is not None and self._is_confirmed:
+            return found
+        made = self.made_of(known)
+        self._proof.look(self, known, made, before, ask)
+        if kept is None:
+            return made
+        if found is None:
+            if self._proof.is_bit_stable:
+                kept.keep(known, made, before)
+        elif _are_same(found, made, slice(before, known.shape[1])):
+            self._is_confirmed = True
+        else:
+            self._kept = None
+            self._proof.tell_of_other_values()
+        return made
+
     def made_of(self, known: Floats) -> Made:
         """What the formula gives for candles at the full length of a block."""
         return self._formula.of(padded(known, self._rows, self._blocks.step))
+
+
+def _are_same(one: Made, other: Made, rows: slice) -> bool:
+    values = one.values[:, rows], other.values[:, rows]
+    return one.names == other.names and np.array_equal(*values, equal_nan=True)

@@ -52,6 +52,18 @@ class Proof:
         self._told = False
         self._largest = np.full(4, -np.inf)  # of the candles that were looked at: volume, rise, fall, range
 
+    @property
+    def is_bit_stable(self) -> bool:
+        """Whether what follows a candle has never changed its value by as much as rounding errors."""
+        return not self._told
+
+    def tell_of_other_values(self) -> None:
+        """Warn that values kept on disk are others than those made of the same candles."""
+        self._warn(
+            f"{self._about} gives other values than those that were kept on disk for the same candles and code, so "
+            "none is taken from there: it reads what its code does not show, such as a file"
+        )
+
     def look(self, values: BlockValues, known: Floats, made: Made, before: int, ask: Callable[[int], Candles]) -> None:
         """Look at a block: its candles with their look-back, its values, and how many candles are before it.
 

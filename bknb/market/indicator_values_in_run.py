@@ -15,6 +15,7 @@ from .candles import Candles
 from .candles_since_moment import forming_candle
 from .indicator_blocks import Blocks, BlockValues
 from .indicator_proof import Proof
+from .kept_indicator_values import kept_values
 from .reads_of_context import newest_of, run_of
 
 if TYPE_CHECKING:
@@ -184,7 +185,8 @@ class RunValues:
 
         def make(candles: Candles) -> BlockValues:
             irregular = self._is_irregular()
-            return BlockValues(candles, self._formula, self._blocks, self._new_proof(), irregular=irregular)
+            kept = kept_values(self._window, self._formula, self._interval, irregular=irregular)
+            return BlockValues(candles, self._formula, self._blocks, self._new_proof(), irregular=irregular, kept=kept)
 
         return values_of_candles(home, self._key, make)
 

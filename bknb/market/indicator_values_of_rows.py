@@ -12,6 +12,7 @@ from .candles import Candles
 from .indicator_blocks import Blocks, BlockValues
 from .indicator_proof import Proof
 from .indicator_values_in_run import OfSeries, is_irregular, values_of_candles
+from .kept_indicator_values import kept_values
 from .rows_asked import rows_asked
 
 if TYPE_CHECKING:
@@ -100,7 +101,8 @@ class _Reader:
         about = f"the indicator {self._formula.name} of {self._symbol} {self._interval} candles"
         irregular = is_irregular(self._beside.window, self._symbol, self._interval)
         proof = Proof(self._formula, self._blocks, about, self._beside.window.warn)
-        return BlockValues(candles, self._formula, self._blocks, proof, irregular=irregular)
+        kept = kept_values(self._beside.window, self._formula, self._interval, irregular=irregular)
+        return BlockValues(candles, self._formula, self._blocks, proof, irregular=irregular, kept=kept)
 
     def _of_still(self) -> BlockValues:
         """Values of a candle that stands still, which say how many outputs there are."""

@@ -217,21 +217,12 @@ def made_with(packages: tuple[str, ...] = (), *, has_indicators: bool = False) -
             found[name] = distribution
     if has_indicators:
         from ..market.talib_functions import talib_version  # few runs have indicators
+        from ..provenance.indicator_values_on_disk import vector_instructions
 
         found.pop("talib", None)
         found[INDICATORS_BY] = talib_version() or "not installed, formulas of bknb"
-        found["vector instructions"] = _vector_instructions()
+        found["vector instructions"] = vector_instructions()
     return found
-
-
-def _vector_instructions() -> str:
-    """Return the newest vector instructions of the processor that numpy uses: sums may be rounded in their way."""
-    import numpy as np
-
-    known: Any = np.show_config(mode="dicts")
-    parts = known.get("SIMD Extensions", {})
-    names = [*parts.get("baseline", ()), *parts.get("found", ())]
-    return str(names[-1]) if names else "none"
 
 
 @functools.cache
