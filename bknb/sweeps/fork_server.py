@@ -26,7 +26,6 @@ from importlib import import_module
 from itertools import count
 from typing import Final
 
-from ..process import after_fork, at_reset
 from .units import Call, called
 from .worker_pool import Worker, answer_tasks, interpreter, receive, send
 
@@ -185,7 +184,6 @@ def _surroundings() -> tuple[tuple[str, ...], str, dict[str, str]]:
     return tuple(sys.path), folder, dict(os.environ)
 
 
-@at_reset
 def end_kept() -> None:
     """End the interpreter that is kept for further workers, once those there are have ended."""
     with _keeping:
@@ -193,7 +191,6 @@ def end_kept() -> None:
             _kept.pop().retire()
 
 
-@after_fork
 def _leave_to_parent() -> None:
     global _keeping  # noqa: PLW0603 -- another thread of the parent may have held it
     _keeping = threading.Lock()
@@ -202,6 +199,8 @@ def _leave_to_parent() -> None:
 
 
 atexit.register(end_kept)
+if CAN_FORK:
+    os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 # --- in the server --------------------------------------------------------------------------------------------------
