@@ -28,8 +28,8 @@ def attach(package: str, file: str) -> tuple[Callable[[str], object], Callable[[
     --------
     >>> import bknb.brokers
     >>> _, _, names = attach("bknb.brokers", bknb.brokers.__file__)
-    >>> names[-5:]
-    ['PaperBroker', 'Report', 'Trouble', 'joined', 'paper']
+    >>> names[-4:]
+    ['Trouble', 'ccxt', 'joined', 'paper']
     """
     homes = read_stub(f"{file}i")
     names = sorted(homes)

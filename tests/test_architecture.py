@@ -47,7 +47,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "history": ("stores", "market", "domain", "config", "errors", "ports"),
     "research": ("user_code", "reports", "metrics", "market", "stores", "domain", "errors", "process"),
     "llm": ("stores", "market", "domain", "config", "errors", "ports", "lazy_names"),
-    "brokers": ("stores", "domain", "errors", "lazy_names"),
+    "brokers": ("market.fetch_loop", "market.system_clock", "stores", "domain", "errors", "lazy_names"),
     "live": (
         "stores.format_versions",
         "engine",
@@ -58,7 +58,6 @@ DOORS: dict[str, tuple[str, ...]] = {
         "errors",
         "log",
         "ports",
-        "process",
     ),
     "provenance": ("user_code", "stores", "engine", "market", "domain", "errors", "process"),
     "testing": ("stores", "market", "domain", "errors", "ports", "process"),

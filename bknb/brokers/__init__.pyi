@@ -24,6 +24,12 @@ from ..domain.broker_orders_and_ids import (
 from ..domain.broker_orders_and_ids import (
     Report as Report,
 )
+from .ccxt_broker import (
+    CcxtBroker as CcxtBroker,
+)
+from .factories import (
+    ccxt as ccxt,
+)
 from .factories import (
     paper as paper,
 )

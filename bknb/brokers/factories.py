@@ -4,11 +4,59 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, Literal
 
 from ..domain.broker_account import Abilities, BrokerMarket
+from .ccxt_broker import CcxtBroker, make_broker
 from .paper_account import PaperKind
 from .paper_broker import PaperBroker
 from .paper_trouble import Script, TroubleKind
+
+
+def ccxt(
+    exchange: str,
+    *,
+    market: Literal["spot", "swap"] = "spot",
+    sandbox: bool = True,
+    real_money: bool = False,
+    config: Mapping[str, Any] | None = None,
+) -> CcxtBroker:
+    """An account at an exchange, through ccxt: its sandbox, unless real money is asked for twice.
+
+    Only exchanges whose requests are known to the last parameter are there; each request of the installed ccxt is
+    compared with the known one, without network, before this returns. The keys are read from the environment
+    (``BKNB_BINANCE_SANDBOX_KEY`` and ``BKNB_BINANCE_SANDBOX_SECRET``, without ``_SANDBOX`` for real money) or from the
+    keyring of the system (service ``bknb``, the same names).
+
+    Parameters
+    ----------
+    exchange : str
+        Such as ``"binance"``.
+    market : {"spot", "swap"}
+        What is traded there.
+    sandbox : bool
+        Trade in the exchange's demo account, whose keys are other ones.
+    real_money : bool
+        Has to be given together with ``sandbox=False``.
+    config : mapping, optional
+        Handed to the client of ccxt: ``urls``, ``timeout``, proxies; no keys.
+
+    Raises
+    ------
+    UsageError
+        The exchange has no profile here, with the reason; this ccxt writes another request; there are no keys; keys
+        stand in ``config``; real money is asked for once.
+    MissingDependency
+        ccxt is not installed.
+
+    Examples
+    --------
+    >>> ccxt("binance", sandbox=False)
+    Traceback (most recent call last):
+        ...
+    bknb.errors.UsageError: orders at binance spot with sandbox=False are worth real money: say so by real_money=True
+    """
+    return make_broker(exchange, market=market, sandbox=sandbox, real_money=real_money, config=config)
 
 
 def paper(

@@ -20,7 +20,6 @@ from ..engine.risk_profile_places import RiskPlaces
 from ..log import log
 from ..market.loop_thread import LoopThread
 from ..ports import Clock, StateStore
-from ..process import after_fork
 from .candle_stream import CandleStream
 from .event_loop_lag import LagWatch
 from .saved_risk_places import save_places, saved_places
@@ -45,7 +44,7 @@ class Runtime:
     """The thread and event loop of live runs, with candle streams, stores and places of risk that they share."""
 
     def __init__(self) -> None:
-        self._thread = LoopThread("bknb-live", failed=_log_failure, stop_at_exit=True)
+        self._thread = LoopThread("bknb-live", failed=_log_failure, forked=self._reset, stop_at_exit=True)
         self._reset()
 
     def _reset(self) -> None:
@@ -87,10 +86,6 @@ class Runtime:
             if self.lag is not None:
                 self.lag.stop()
             sys.setswitchinterval(self._switch_interval)
-
-    def restart_in_child(self) -> None:
-        """After a fork: the thread stayed with the parent, and so did its runs."""
-        self._reset()
 
     # --- shared -------------------------------------------------------------------------------------------------
 
@@ -198,4 +193,3 @@ def _log_failure(error: BaseException) -> None:
 
 
 RUNTIME: Final = Runtime()
-after_fork(RUNTIME.restart_in_child)

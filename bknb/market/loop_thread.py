@@ -22,6 +22,8 @@ class LoopThread:
         Of the thread.
     failed
         Called with what a task raised besides ordinary errors, in the loop's thread.
+    forked
+        Called in a forked child, before anything else there: the loop and its thread stayed with the parent.
     stop_at_exit
         Whether the loop stops when the process begins to end, so that nothing begins while the process ends.
 
@@ -37,6 +39,7 @@ class LoopThread:
         name: str,
         *,
         failed: Callable[[BaseException], object] | None = None,
+        forked: Callable[[], object] | None = None,
         stop_at_exit: bool = False,
     ) -> None:
         self.name = name
@@ -45,6 +48,8 @@ class LoopThread:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         after_fork(self._reset)
+        if forked is not None:
+            after_fork(forked)
 
     def loop(self) -> asyncio.AbstractEventLoop:
         """The loop, running. From any thread."""

@@ -1,0 +1,93 @@
+"""The broker of an exchange passes the contract of brokers at a local Binance, with fees in the coin or in BNB."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+from msgspec.structs import replace
+
+import bknb
+from bknb.brokers import Order
+from bknb.domain.broker_orders_and_ids import client_id
+from bknb.errors import BrokerError
+from bknb.testing.brokers import BrokerContract
+from bknb.testing.exchange import LocalExchange
+
+pytest.importorskip("ccxt")
+PRICE = 50_000.0
+
+
+@pytest.fixture(scope="module")
+def exchange(tmp_path_factory):
+    with LocalExchange(journal=tmp_path_factory.mktemp("exchange") / "journal") as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _fresh(exchange, monkeypatch, request):
+    """An account with nothing bought, for each test."""
+    exchange.reset(fee_currency=getattr(request.instance, "fee_currency", ""))
+    exchange.price("BTCUSDT", PRICE)
+    config = exchange.ccxt_config()
+    monkeypatch.setenv("BKNB_BINANCE_SANDBOX_KEY", config.pop("apiKey"))
+    monkeypatch.setenv("BKNB_BINANCE_SANDBOX_SECRET", config.pop("secret"))
+    if request.instance is not None:
+        request.instance.exchange, request.instance.config = exchange, config
+    else:
+        request.node.config_of_client = config
+
+
+class TestBinanceSpot(BrokerContract):
+    quantity = 0.01
+    price = PRICE
+    fee_currency = ""
+
+    def make_broker(self, folder):
+        return bknb.brokers.ccxt("binance", config={**self.config, "enableRateLimit": False})
+
+    def far_price(self):
+        return PRICE / 2  # an exchange takes no price too far away
+
+    def trade_at(self, broker, order, price):
+        self.exchange.price("BTCUSDT", price)
+        return True
+
+
+class TestBinanceSpotWithFeesInBnb(TestBinanceSpot):
+    fee_currency = "BNB"
+
+
+@pytest.fixture
+def broker(request, _fresh):
+    return bknb.brokers.ccxt("binance", config={**request.node.config_of_client, "enableRateLimit": False})
+
+
+def order(name, **more):
+    now = time.time_ns() // 1_000_000
+    known = Order(
+        client_id=client_id("sma", "BTCUSDT", (name, 0), "open"), signal_id=name, decided_at=0, symbol="BTCUSDT",
+        strategy="sma", exchange="binance", purpose="open", side="buy", kind="market", quantity=0.01, price=None,
+        record_price=PRICE, created_at=now,
+    )  # fmt: skip
+    return replace(known, **more)
+
+
+@pytest.mark.parametrize("fault", ["reply_lost", "request_lost", "html_502", "html_200", "cut_body", "empty_data"])
+def test_an_order_whose_answer_is_lost_is_found_by_its_id_and_is_not_sent_twice(exchange, broker, fault):
+    given = order(fault)
+
+    async def play():
+        executed = {"executed": True} if fault.startswith("html") else {}
+        exchange.fault(fault, on="place", times=1, **executed)
+        with pytest.raises(BrokerError) as told:
+            await broker.place(given)
+        assert not told.value.refused
+        return await broker.report(given.client_id, "BTCUSDT"), await broker.place(given)
+
+    found, placed = asyncio.run(play())
+    assert placed.status == "filled"
+    assert (found is None) == (fault == "request_lost")
+    bought = [fill for fill in asyncio.run(broker.fills("BTCUSDT", 0)) if fill.client_id == given.client_id]
+    assert sum(fill.quantity for fill in bought) == pytest.approx(0.01)
