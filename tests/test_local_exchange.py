@@ -40,7 +40,7 @@ def exchange(running: LocalExchange) -> LocalExchange:
 @pytest.fixture(scope="module")
 def with_client(running: LocalExchange) -> Iterator[WithClient]:
     """Run a coroutine that is given a client, one of each for all tests: it takes longer to make than most tests."""
-    import ccxt.async_support as ccxt
+    import ccxt.pro as ccxt
 
     clients: dict[str, Any] = {}
 
@@ -204,6 +204,66 @@ def test_the_life_of_a_position_at_okx_through_the_client(exchange: LocalExchang
         assert balance["USDT"]["total"] == pytest.approx(100_000 - 410 - 2.5 - 2.295)
 
     with_client(life, "okx")
+
+
+STREAMS = [("binance", SYMBOL), ("binanceusdm", f"{SYMBOL}:USDT"), ("okx", SYMBOL)]
+
+
+@pytest.mark.parametrize(("name", "symbol"), STREAMS)
+def test_the_user_stream_tells_what_happens_to_an_order(
+    exchange: LocalExchange, with_client: WithClient, name: str, symbol: str
+) -> None:
+    async def listen(client: Any) -> Any:
+        first, placed = asyncio.create_task(client.watch_orders(symbol)), 0
+        while not first.done():  # what comes before it has subscribed is not told
+            await client.create_order(symbol, "limit", "buy", 0.01, 40_000, {"clientOrderId": f"bk{placed}"})
+            placed += 1
+            await asyncio.wait([first], timeout=0.2)
+        heard = [order["status"] for order in first.result()]
+        exchange.price("BTCUSDT", 39_000)
+        while "closed" not in heard:
+            heard += [order["status"] for order in await asyncio.wait_for(client.watch_orders(symbol), 10)]
+        return heard
+
+    assert with_client(listen, name)[0] == "open"
+
+
+HEARD = [
+    (None, ["a", "b", "c"]),
+    ("event_lost", ["b", "c"]),
+    ("event_twice", ["a", "a", "b", "c"]),
+    ("events_reversed", ["b", "a", "c"]),
+]
+
+
+@pytest.mark.parametrize(("fault", "expected"), HEARD)
+def test_messages_of_a_stream_are_lost_doubled_and_turned_round(
+    exchange: LocalExchange, with_client: WithClient, fault: str | None, expected: list[str]
+) -> None:
+    import aiohttp
+
+    async def listen(client: Any) -> list[str]:
+        heard: list[str] = []
+        address = client.urls["api"]["ws"]["ws-api"]["spot"]
+        async with aiohttp.ClientSession() as session, session.ws_connect(address) as socket:
+            how = {"id": "1", "method": "userDataStream.subscribe.signature"}
+            await socket.send_json({**how, "params": {**client.sign_params({}), "signature": "wrong"}})
+            assert (await socket.receive_json())["error"]["code"] == -1022
+            await socket.send_json({**how, "params": client.sign_params({})})
+            assert (await socket.receive_json())["status"] == 200
+            if fault:
+                exchange.fault(fault, on="event", client_id="a")
+            for name in "abc":
+                await client.create_order(SYMBOL, "limit", "buy", 0.01, 40_000, {"clientOrderId": name})
+            while not heard or heard[-1] != "c":
+                heard.append((await asyncio.wait_for(socket.receive_json(), 10))["event"]["c"])
+            exchange.command("streams", end="expire")
+            assert (await socket.receive_json())["event"]["e"] == "eventStreamTerminated"
+            exchange.command("streams", end="drop")
+            assert (await socket.receive()).type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
+        return heard
+
+    assert with_client(listen) == expected
 
 
 WIRE = [

@@ -23,6 +23,7 @@ _FILTER: Final = "Filter failure: "
 
 COMMON: Final[dict[str, tuple[int, int, str]]] = {
     "no_path": (404, -1, "Not found."),
+    "gone": (410, -1, "This endpoint is gone: subscribe to the user stream over the websocket API."),
     "not_here": (400, -1, "This local exchange has no {what}."),
     "unknown_error": (503, -1000, _UNKNOWN),
     "banned": (418, -1003, _BANNED),
@@ -105,6 +106,7 @@ USDM: Final[dict[str, tuple[int, int, str]]] = {
         -4120,
         "Order type not supported for this endpoint. Please use the Algo Order API endpoints instead.",
     ),
+    "no_listen_key": (400, -1125, "This listenKey does not exist."),
     "close_position_twice": (
         400,
         -4130,

@@ -15,7 +15,8 @@ from .clock import ExchangeClock
 from .keys import Keys
 from .ledger import Ledger
 from .limits import Limits
-from .orders import Order, RefusedError
+from .orders import Fill, Order, RefusedError
+from .stream_messages import execution_report
 from .tape import Tape
 
 _ORDER: Final = words(
@@ -46,6 +47,7 @@ class BinanceSpot(BinanceFace):
         page = words("symbol orderId startTime endTime limit")
         self.routes = {
             **self.of_the_market("/api/v3"),
+            "POST /api/v3/userDataStream": Route(operation="stream", run=_gone, signed=False),
             "GET /api/v3/exchangeInfo": Route(operation="rules", run=self._rules, signed=False, weight=20),
             "GET /api/v3/order": Route(operation="report", run=self._report, allowed=ask, weight=4),
             "POST /api/v3/order": Route(operation="place", run=self._place, allowed=_ORDER, orders=True),
@@ -86,6 +88,10 @@ class BinanceSpot(BinanceFace):
             ),
             "GET /sapi/v1/account/apiRestrictions": Route(operation="permissions", run=self._permissions),
         }
+
+    def message(self, order: Order, fill: Fill | None) -> tuple[str, dict[str, Any]]:
+        """What the user stream says of an order."""
+        return "", execution_report(order, fill, self.clock.now())
 
     # --- the market ---------------------------------------------------------------------------------------------
 
@@ -276,6 +282,10 @@ class BinanceSpot(BinanceFace):
             "enableFixReadOnly": False,
             "enableSpotAndMarginTrading": self.keys.may_trade,
         }
+
+
+def _gone(_: Params) -> None:
+    raise RefusedError("gone")
 
 
 def _half_done(told: dict[str, Any]) -> Answer:

@@ -23,7 +23,8 @@ from .clock import ExchangeClock
 from .keys import Keys
 from .ledger import Ledger, Wish
 from .limits import Limits
-from .orders import Order, RefusedError
+from .orders import Fill, Order, RefusedError
+from .stream_messages import algo_update, order_trade_update
 from .tape import Tape
 
 _ORDER: Final = words(
@@ -55,6 +56,8 @@ class BinanceUsdm(BinanceFace):
     def __init__(self, ledger: Ledger, *, keys: Keys, clock: ExchangeClock, tape: Tape) -> None:
         limits = Limits(weight=2400, orders=(300, 1_728_000))
         super().__init__(ledger, keys=keys, clock=clock, tape=tape, limits=limits)
+        self.listen_key = ""
+        self._listen_keys = 0
         place = Route(operation="place", run=self._place, allowed=_ORDER, weight=0, orders=True)
         symbol = words("symbol")
         self.routes = {
@@ -113,6 +116,9 @@ class BinanceUsdm(BinanceFace):
             "POST /fapi/v1/positionSide/dual": Route(
                 operation="set_mode", run=self._set_mode, required=("dualSidePosition",)
             ),
+            "POST /fapi/v1/listenKey": Route(operation="stream", run=self._new_listen_key, signed=False),
+            "PUT /fapi/v1/listenKey": Route(operation="stream", run=self._keep_listen_key, signed=False),
+            "DELETE /fapi/v1/listenKey": Route(operation="stream", run=self._end_listen_key, signed=False),
             "GET /fapi/v1/multiAssetsMargin": Route(
                 operation="mode", run=lambda _: {"multiAssetsMargin": self.ledger.book.multi_assets}, weight=30
             ),
@@ -133,6 +139,34 @@ class BinanceUsdm(BinanceFace):
     def _rules(self, _: Params) -> dict[str, Any]:
         markets = self.ledger.book.markets.values()
         return {**self.about(), "futuresType": "U_MARGINED", "symbols": [contract_info(each) for each in markets]}
+
+    # --- the user stream ----------------------------------------------------------------------------------------
+
+    def message(self, order: Order, fill: Fill | None) -> tuple[str, dict[str, Any]]:
+        """What the user stream says of an order."""
+        now, orders = self.clock.now(), self.ledger.book.orders
+        if order.trigger is not None:
+            return "", algo_update(order, None if order.child is None else orders[order.child], now)
+        return "", order_trade_update(order, fill, self._parent(order), now)
+
+    def _new_listen_key(self, _: Params) -> dict[str, str]:
+        if not self.listen_key:
+            self._listen_keys += 1
+            self.listen_key = f"locallistenkey{self._listen_keys}"
+        return {"listenKey": self.listen_key}
+
+    def _keep_listen_key(self, _: Params) -> dict[str, str]:
+        if not self.listen_key:
+            raise RefusedError("no_listen_key")
+        return {"listenKey": self.listen_key}
+
+    def _end_listen_key(self, _: Params) -> dict[str, str]:
+        self.expire_listen_key()
+        return {}
+
+    def expire_listen_key(self) -> None:
+        """End the user stream: its key opens nothing any more."""
+        self.listen_key = ""
 
     # --- plain orders -------------------------------------------------------------------------------------------
 

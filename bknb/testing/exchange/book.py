@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from decimal import ROUND_DOWN, Decimal
@@ -72,6 +73,8 @@ class Book:
         self.tell = tell
         self.orders: dict[int, Order] = {}
         self.fills: list[Fill] = []
+        self._open: dict[int, Order] = {}
+        self._fills_of: defaultdict[int, list[Fill]] = defaultdict(list)
         self.positions: dict[str, Position] = {}
         self.prices: dict[str, Decimal] = {}
         self.hedged = False
@@ -107,13 +110,18 @@ class Book:
         """What is held of a swap."""
         return self.positions.setdefault(symbol, Position(symbol=symbol))
 
+    def enter(self, order: Order) -> None:
+        """Take an order into the book."""
+        self.orders[order.number] = self._open[order.number] = order
+
     def open_orders(self, symbol: str = "") -> list[Order]:
         """Orders that work or wait, oldest first."""
-        return [order for order in self.orders.values() if order.is_open and symbol in ("", order.symbol)]
+        self._open = {number: order for number, order in self._open.items() if order.is_open}
+        return [order for order in self._open.values() if symbol in ("", order.symbol)]
 
     def fills_of(self, order: Order) -> list[Fill]:
         """The fills of an order, oldest first."""
-        return [fill for fill in self.fills if fill.order == order.number]
+        return self._fills_of[order.number]
 
     # --- cash ---------------------------------------------------------------------------------------------------
 
@@ -221,6 +229,7 @@ class Book:
             profit=profit,
         )
         self.fills.append(fill)
+        self._fills_of[order.number].append(fill)
         order.filled += quantity
         order.cost += quantity * price
         order.updated = fill.at

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeAlias
 from urllib.parse import parse_qsl
 
 from .limits import Limits
-from .orders import RefusedError
+from .orders import Fill, Order, RefusedError
 
 Params: TypeAlias = Mapping[str, Any]
 
@@ -100,6 +100,10 @@ class Face(Protocol):
 
     def refused(self, error: RefusedError) -> Answer:
         """A refusal in the words of this exchange."""
+        ...
+
+    def message(self, order: Order, fill: Fill | None) -> tuple[str, dict[str, Any]]:
+        """The channel of the user stream, and what it says of an order and its newest fill."""
         ...
 
     def headers(self) -> dict[str, str]:

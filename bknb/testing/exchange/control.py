@@ -32,7 +32,7 @@ class Control:
             name: getattr(self, name)
             for name in (
                 *("price", "candle", "clock", "fault", "disarm", "state", "reset", "deposit", "rules", "listing"),
-                *("fill", "cancel", "trade", "key", "position", "liquidate", "limits"),
+                *("fill", "cancel", "trade", "key", "position", "liquidate", "limits", "streams"),
             )
         }
 
@@ -192,6 +192,10 @@ class Control:
             if each.name == face:
                 for name, value in fields.items():
                     setattr(each.limits, name, tuple(value) if isinstance(value, list) else value)
+
+    def streams(self, end: str) -> None:
+        """End the user streams: ``"drop"`` them without a word, or have them ``"expire"``."""
+        self.exchange.end_streams(end)
 
     def state(self) -> dict[str, Any]:
         """Cash, positions, orders and prices of every market."""

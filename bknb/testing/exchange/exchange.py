@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final
 
 from .binance_spot import BinanceSpot
@@ -17,7 +18,7 @@ from .keys import Keys
 from .ledger import Ledger, told_order
 from .markets import Market
 from .okx import Okx
-from .orders import RefusedError
+from .orders import Fill, Order, RefusedError
 from .tape import Tape
 
 DEFAULT_MARKETS: Final = (
@@ -81,6 +82,15 @@ class Prepared:
     client_id: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """Something that happened to an order of a market, and the fill where it was one."""
+
+    market: str
+    order: Order
+    fill: Fill | None
+
+
 class Exchange:
     """All faces of one account at one local exchange.
 
@@ -91,6 +101,13 @@ class Exchange:
     tell : callable
         Called with everything that happens, as JSON can hold it: a line of the journal.
 
+    Attributes
+    ----------
+    on_told : callable
+        Called with what happens to orders, for user streams.
+    end_streams : callable
+        Called with how these are to end.
+
     Examples
     --------
     >>> exchange = Exchange(lambda: 1_700_000_000_000)
@@ -100,6 +117,8 @@ class Exchange:
 
     def __init__(self, system: Callable[[], int], tell: Callable[[dict[str, Any]], None] = lambda _: None) -> None:
         self._tell = tell
+        self.on_told: Callable[[Told], None] = lambda _: None
+        self.end_streams: Callable[[str], None] = lambda _: None
         self.clock = ExchangeClock(system)
         self.reset()
 
@@ -120,18 +139,20 @@ class Exchange:
         habits = Habits(stops_lock=True, fee_currency=fee_currency, through=through)
         swaps = replace(habits, stops_lock=False, children=True, forgets_cancelled_ms=_THREE_DAYS)
         self.ledgers = {
-            "spot": self._ledger(DEFAULT_MARKETS, habits),
-            "usdm": self._ledger(DEFAULT_SWAPS, swaps),
-            "okx": self._ledger(OKX_MARKETS, replace(swaps, forgets_cancelled_ms=_TWO_HOURS)),
+            "spot": self._ledger("spot", DEFAULT_MARKETS, habits),
+            "usdm": self._ledger("usdm", DEFAULT_SWAPS, swaps),
+            "okx": self._ledger("okx", OKX_MARKETS, replace(swaps, forgets_cancelled_ms=_TWO_HOURS)),
         }
-        self.faces: list[Face] = [
-            BinanceSpot(self.ledgers["spot"], keys=self.keys, clock=self.clock, tape=self.tape),
-            BinanceUsdm(self.ledgers["usdm"], keys=self.keys, clock=self.clock, tape=self.tape),
-            Okx(self.ledgers["okx"], keys=self.keys, clock=self.clock, tape=self.tape),
-        ]
+        self.usdm = BinanceUsdm(self.ledgers["usdm"], keys=self.keys, clock=self.clock, tape=self.tape)
+        self._face_of: dict[str, Face] = {
+            "spot": BinanceSpot(self.ledgers["spot"], keys=self.keys, clock=self.clock, tape=self.tape),
+            "usdm": self.usdm,
+            "okx": Okx(self.ledgers["okx"], keys=self.keys, clock=self.clock, tape=self.tape),
+        }
+        self.faces = list(self._face_of.values())
         self._tell({"event": "reset", "at": self.clock.now()})
 
-    def _ledger(self, markets: tuple[Market, ...], habits: Habits) -> Ledger:
+    def _ledger(self, name: str, markets: tuple[Market, ...], habits: Habits) -> Ledger:
         return Ledger(
             Book(
                 list(markets),
@@ -139,12 +160,17 @@ class Exchange:
                 habits=habits,
                 faults=self.faults,
                 now=self.clock.now,
-                tell=self._told,
+                tell=partial(self._told, name),
             )
         )
 
-    def _told(self, event: str, what: dict[str, Any]) -> None:
-        line: dict[str, Any] = {"event": event, "at": self.clock.now(), **told_order(what["order"])}
+    def message(self, told: Told) -> tuple[str, dict[str, Any]]:
+        """The channel of the user stream, and what it says of something that happened."""
+        return self._face_of[told.market].message(told.order, told.fill)
+
+    def _told(self, market: str, event: str, what: dict[str, Any]) -> None:
+        self.on_told(Told(market=market, order=what["order"], fill=what.get("fill")))
+        line: dict[str, Any] = {"event": event, "market": market, "at": self.clock.now(), **told_order(what["order"])}
         if "fill" in what:
             fill = what["fill"]
             line["fill"] = {

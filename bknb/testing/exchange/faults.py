@@ -38,8 +38,7 @@ IN_THE_BOOKS: Final = {
 IN_THE_STREAM: Final = {
     "event_lost": "a message of the user stream is not sent",
     "event_twice": "a message of the user stream is sent twice",
-    "events_reversed": "two messages of the user stream are sent the other way round",
-    "event_first": "a message of the user stream is sent, and the answer so many `seconds` later",
+    "events_reversed": "a message of the user stream is sent after the next one",
 }
 FAULTS: Final = {**ON_THE_WIRE, **SPOKEN, **IN_THE_BOOKS, **IN_THE_STREAM}
 

@@ -169,13 +169,13 @@ class Ledger:
         fault = book.faults.take(["not_found"], symbol=order.symbol, client_id=order.client_id)
         if fault is not None:
             order.hidden_until = book.now() + int(fault.seconds * 1000)
-        book.orders[order.number] = order
+        book.enter(order)
         book.tell("order", {"order": order})
         if order.status == "working":
             try:
                 work(book, order)
             except RefusedError:
-                book.release(order)
+                book.end(order, "rejected")
                 del book.orders[order.number]
                 raise
         return order
@@ -227,6 +227,7 @@ class Ledger:
     def _fill_cancelled(self, order: Order, share: Decimal) -> None:
         """It was filled before the cancel came, and that is told only now."""
         order.status = "working"
+        self.book.enter(order)
         self.book.reserve(order)
         self.fill_by_hand(order, order.rest * share)
         if order.is_open:

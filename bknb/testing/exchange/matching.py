@@ -7,7 +7,7 @@ from typing import Final
 
 from .book import Book
 from .faults import Fault
-from .orders import ZERO, Order, RefusedError
+from .orders import ZERO, Order, RefusedError, Status
 from .positions import Position
 
 _STEPS: Final = 10_000  # of one move; more are a fault of ours
@@ -21,7 +21,7 @@ def to_price(book: Book, symbol: str, price: Decimal) -> None:
         if position is not None:
             liquidate(book, position, position.liquidation(Decimal(book.market(symbol).maintenance)))
             continue
-        order = next((each for each in _listed(book, symbol) if _reached(book, each, price)), None)
+        order = next((each for each in book.open_orders(symbol) if _reached(book, each, price)), None)
         if order is None:
             return
         _carry_out(book, order, price)
@@ -40,10 +40,10 @@ def along(book: Book, symbol: str, price: Decimal) -> None:
             to_price(book, symbol, price)
             return
         book.prices[symbol] = level
-        for position in [_liquidated(book, symbol, level)]:
-            if position is not None:
-                liquidate(book, position, level)
-        for order in _listed(book, symbol):
+        position = _liquidated(book, symbol, level)
+        if position is not None:
+            liquidate(book, position, level)
+        for order in book.open_orders(symbol):
             if order.is_open and order.level == level and _reached(book, order, price):
                 _carry_out(book, order, level)
     raise AssertionError(f"orders of {symbol} on the way to {price} never end")
@@ -83,10 +83,6 @@ def _take(book: Book, order: Order, price: Decimal, fault: Fault | None, *, make
         book.end(order, "expired")
 
 
-def _listed(book: Book, symbol: str) -> list[Order]:
-    return book.open_orders(symbol)
-
-
 def _reached(book: Book, order: Order, price: Decimal) -> bool:
     return order.is_open and order.reached(price, through=book.habits.through)
 
@@ -100,7 +96,7 @@ def _liquidated(book: Book, symbol: str, price: Decimal) -> Position | None:
 
 
 def _next_level(book: Book, symbol: str, last: Decimal, to: Decimal) -> Decimal | None:
-    levels = [order.level for order in _listed(book, symbol) if _reached(book, order, to)]
+    levels = [order.level for order in book.open_orders(symbol) if _reached(book, order, to)]
     known = [level for level in levels if level is not None]
     position = _liquidated(book, symbol, to)
     if position is not None:
@@ -121,38 +117,38 @@ def _carry_out(book: Book, order: Order, price: Decimal) -> None:
 
 
 def trigger(book: Book, order: Order) -> None:
-    """A conditional order begins to work."""
+    """A conditional order begins to work: as it is, or as another one."""
     _others_of_pair(book, order)
-    fault = book.faults.take(
-        ["child_rejected", "child_cancelled", "child_partial", "child_missing"],
-        on="trigger",
-        symbol=order.symbol,
-        client_id=order.client_id,
-    )
-    working = order
-    if book.habits.children:
-        working = _child(book, order)
-        book.release(order)
-        order.status, order.updated, order.child = "triggered", book.now(), working.number
-        book.tell("order", {"order": order})
-        if fault is not None and fault.name == "child_missing":
-            working.hidden_until = book.now() + int(fault.seconds * 1000)
-    else:
+    names = ["child_rejected", "child_cancelled", "child_partial", "child_missing"]
+    fault = book.faults.take(names, on="trigger", symbol=order.symbol, client_id=order.client_id)
+    if not book.habits.children:
         order.status = "working"
-    refused = fault is not None and fault.name == "child_rejected"
-    if refused or (fault is not None and fault.name == "child_cancelled"):
-        book.end(working, "rejected" if refused else "cancelled")
-        if refused and working is not order:
-            order.status = "rejected"
+        _begin(book, order, fault, "expired")
+        return
+    child = _child(book, order)
+    book.release(order)
+    order.status, order.updated, order.child = "triggered", book.now(), child.number
+    book.tell("order", {"order": order})
+    if fault is not None and fault.name == "child_missing":
+        child.hidden_until = book.now() + int(fault.seconds * 1000)
+    _begin(book, child, fault, "rejected")
+    if child.status == "rejected":
+        order.status = "rejected"
+    book.tell("order", {"order": order})
+
+
+def _begin(book: Book, order: Order, fault: Fault | None, refused: Status) -> None:
+    """Have a triggered order work; one that is refused ends so."""
+    name = "" if fault is None else fault.name
+    if name in ("child_rejected", "child_cancelled"):
+        book.end(order, "rejected" if name == "child_rejected" else "cancelled")
         return
     try:
-        if working is not order:
-            book.reserve(working)
-        work(book, working, fault)
+        if order.parent is not None:
+            book.reserve(order)
+        work(book, order, fault)
     except RefusedError:
-        book.end(working, "rejected" if working is not order else "expired")
-        if working is not order:
-            order.status = "rejected"
+        book.end(order, refused)
 
 
 def _child(book: Book, order: Order) -> Order:
@@ -170,7 +166,7 @@ def _child(book: Book, order: Order) -> Order:
         updated=book.now(),
         parent=order.number,
     )
-    book.orders[child.number] = child
+    book.enter(child)
     return child
 
 
@@ -238,6 +234,6 @@ def liquidate(book: Book, position: Position, price: Decimal, *, prefix: str = "
         time_in_force="IOC",
         created=book.now(),
     )
-    book.orders[order.number] = order
+    book.enter(order)
     book.tell("liquidation" if prefix == "autoclose-" else "closed_by_exchange", {"order": order})
     book.fill(order, order.quantity, price, maker=False)

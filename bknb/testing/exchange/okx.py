@@ -17,7 +17,7 @@ from .limits import Limits
 from .okx_answers import algo_row, balance_row, fill_row, instrument, kind_of, order_row, position_row
 from .okx_errors import order_refused, whole_answer
 from .okx_wishes import algo_wishes, amount, plain_wish
-from .orders import Order, RefusedError
+from .orders import Fill, Order, RefusedError
 from .tape import Tape
 
 _WINDOW_MS: Final = 30_000
@@ -140,6 +140,10 @@ class Okx:
     def headers(self) -> dict[str, str]:
         """Nothing."""
         return {}
+
+    def message(self, order: Order, fill: Fill | None) -> tuple[str, dict[str, Any]]:  # noqa: ARG002 -- of every face
+        """The channel of the user stream, and what it says of an order."""
+        return ("orders-algo", self._algo(order)) if order.trigger is not None else ("orders", self._row(order))
 
     # --- the market ---------------------------------------------------------------------------------------------
 

@@ -108,11 +108,12 @@ class LocalExchange:
         >>> LocalExchange(port=1).ccxt_config("binanceusdm")["urls"]["api"]["fapiPrivateV3"]
         'http://127.0.0.1:1/fapi/v3'
         """
-        keys, url = Keys(), self.url
+        keys, url, socket = Keys(), self.url, f"ws{self.url.removeprefix('http')}"
         config: dict[str, Any] = {"apiKey": keys.key, "secret": keys.secret, "verify": False}
         options: dict[str, Any] = {"fetchCurrencies": False, "fetchMargins": False, "recvWindow": 5000}
         if client == "binance":
-            api = {"public": f"{url}/api/v3", "private": f"{url}/api/v3", "sapi": f"{url}/sapi/v1"}
+            api: dict[str, Any] = {"public": f"{url}/api/v3", "private": f"{url}/api/v3", "sapi": f"{url}/sapi/v1"}
+            api["ws"] = {"spot": f"{socket}/ws", "ws-api": {"spot": f"{socket}/ws-api/v3"}}
             options["fetchMarkets"] = {"types": ["spot"]}
         elif client == "binanceusdm":
             api = {
@@ -120,9 +121,10 @@ class LocalExchange:
                 for access in ("Public", "Private")
                 for version in ("", "V2", "V3")
             }
+            api["ws"] = {"linear": f"{socket}/ws", "ws-api": {"linear": f"{socket}/ws-fapi/v1"}}
             options["fetchMarkets"] = {"types": ["linear"]}
         elif client == "okx":
-            api = {"rest": url}
+            api = {"rest": url, "ws": f"{socket}/ws/v5"}
             config |= {"password": keys.passphrase, "has": {"fetchCurrencies": False}}
             options = {"fetchMarkets": {"types": ["spot", "swap"]}}
         else:

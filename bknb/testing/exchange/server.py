@@ -19,6 +19,7 @@ from .calls import Answer, Call
 from .control import Control
 from .exchange import Exchange, Prepared
 from .faults import ON_THE_WIRE, Fault
+from .streams import Streams
 
 _GATEWAY: Final = "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
 _MAINTENANCE: Final = "<html><body>System maintenance</body></html>"
@@ -50,11 +51,14 @@ class ExchangeServer:
     def __init__(self, journal: Journal) -> None:
         self.exchange = Exchange(SystemClock().now, journal.write)
         self.control = Control(self.exchange)
+        self.streams = Streams(self.exchange)
+        self.exchange.on_told, self.exchange.end_streams = self.streams.tell, self.streams.end
 
     def app(self) -> web.Application:
         """The application that serves it."""
         app = web.Application()
         app.router.add_post("/control/{command}", self._command)
+        self.streams.routes(app)
         app.router.add_route("*", "/{path:.*}", self._request)
         return app
 
