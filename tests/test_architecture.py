@@ -63,19 +63,21 @@ DOORS: dict[str, tuple[str, ...]] = {
     "testing": ("stores", "market", "domain", "errors", "ports", "process"),
     "sweeps": ("provenance", "engine", "events", "market", "kernels", "metrics", "stores", "domain", "errors", "ports"),
     "exchanges": (
-        *("history", "provenance", "engine", "market", "stores", "domain", "errors", "ports", "frontend"),
+        *("history", "engine", "market", "stores", "domain", "errors", "ports", "frontend"),
         "lazy_names",
     ),
     "runs": (
         *("live", "sweeps", "provenance", "research", "reports", "metrics", "engine", "events", "market", "kernels"),
         *("stores", "domain", "config", "errors", "log", "ports", "process", "frontend", "version"),
     ),
-    "sandbox": ("runs", "exchanges", "engine", "market", "domain", "config", "errors", "user_code"),
+    "sandbox": (
+        *("sweeps.fork_server", "runs", "exchanges", "engine", "market", "domain", "config", "errors", "user_code"),
+    ),
     "diagnostics": ("runs", "history", "stores", "engine", "domain", "errors"),
     "sharing": ("stores.atomic", "runs", "exchanges", "provenance", "engine", "market", "domain", "errors"),
     "optimizer": (
         *("sandbox", "runs", "exchanges", "llm", "research", "reports", "engine", "events", "market", "stores"),
-        *("domain", "config", "errors", "log", "ports", "user_code", "frontend"),
+        *("domain", "config", "errors", "log", "ports", "frontend"),
     ),
     "sources": ("optimizer.shown_data",),
     "at": ("domain",),

@@ -24,8 +24,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bknb
+from bknb.market.candle_fingerprint import compare, fingerprint
 from bknb.market.candles import Candles
-from bknb.provenance.candle_fingerprint import compare, fingerprint
 from bknb.provenance.card import Card, row_text, row_texts
 from bknb.provenance.card_file import encode
 from bknb.provenance.portfolio_card import decode

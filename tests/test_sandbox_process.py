@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 import bknb
 from bknb.config import Settings
+from bknb.sandbox import process
 from bknb.sandbox.held_data import may_hold_data
 from bknb.sandbox.process import Job, run_job
 
@@ -37,8 +38,9 @@ DAY = 86_400_000
 
 @pytest.fixture
 def pids(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Process ids of what is started from now on."""
+    """Process ids of what is started from now on: each trial in an interpreter of its own."""
     seen: list[int] = []
+    monkeypatch.setattr(process, "CAN_FORK", False)
 
     class Noted(subprocess.Popen[bytes]):
         def __init__(self, *given: Any, **named: Any) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import bknb
-from bknb.provenance.candle_fingerprint import data_hash
+from bknb.market.candle_fingerprint import data_hash
 from bknb.research.tries_ledger import Span, Tries, TriesLedger
 from bknb.runs.tries import keep_in
 

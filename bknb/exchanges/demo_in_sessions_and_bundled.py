@@ -95,7 +95,7 @@ def bundled(folder: str | Path = ".") -> Bundle:
     share a notebook with: bknb share NOTEBOOK
     """
     from ..engine.registry import registry
-    from ..provenance.candle_fingerprint import explain
+    from ..market.candle_fingerprint import explain
     from ..stores.atomic import as_path
     from .candle_bundle import Bundle
 

@@ -14,11 +14,11 @@ from ..engine.registration_checks import checked_callbacks
 from ..engine.registry import Table, registry
 from ..engine.resolve import resolve_frame
 from ..errors import ModelError, UnknownName, UsageError
+from ..events.messages import error_of
 from ..llm.ask import as_model
 from ..ports import Model, ModelReply
 from ..sandbox.process import Limits
 from ..stores.atomic import as_path
-from ..user_code import where_it_failed
 from . import prompt, proposal_as_cells
 from .prompt import Range
 from .shown_data_pages import Source, as_source
@@ -265,8 +265,8 @@ class OwnCall:
             if inspect.isawaitable(text):
                 text = await text
         except Exception as error:
-            where = where_it_failed(error)
-            text = f"get_prompt failed: {type(error).__name__}: {error}" + (f"\n{where}" if where else "")
+            failed = error_of(error, "model")
+            text = f"get_prompt failed: {failed.message}" + (f"\n{failed.where}" if failed.where else "")
             raise ModelError(text) from error
         if not isinstance(text, str):
             raise ModelError(f"get_prompt must return text, got {type(text).__name__}")

@@ -10,8 +10,8 @@ from typing import Any, Final
 import msgspec
 
 from ..domain.formatting import plain_number
+from ..market.candle_fingerprint import CandleRange, SeriesRange
 from ..user_code import is_users
-from .candle_fingerprint import CandleRange, SeriesRange
 from .source_code_and_hash import Code
 
 FUNCTION: Final = "function"

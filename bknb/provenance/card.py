@@ -14,13 +14,13 @@ import msgspec
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, interval_ms
 from ..errors import UsageError
+from ..market.candle_fingerprint import CandleRange, SeriesRange
 from . import card_file
 from .account_card import (
     CardAccount,
     CardBenchmark,
     account_lines,
 )
-from .candle_fingerprint import CandleRange, SeriesRange
 from .card_differences import Difference, card_differences, setting_text
 from .card_file import FORMAT, MONEY_FORMAT, Read, Reader
 from .card_models import CardModel, model_lines

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 import msgspec
 
 from ..domain.formatting import utc_text
+from ..market.candle_fingerprint import CandleRange, SeriesRange, changes
 from .account_card import CardAccount, CardBenchmark, account_changes, account_outcome_changes, figure_changes
-from .candle_fingerprint import CandleRange, SeriesRange, changes
 from .card_models import model_changes
 from .source_code_and_hash import Code
 from .value_text import NOT_COMPARED

@@ -12,9 +12,9 @@ from msgspec.structs import replace
 from ..domain.formatting import utc_text
 from ..domain.interval import interval_ms
 from ..errors import UsageError
+from ..market.candle_fingerprint import CandleRange
 from . import card_file
 from .account_card import CardAccount, CardBenchmark, account_lines
-from .candle_fingerprint import CandleRange
 from .card import READERS, Card, Outcome, RunCard, candle_lines, kind_of
 from .card_differences import (
     Difference,

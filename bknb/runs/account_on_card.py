@@ -15,6 +15,7 @@ from ..domain.sizing_formulas import Sizing
 from ..domain.spot_margin_and_perpetual import Margin, Perpetual, Spot, read_account
 from ..engine.registry import registry
 from ..errors import UsageError
+from ..market.candle_fingerprint import CandleRange, SeriesRange
 from ..provenance.account_card import (
     FUNCTION,
     AccountOutcome,
@@ -25,7 +26,6 @@ from ..provenance.account_card import (
     digest_of_rows,
     users_function,
 )
-from ..provenance.candle_fingerprint import CandleRange, SeriesRange
 from ..provenance.source_code_and_hash import Code, read_code
 from .optional_benchmark import EQUAL
 

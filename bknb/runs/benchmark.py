@@ -12,9 +12,9 @@ from msgspec.structs import replace
 from ..domain.interval import candles_text
 from ..engine.plan import open_window
 from ..errors import DataError, NotEnoughData, UsageError
+from ..market.candle_fingerprint import CandleRange, SeriesRange, fingerprint, series_fingerprint
 from ..market.fetch_loop import submit
 from ..metrics.benchmark_figures import Benchmark, day_closes
-from ..provenance.candle_fingerprint import CandleRange, SeriesRange, fingerprint, series_fingerprint
 from ..reports.fewer_points_of_lines import decimate
 from .account_equity import closes_of
 from .measured import terms_of

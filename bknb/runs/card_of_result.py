@@ -14,7 +14,7 @@ import msgspec
 from ..domain.fills_at_stops_and_gaps import execution_model
 from ..domain.signal import key_of
 from ..errors import UsageError
-from ..provenance.candle_fingerprint import SeriesRange
+from ..market.candle_fingerprint import SeriesRange
 from ..provenance.source_code_and_hash import ASKED_AT, Code, read_code
 from ..provenance.strategy_hash import functions_of, model_text, models_of
 from ..provenance.value_text import value_text
@@ -24,7 +24,7 @@ from .result_tables import without_managed_columns
 if TYPE_CHECKING:
     from ..engine.plan import Plan
     from ..live.plan import LivePlan
-    from ..provenance.candle_fingerprint import CandleRange
+    from ..market.candle_fingerprint import CandleRange
     from ..provenance.card import Card
     from ..provenance.card_models import CardModel
     from ..provenance.portfolio_card import PortfolioCard

@@ -22,10 +22,10 @@ from ..errors import StrategyError
 from ..events.heard import NOBODY
 from ..kernels import simulate as kernel
 from ..market.answer_notes import ignored
+from ..market.candle_fingerprint import hash_in
 from ..market.source_hours import sessions_of
 from ..metrics.marked_positions import positions_from
 from ..metrics.run_account import CUT_OFF, Terms, account_of, mark_run
-from ..provenance.candle_fingerprint import hash_in
 from ..provenance.strategy_hash import running
 from ..reports.fewer_points_of_lines import decimate
 from ..research.deflated_sharpe import deflated_sharpe_ratio

@@ -23,8 +23,8 @@ from .tries import key_of, with_tries
 
 if TYPE_CHECKING:
     from ..engine.account_plan import AccountPlan
+    from ..market.candle_fingerprint import CandleRange
     from ..market.candles_of_one_symbol import Series
-    from ..provenance.candle_fingerprint import CandleRange
     from .account_result import RunAccount
     from .benchmark import BenchmarkPrices
     from .portfolio_snapshot import PortfolioSnapshot, Snapshots

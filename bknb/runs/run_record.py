@@ -17,6 +17,7 @@ from ..engine.records import Records
 from ..engine.registry import Exchange
 from ..engine.resolve import RunSeries
 from ..errors import DataError
+from ..market.candle_fingerprint import CandleRange, digest, fingerprint
 from ..market.candles import Candles
 from ..market.candles_of_one_symbol import Series
 from ..market.feed import Feed
@@ -24,7 +25,6 @@ from ..market.fetch_loop import fetch_now
 from ..market.system_clock import SystemClock
 from ..market.window import Window
 from ..ports import CandleSource
-from ..provenance.candle_fingerprint import CandleRange, digest, fingerprint
 
 if TYPE_CHECKING:
     from ..domain.signal import SignalKey

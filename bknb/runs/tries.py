@@ -17,8 +17,8 @@ from msgspec.structs import replace
 
 from ..engine.plan import Plan
 from ..errors import StateError
+from ..market.candle_fingerprint import hash_in
 from ..process import at_reset
-from ..provenance.candle_fingerprint import hash_in
 from ..provenance.strategy_hash import params_text, unnamed_fingerprint
 
 if TYPE_CHECKING:

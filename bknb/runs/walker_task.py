@@ -17,11 +17,11 @@ from ..engine.registry import WalkerSpec
 from ..errors import DataError
 from ..events import messages, subjects
 from ..events.messages import WalkerStep
+from ..market.candle_fingerprint import CandleRange
 from ..metrics.figure_table import for_ranking
 from ..metrics.reasons import OF_POINTS
 from ..metrics.statistics import ranked_beside_points
 from ..metrics.why_figure_is_missing import why_unranked
-from ..provenance.candle_fingerprint import CandleRange
 from ..research.comparison import Comparison, Entry, questions_failed, ranked
 from ..sweeps.executor_options import is_inline
 from .result import Result

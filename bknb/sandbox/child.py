@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import builtins
-import importlib
 import linecache
 import os
 import sys
@@ -52,9 +51,10 @@ from ..runs.check_lookahead import check_lookahead
 from ..user_code import where_it_failed
 from . import audit_hook, seccomp
 from .allowlist import BUILTINS, MANAGE, MODULES
-from .held_data import may_hold_data
 from .manage_answers import sent
-from .process import LENGTH, Job, ManageAnswer, Outcome, Trouble
+from .messages import LENGTH
+from .packages import load, packages_of
+from .process import Job, ManageAnswer, Outcome, Trouble
 
 FILENAME: Final = "<proposed strategy>"
 _MOST_TROUBLES: Final = 20
@@ -103,16 +103,7 @@ def _send(sink: BinaryIO, message: bytes) -> None:
 
 def _warm_up(job: Job, loop: asyncio.AbstractEventLoop) -> None:
     """Import and run everything a backtest needs: files cannot be opened afterwards."""
-    for name in job.packages:
-        if name in MODULES:
-            importlib.import_module(name)
-    if "pandas" in job.packages:
-        _use_pandas()
-    elif job.look_ahead and may_hold_data(job.code):
-        importlib.import_module("pandas")  # the check looks for moments among what it holds
-    for name in ("numpy.lib.stride_tricks", "numpy.ma"):
-        importlib.import_module(name)
-
+    load(packages_of(job))
     short, asked = ("5m", "1h") if job.base == MINUTE else (job.base, job.base)
 
     def practice(ctx: Any) -> Signal:
@@ -143,16 +134,6 @@ def _warm_up(job: Job, loop: asyncio.AbstractEventLoop) -> None:
     if job.look_ahead:
         part = msgspec.structs.replace(job, start=begin, end=min(begin + _HOURS * interval_ms(asked), job.end))
         _look_ahead(part, several, moments=_PRACTISED)
-
-
-def _use_pandas() -> None:
-    import pandas as pd
-
-    series = pd.Series(np.arange(3.0), index=pd.date_range("2024-01-01", periods=3, freq="min", tz="UTC"))
-    series.rolling(2).mean()
-    series.ewm(span=2).mean()
-    series.resample("2min").last()
-    pd.DataFrame({"a": series}).describe()
 
 
 def _source(job: Job) -> FrameSource:

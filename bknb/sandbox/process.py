@@ -1,7 +1,8 @@
 """Running a proposed strategy in a child process that has the candles of one range and nothing else.
 
-The process begins with an empty folder, a bare environment and an interpreter that ignores the user's settings; it
-then gives up files, network and processes (:mod:`bknb.sandbox.seccomp`) before it reads a line of the strategy.
+The process begins with an empty folder, a bare environment and an interpreter that ignores the user's settings, which
+it has for itself or is a fork of (:mod:`bknb.sandbox.interpreter`); it then gives up files, network and processes
+(:mod:`bknb.sandbox.seccomp`) before it reads a line of the strategy.
 It sends back data only: the moments at which the strategy was asked, and its answers.
 """
 
@@ -10,14 +11,11 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import struct
-import subprocess
 import sys
 import sysconfig
 import tempfile
-from contextlib import suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final, Self, cast
+from typing import Any, Final
 
 import msgspec
 
@@ -25,13 +23,12 @@ from ..config import Settings
 from ..domain.signal import Signal
 from ..market.calls_in_threads import UserCalls
 from ..market.sessions import Sessions
+from ..sweeps.fork_server import CAN_FORK
+from .fork_server import fork_server
+from .packages import packages_of
+from .trial_processes import Fork, OwnInterpreter, TrialProcess
 
-if TYPE_CHECKING:
-    from io import BufferedReader
-
-LENGTH: Final = struct.Struct("<Q")
 _START_SECONDS: Final = 90.0
-_MOST_BYTES: Final = 32 * 1024 * 1024
 _INHERITED: Final = ("SYSTEMROOT", "LD_LIBRARY_PATH")
 
 
@@ -130,7 +127,9 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     enforced_limits: tuple[str, ...] = ()
 
 
-_START: Final = "import sys; sys.path[:0] = sys.argv[1:]; from bknb.sandbox.child import main; main()"
+_START: Final = "import sys; sys.path[:0] = sys.argv[2:]; from bknb.sandbox.interpreter import main; main()"
+_FORKED: Final = ("pandas",)
+"""Packages that take so long to import that the trials that need them are forks of a process that has them."""
 
 
 def _import_paths() -> list[str]:
@@ -147,106 +146,49 @@ def _environment(folder: str) -> dict[str, str]:
     return {**inherited, **one, "HOME": folder, "TMPDIR": folder, "LC_ALL": "C.UTF-8"}
 
 
-class _Child:
-    """A child process that reads a job; on leaving the block it is killed, waited for, and its pipes are closed.
+def _command(task: str) -> list[str]:
+    return [sys.executable, "-I", "-B", "-X", "utf8", "-c", _START, task, *_import_paths()]
 
-    Nothing of that awaits, so that no cancellation and no end of the loop can come between. Its methods block, apart
-    from leaving the block: a process that was killed is gone at once.
-    """
 
-    def __init__(self, folder: str) -> None:
-        self.process = subprocess.Popen(  # noqa: S603 -- this interpreter, with code of bknb
-            [sys.executable, "-I", "-B", "-X", "utf8", "-c", _START, *_import_paths()],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=folder,
-            env=_environment(folder),
-            start_new_session=True,
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        self._kill()
-        self.process.wait()
-        for pipe in self._pipes():
-            with suppress(OSError):  # what nobody will read was still to be sent
-                pipe.close()  # after a thread that reads or writes: that sees the end of the process
-
-    def _kill(self) -> None:
-        """End the process, and what it has started, also where it has ended itself."""
-        with suppress(ProcessLookupError, PermissionError):  # macOS refuses it for what has ended
-            if hasattr(os, "killpg"):
-                os.killpg(self.process.pid, signal.SIGKILL)
-            else:
-                self.process.kill()
-
-    def _pipes(self) -> tuple[IO[bytes], IO[bytes], IO[bytes]]:
-        stdin, stdout, stderr = self.process.stdin, self.process.stdout, self.process.stderr
-        assert stdin is not None  # all three are pipes  # noqa: S101
-        assert stdout is not None  # noqa: S101
-        assert stderr is not None  # noqa: S101
-        return stdin, stdout, stderr
-
-    def begin(self, job: Job) -> None:
-        """Send a job and wait until the process has prepared for it."""
-        message = msgspec.msgpack.encode(job)
-        stdin, _, _ = self._pipes()
-        stdin.write(LENGTH.pack(len(message)) + message)
-        stdin.flush()
-        self.read()
-
-    def read(self) -> bytes:
-        """Return the next message; raises ``EOFError`` when the process ended before."""
-        (length,) = LENGTH.unpack(self._exactly(LENGTH.size))
-        if length > _MOST_BYTES:
-            raise ValueError(f"a result of {length} bytes")
-        return self._exactly(length)
-
-    def _exactly(self, size: int) -> bytes:
-        _, stdout, _ = self._pipes()
-        found = stdout.read(size)
-        if len(found) < size:
-            raise EOFError
-        return found
-
-    def errors(self) -> str:
-        """Return the last it writes to standard error until its end."""
-        _, _, stderr = self._pipes()
-        tail = b""
-        while piece := cast("BufferedReader", stderr).read1(65_536):
-            tail = (tail + piece)[-4_000:]
-        return tail.decode("utf-8", "replace")
+def _trial_process(job: Job, folder: str) -> TrialProcess:
+    """Start what runs a job in an empty folder; raises ``OSError`` where the interpreter cannot be started."""
+    if not CAN_FORK:
+        return OwnInterpreter(_command("trial"), _environment(folder), folder)
+    packages = [name for name in packages_of(job) if name in _FORKED]
+    return Fork(fork_server(_command(" ".join(["forks", *packages])), _environment(os.devnull)), folder)
 
 
 async def run_job(job: Job) -> Outcome:
     """Run a job in a child process and return its outcome, always within its limits.
 
-    Cancelling the coroutine, at any moment and however often, ends the process before the coroutine is over.
+    Cancelling the coroutine, at any moment and however often, ends the process before the coroutine is over. Where the
+    server that was to fork it ended before a line of the strategy ran, another is started, once.
     """
-    with tempfile.TemporaryDirectory(prefix="bknb-trial-") as folder, _Child(folder) as child:
-        return await _run_in(child, job)
+    for _ in range(2):
+        with tempfile.TemporaryDirectory(prefix="bknb-trial-") as folder, _trial_process(job, folder) as process:
+            outcome = await _run_in(process, job)
+        if not process.is_lost:
+            break
+    return outcome
 
 
-async def _run_in(child: _Child, job: Job) -> Outcome:
+async def _run_in(process: TrialProcess, job: Job) -> Outcome:
     calls = UserCalls("trial")
-    errors = asyncio.create_task(calls.in_thread(child.errors))
+    errors = asyncio.create_task(calls.in_thread(process.errors))
     seconds = job.limits.seconds
     try:
         try:
             async with asyncio.timeout(_START_SECONDS):
-                await calls.in_thread(lambda: child.begin(job))
+                await calls.in_thread(lambda: process.begin(msgspec.msgpack.encode(job)))
         except TimeoutError:
             return Outcome(problem=f"the process for the trial did not start within {_START_SECONDS:g} s")
         async with asyncio.timeout(seconds):
-            return msgspec.msgpack.decode(await calls.in_thread(child.read), type=Outcome)
+            return msgspec.msgpack.decode(await calls.in_thread(process.read), type=Outcome)
     except TimeoutError:
         return Outcome(problem=f"it did not come to an end within {seconds:g} s; a loop that never ends?")
     except (EOFError, BrokenPipeError, ConnectionResetError):
-        code = await calls.in_thread(child.process.wait)
-        return Outcome(problem=_death(code, await errors, job))
+        code = await calls.in_thread(process.end)
+        return Outcome(problem=_death(code, process.last_words or await errors, job))
     except (msgspec.MsgspecError, ValueError):
         return Outcome(problem="it sent something that is no result")
     finally:

@@ -12,9 +12,9 @@ import msgspec
 
 from ..engine.registry import registry
 from ..exchanges.candle_bundle import CandleFile, Record, write_candles
+from ..market.candle_fingerprint import fingerprint
 from ..market.candles import Candles
 from ..market.system_clock import SystemClock
-from ..provenance.candle_fingerprint import fingerprint
 from ..runs.card_of_result import made_with
 
 INPUTS: Final = "inputs.json"

@@ -20,7 +20,7 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib import import_module
 from itertools import count
@@ -237,7 +237,7 @@ def serve() -> None:
                 gc.freeze()
         if what == _FORK:
             with suppress(OSError):  # no process can be made: whoever asks the worker finds that
-                forks[number] = _forked(asked, ends)
+                forks[number] = _forked(ends)
             for end in ends:
                 os.close(end)
     for pid in forks.values():
@@ -250,24 +250,37 @@ def _ended(pid: int | None) -> None:
         os.waitpid(pid, 0)
 
 
-def _forked(asked: socket.socket, ends: Sequence[int]) -> int:
+def _forked(ends: Sequence[int]) -> int:
+    return forked(_answer_tasks, *ends, 2)
+
+
+def _answer_tasks() -> None:
+    with os.fdopen(os.dup(1), "wb") as answers:
+        send(answers, pickle.dumps(os.getpid()))
+    answer_tasks(os.fdopen(0, "rb"))
+
+
+def forked(run: Callable[[], object], *standard: int) -> int:
+    """Return the process id of a new fork that calls ``run`` and ends; this process has one thread.
+
+    The descriptors ``standard`` are its 0, 1 and 2, and it has no others of this process.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of threads: those of numpy stand a fork
         pid = os.fork()
     if pid:
         return pid
+    status = 1
     try:
-        asked.detach()
-        os.dup2(ends[0], 0)
-        os.dup2(ends[1], 1)
-        for end in ends:
-            os.close(end)
+        for number, own in enumerate(standard):
+            os.dup2(own, number)
+        os.closerange(len(standard), os.sysconf("SC_OPEN_MAX"))
         if "numpy.random" in sys.modules:  # its own generator would draw the same in all forks
             sys.modules["numpy.random"].seed()
-        with os.fdopen(os.dup(1), "wb") as answers:
-            send(answers, pickle.dumps(os.getpid()))
-        answer_tasks(os.fdopen(0, "rb"))
+        run()
+        status = 0
     except BaseException:  # noqa: BLE001 -- it ends as an interpreter would
         traceback.print_exc()
+        sys.stderr.flush()
     finally:
-        os._exit(0)
+        os._exit(status)

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from ..domain.interval import DAY_MS
 from ..engine.registry import Exchange
 from ..errors import UsageError
-from ..provenance.candle_fingerprint import hash_in
+from ..market.candle_fingerprint import hash_in
 from .executor_options import processes_of
 from .packed_plans import PackedPlan, packed_plan, pickled, unpacked_plan
 from .prepared_candles import OverLongerBars, Prepared, prepare, with_candles_beside

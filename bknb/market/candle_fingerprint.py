@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ..market.candles import Candles
+    from .candles import Candles
 
 _MASK: Final = 0xFFFF_FFFF_FFFF_FFFF
 _GAPS_KEPT: Final = 20
