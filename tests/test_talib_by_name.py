@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import talib_errors
 from scenarios import MINUTE
 from test_indicators import START, WALK, walk
 
@@ -58,6 +59,13 @@ def test_every_function_looks_back_far_enough_or_is_refused() -> None:
     assert len(refused) < 25
     assert {"OBV", "AD", "SAR", "MAXINDEX", "MAVP", "ACOS"} <= set(refused)
     assert all(text.count("\n") == 1 for text in refused.values()), refused
+
+
+@pytest.mark.long
+def test_values_in_a_run_are_those_of_ta_lib_over_all_candles() -> None:
+    errors = talib_errors.of_names_in_capitals(walk(9_000))
+    assert len(errors) > 170
+    assert max(errors.values()) <= 1e-9, errors
 
 
 def values_of(name: str, columns: list[Any], given: Any) -> Any:
