@@ -623,7 +623,6 @@ def test_what_cannot_be_seen_is_said():
     assert "Cannot see" in report.report()
 
 
-@pytest.mark.slow
 def reads_a_column(column):
     def get_signal(ctx):
         value = column.asof(ctx.when - pd.Timedelta(hours=1))
@@ -632,16 +631,20 @@ def reads_a_column(column):
     return get_signal
 
 
+def standardised():
+    return (TABLE.close - TABLE.close.mean()) / TABLE.close.std()
+
+
 @pytest.mark.slow
 def test_a_column_that_nothing_can_make_again_is_named():
-    """Standardised over the whole table before it was handed over: its rows lie where they should."""
-    scores = (TABLE.close - TABLE.close.mean()) / TABLE.close.std()
-    report = check(reads_a_column(scores), moments=8)
+    """Standardised over the whole table by a function that is over: no variable and no statement has it."""
+    report = check(reads_a_column(standardised()), moments=8)
     assert any(text.startswith("how column came about") and "bknb.indicator" in text for text in report.cannot_see)
     prices = check(reads_a_column(TABLE.close), moments=8)
     assert not any("column came about" in text for text in prices.cannot_see)
 
 
+@pytest.mark.slow
 def test_the_same_question_gets_the_same_verdict():
     assert repr(case(cases.LEAKS["a_closure"])) == repr(case(cases.LEAKS["a_closure"]))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import sys
 import threading
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.pool import ThreadPool
@@ -20,6 +20,7 @@ from typing import Any, Final
 from ..errors import UsageError
 from ..process import after_fork
 from ..user_code import is_bknb_file, is_users_file
+from .calling_functions import Scope
 
 _LOOK_SECONDS: Final = 0.05
 _LATE: Final = 40  # looks after which an interrupted check does not end by itself
@@ -34,12 +35,14 @@ class Check:
 
     Attributes
     ----------
+    scopes : sequence of Scope
+        Of the functions that asked for it.
     over : bool
         Whether it has ended or was interrupted: its threads read what there is from then on.
     """
 
-    def __init__(self) -> None:
-        self.over = False
+    def __init__(self, scopes: Sequence[Scope] = ()) -> None:
+        self.over, self.scopes = False, scopes
 
     def go_on(self) -> None:
         """Raise ``CheckStopped`` when the check was interrupted."""

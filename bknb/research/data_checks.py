@@ -18,6 +18,7 @@ import numpy as np
 from ..domain.formatting import failure_text
 from ..market.candles import Candles
 from .answers_compared_as_trades import Answer, change_text, same
+from .calling_functions import Scope
 from .foresight import suspicion
 from .is_market_copy import is_copy
 from .lookahead_report import Finding
@@ -58,6 +59,8 @@ class DataChecks:
         Time between two questions, ms.
     end
         End of the frame, UTC ms.
+    scopes
+        Of the functions that ask for the check.
 
     Attributes
     ----------
@@ -75,8 +78,9 @@ class DataChecks:
         market: MarketValues,
         slot: int,
         end: int,
+        scopes: Sequence[Scope] = (),
     ) -> None:
-        self._function = function
+        self._function, self._scopes = function, scopes
         self._ask = ask
         self._answers = answers
         self._moments = list(moments)
@@ -88,7 +92,8 @@ class DataChecks:
 
     def findings(self, read: Mapping[str, str]) -> list[Finding]:
         """Findings of all experiments; ``read`` is what was seen to be read, with its lines."""
-        preparation = Preparation(self._function, self._holds_data, partial(is_copy, minutes=self._market.minutes))
+        is_market = partial(is_copy, minutes=self._market.minutes)
+        preparation = Preparation(self._function, self._holds_data, is_market, self._scopes)
         found = self._handed_out(read)
         found += [] if any(finding.kind == "future" for finding in found) else self._remade(preparation)
         if not any(finding.kind == "future" for finding in found):  # one leak shows in several experiments

@@ -17,6 +17,7 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any, Final, NamedTuple
 
 from ..user_code import is_users
+from .calling_functions import Scope
 from .read_only import could_be_written_to
 from .variables import functions, is_own_instance, reached
 
@@ -91,6 +92,10 @@ def statements_of(space: dict[str, Any]) -> list[Statement] | None:
         with contextlib.suppress(SyntaxError):  # a cell that was never run
             nodes = [node for node in _parsed(text) if not isinstance(node, (ast.Import, ast.ImportFrom))]
             found += [_statement(_undecorated(node, space), file, space) for node in nodes]
+    if isinstance(space, Scope):
+        for node in space.nodes:
+            with contextlib.suppress(SyntaxError):  # what stands in functions alone, such as a yield
+                found.append(_statement(_undecorated(node, space), space.file, space))
     return found if 0 < len(found) <= _MOST_STATEMENTS else None
 
 
@@ -119,6 +124,9 @@ def _parsed(text: str) -> list[ast.stmt]:
 
 
 def _texts(space: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    if isinstance(space, Scope):
+        yield from _texts(space.module)
+        return
     cells = space.get("In")
     if isinstance(cells, list) and "get_ipython" in space:
         for number, cell in enumerate(cells):

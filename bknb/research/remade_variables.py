@@ -16,10 +16,12 @@ from collections.abc import Callable, Iterator, Sequence, Set
 from types import FunctionType, ModuleType
 from typing import Any
 
+from .calling_functions import HANDED, Scope
+from .handed_over import origins
 from .module_statements import Statement, compiled, imported, read_at_once, statements_of, writes
 from .patched_readers import handing_out
 from .read_only import RunRefused, nothing_changed_outside, readable
-from .run_again import WAYS, Part
+from .run_again import WAYS, Part, of_functions
 from .timed_data import is_row_of_numbers
 from .variables import Variable, emptied, names_by_namespace, owner_of, variables
 
@@ -35,6 +37,8 @@ class Preparation:
         Whether a value holds market data that can be recognised.
     is_market
         Whether a value holds the candles of the market themselves.
+    scopes
+        Of the functions that ask for the check.
 
     Attributes
     ----------
@@ -53,7 +57,11 @@ class Preparation:
     """
 
     def __init__(
-        self, function: Callable[..., Any], holds_data: Callable[[Any], bool], is_market: Callable[[Any], bool]
+        self,
+        function: Callable[..., Any],
+        holds_data: Callable[[Any], bool],
+        is_market: Callable[[Any], bool],
+        scopes: Sequence[Scope] = (),
     ) -> None:
         self.function = function
         self.names: list[str] = []
@@ -67,7 +75,12 @@ class Preparation:
         self._handed = False  # whether a library handed out data with another future
         self._parts: list[Part] = []
         self._imports: list[tuple[dict[str, Any], str, dict[str, Any], str]] = []
-        waiting = names_by_namespace(function)
+        self._origins = origins(function, scopes)
+        waiting = [*names_by_namespace(function), *((one.space, {one.name}) for one in self._origins)]
+        for scope in scopes:
+            if scope.hands_over:
+                scope[HANDED] = function
+                waiting.append((scope, {HANDED}))
         names_of: dict[int, tuple[dict[str, Any], set[str]]] = {}
         while waiting:
             space, names = waiting.pop(0)
@@ -180,6 +193,8 @@ class Preparation:
             self.reasons += [f"{name} is {why}" for name, why in sorted(part.unreadable.items()) if name in needed]
             remade = {name for name in part.names - lost if name in part.space and name not in part.roots}
             self.explained |= {id(part.space[name]) for name in remade}
+            handed = (one for one in self._origins if one.space is part.space and one.name in remade)
+            self.explained |= {id(one.variable.value) for one in handed}
             # A class, or a function that another one made, may hold data as well.
             holding = {name for one in part.statements if read_at_once(one) & part.holds_data for name in one.makes}
             self.names += sorted(name for name in remade if not _is_code(part.space[name]) or name in holding)
@@ -236,8 +251,14 @@ class Preparation:
     @contextlib.contextmanager
     def _put_in_place(self, change: Callable[[Any], Any], only: str | None) -> Iterator[None]:
         puts: list[tuple[Variable, Any]] = []
+        handed: list[tuple[Variable, Any]] = []  # they know more than a call that is made again
         for part in self._parts:
-            puts += self._puts(part, self._run(part, change))
+            space = self._run(part, change)
+            puts += self._puts(part, space)
+            known = part.names & space.keys()
+            places = (one for one in self._origins if one.space is part.space and one.name in known)
+            handed += [(one.variable, one.made_again(space)) for one in places]
+        puts += handed
         self.put_names = list(dict.fromkeys(variable.name for variable, _ in puts))
         for variable, new in puts:
             if id(variable.value) not in self._moved:
@@ -308,7 +329,7 @@ class Preparation:
         for name in part.names:
             old, new = part.space.get(name), space.get(name)
             if isinstance(old, FunctionType) and isinstance(new, FunctionType):
-                found += _of_functions(old, new)
+                found += of_functions(old, new)
             elif owner is not None and old is owner and hasattr(new, "__dict__"):
                 own = vars(owner)
                 found += [
@@ -323,22 +344,6 @@ class Preparation:
 
 def _setter(space: dict[str, Any], name: str) -> Callable[[Any], None]:
     return lambda value: space.__setitem__(name, value)
-
-
-def _of_functions(old: FunctionType, new: FunctionType) -> list[tuple[Variable, Any]]:
-    """Defaults and closures of the same function made again."""
-    if old.__code__.co_name != new.__code__.co_name:
-        return []
-    found: list[tuple[Variable, Any]] = []
-    for name in ("__defaults__", "__kwdefaults__"):
-        put = Variable(name, getattr(old, name), lambda value, name=name: setattr(old, name, value))  # type: ignore[misc]
-        found.append((put, getattr(new, name)))
-    if old.__code__.co_freevars == new.__code__.co_freevars:
-        for cell, other in zip(old.__closure__ or (), new.__closure__ or (), strict=True):
-            with contextlib.suppress(ValueError):  # an empty cell
-                put = Variable("", cell.cell_contents, lambda value, cell=cell: setattr(cell, "cell_contents", value))  # type: ignore[misc]
-                found.append((put, other.cell_contents))
-    return found
 
 
 def _copied(value: Any) -> Any:

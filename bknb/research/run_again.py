@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
-from types import CodeType
+from types import CodeType, FunctionType
 from typing import Any, Final, Literal, TypeAlias
 
 from .module_statements import Statement
+from .variables import Variable
 
 Way: TypeAlias = Literal["kept", "loaded", "lenient", "settled"]
 WAYS: Final[tuple[Way, ...]] = ("kept", "loaded", "lenient", "settled")
@@ -45,3 +47,20 @@ class Part:
         if self.way == "settled" and statement.makes <= self.roots:
             return True
         return bool(statement.makes & self.roots) and not statement.reads & statement.makes & self.roots
+
+
+def of_functions(old: FunctionType, new: FunctionType) -> list[tuple[Variable, Any]]:
+    """Defaults and closures of the same function made again."""
+    if old.__code__.co_name != new.__code__.co_name:
+        return []
+    found: list[tuple[Variable, Any]] = []
+    for name in ("__defaults__", "__kwdefaults__"):
+        put = Variable(name, getattr(old, name), lambda value, name=name: setattr(old, name, value))  # type: ignore[misc]
+        found.append((put, getattr(new, name)))
+    if old.__code__.co_freevars == new.__code__.co_freevars:
+        cells = zip(old.__code__.co_freevars, old.__closure__ or (), new.__closure__ or (), strict=True)
+        for name, cell, other in cells:
+            with contextlib.suppress(ValueError):  # an empty cell
+                put = Variable(name, cell.cell_contents, lambda value, cell=cell: setattr(cell, "cell_contents", value))  # type: ignore[misc]
+                found.append((put, other.cell_contents))
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import sys
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -11,6 +12,7 @@ from ..domain.whole_number import whole_number
 from ..engine.plan import ExchangeLike, FrameLike, StrategyLike, plan_backtest
 from ..errors import UsageError
 from ..provenance.strategy_hash import running
+from ..research.calling_functions import calling_scopes
 from ..research.check_threads import Check, belongs
 from ..research.lookahead_report import LookaheadReport
 from .lookahead_of_signals_manage_and_models import report_of
@@ -117,7 +119,7 @@ def check_lookahead(
             f"a strategy must not check itself: {plan.strategy.name} was to be checked by a strategy that is being "
             "checked\ncall bknb.check_lookahead outside of strategies"
         )
-    check = Check()
+    check = Check(calling_scopes(sys._getframe(1)))
 
     def work() -> LookaheadReport:
         with check.running():

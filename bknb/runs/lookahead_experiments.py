@@ -224,6 +224,7 @@ class Experiments:
             market=MarketValues(minutes.candles, asked.window.base_ms, minutes.closes),
             slot=asked.slot,
             end=asked.plan.frame.last,
+            scopes=asked.check.scopes,
         )
         found = []
         for variable in variables(asked.function()):
