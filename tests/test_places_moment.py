@@ -21,9 +21,9 @@ CANDLES = {2: (100, 100, 98.9, 99), 3: (99, 99, 97.9, 98), 5: (98, 101.5, 98, 10
 
 
 def ran(rows: Any, *, end: int, **options: Any) -> bknb.Result:
-    own = {name: options.pop(name) for name in ("get_signal", "manage", "places", "manage_interval", "risk")
+    own = {name: options.pop(name) for name in ("get_signal", "manage", "places", "manage_interval", "risk", "interval")
            if name in options}  # fmt: skip
-    bknb.add_strategy("placed", interval="1m", **own)
+    bknb.add_strategy("placed", **{"interval": "1m"} | own)
     return bknb.backtest(
         "BTCUSDT", strategy="placed", exchange=source(rows), frame=(ORIGIN, ORIGIN + end * MINUTE), **options
     )
@@ -197,3 +197,46 @@ def test_every_moment_of_a_random_run_comes_out_again(
         held = result.at(when).manage(place=name)
         assert (held.position, held.diverged) == (asked[when, name][0], "")
     assert seen == {each: asked[each] for each in seen}
+
+
+@pytest.mark.parametrize("places", [1, 3])
+def test_a_list_whose_orders_are_moved_one_after_the_other_is_there_as_manage_saw_it(places: int) -> None:
+    """Between two questions, and with an add until the next one: questions come every five minutes."""
+    seen: dict[int, Any] = {}
+    name = None if places == 1 else "a"
+
+    def get_signal(when: Any) -> Any:
+        if when.minute:
+            return None
+        return [bknb.Signal(side="long", place=name, id=each, price_open=price, valid=None)
+                for each, price in (("x", 97.0), ("y", 96.0))]  # fmt: skip
+
+    def manage(when: Any, position: Any) -> Any:
+        seen[when.minute] = position
+        moved = {1: ("x", 95.0), 2: ("y", 94.0), 3: ("x~2", 93.0), 7: ("y~2", 98.0)}.get(when.minute)
+        if moved is not None:
+            return bknb.Move(id=moved[0], price_open=moved[1])
+        return bknb.Add(1, price_open=90.0, valid="slot") if when.minute == 11 else None
+
+    result = ran(market({8: (99, 99, 97, 98)}, 18), end=18, get_signal=get_signal, manage=manage, places=places,
+                 interval="5m", manage_interval="1m", settings=FREE)  # fmt: skip
+    asked = dict(seen)
+    assert [each.id for each in asked[5].waiting] == ["y~2", "x~3"]
+    assert (len(asked[12].waiting), len(asked[16].waiting)) == (1, 0)
+    for minute, position in asked.items():
+        held = at(result, minute).manage()
+        assert (held.position, held.diverged) == (position, ""), minute
+    assert at(result, 2).decisions == ()  # what manage moved is no answer of the strategy
+
+
+def test_of_each_signal_one_thing_was_decided() -> None:
+    for places in (1, 2):
+        orders = [
+            bknb.Signal(side="long", place=None if places == 1 else f"{price}", price_open=price)
+            for price in (99.0, 98.0)
+        ]
+        rows = market({0: (100, 100, 98.9, 99)}, 8)
+        moment = at(ran(rows, end=8, get_signal=lambda orders=orders: orders, places=places, settings=FREE), 0)
+        events = moment.ask().events
+        assert [type(event) for event in events] == [Scheduled, Scheduled]
+        assert set(events) == set(moment.decisions)

@@ -88,8 +88,10 @@ class BacktestRun:
         on_event: Callable[[Event], None] | None = None,
         account: LegAccount | None = None,
         verdicts: VerdictsOfAnotherRun | None = None,
+        asked_as: Strategy | None = None,
     ) -> None:
         self.plan, self.account, self._verdicts = plan, account, verdicts
+        self._asked_as = asked_as  # whose next question is meant, where its own strategy stands for that of another run
         self._seen_from = plan.frame.start if seen_from is None else seen_from  # where candles begin to show volume
         self.records = records = Records()
         self.published = published or RunSeries(
@@ -256,7 +258,8 @@ class BacktestRun:
         minutes, sessions = window.minutes(self.plan.symbol), window.sessions_of(self.plan.symbol)
         by_day = has_session_days(strategy.interval, sessions, minutes.step)
         account = self.account
-        rules = self.rules._replace(clock=clock_maker(strategy, minutes, sessions, warm=window.price_count))
+        asked = self._asked_as or strategy
+        rules = self.rules._replace(clock=clock_maker(asked, minutes, sessions, warm=window.price_count))
         if minutes.step != MINUTE_MS or sessions is not None:
             from .bar_count import bar_counter  # few need it
 

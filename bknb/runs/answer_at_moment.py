@@ -112,6 +112,13 @@ class Asked:
         return "\n".join([f"{when}: {verb}", *(f"  {reason.text}" for reason in self.reasons)])
 
 
+def _decisions(made: Sequence[Any]) -> list[Decision]:
+    """What was decided of each signal, and not that an order that was scheduled filled in its first candle."""
+    found = [each for each in made if isinstance(each, Scheduled | Opened | Rejected | RiskRefused)]
+    scheduled = {each.signal.id for each in found if isinstance(each, Scheduled)}
+    return [each for each in found if not (isinstance(each, Opened) and each.signal.id in scheduled)]
+
+
 def _line(event: Decision) -> str:
     """What the run would make of one signal."""
     if isinstance(event, Rejected):
@@ -162,7 +169,7 @@ class RulesAtMoment:
             signal=signals[0],
             event=event,
             reasons=(*faults, *_reasons(event, made)),
-            events=tuple(each for each in made if isinstance(each, Scheduled | Opened | Rejected | RiskRefused)),
+            events=tuple(_decisions(made)),
         )
 
     def _made(
@@ -196,7 +203,7 @@ class RulesAtMoment:
             given = Answer(when, price, signals[0]) if len(signals) == 1 else Answers(when, price, signals)
             taken = [holder for place, holder in holders.items() if place != name]
             made = self._made(strategy, given, rules._replace(place=name), taken)
-            told += [each for each in made if isinstance(each, Scheduled | Opened | Rejected | RiskRefused)]
+            told += _decisions(made)
             kept = next((each.signal for each in made if isinstance(each, Scheduled | Opened)), None)
             if kept is not None:
                 holders[name] = place_of(kept, when)

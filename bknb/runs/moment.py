@@ -16,6 +16,7 @@ from weakref import ref
 
 from msgspec.structs import replace
 
+from ..domain.checked_signal import id_when_moved
 from ..domain.formatting import utc_text
 from ..domain.html import Html
 from ..domain.interval import interval_ms
@@ -157,7 +158,8 @@ class Moment:
             for event in records.rejected
             if event.when == when and event.place not in taken  # else of ``manage``
         ]
-        known = set[SignalKey]()
+        there = [signal for place in self.places for signal in (place.signal, *place.beside)]
+        known: set[SignalKey] = {(id_when_moved(signal.id), when) for signal in there}  # what ``manage`` moved now
         for event in (*records.events, *records.refused):
             if isinstance(event, Scheduled | Opened | RiskRefused) and event.signal.scheduled_at == when:
                 found += [] if key_of(event.signal) in known else [event]

@@ -38,24 +38,35 @@ class Order:
         When they were answered, UTC ms.
     signals : list
         Of each the row of its first event, in order.
+    moved : list
+        The same of those that took the place of one of them, which was moved while others waited.
+    has_opened : bool
+        Whether one of them was opened.
     ends : list
         The events that ended them.
     rules : Rules
         Those of the run.
     """
 
-    __slots__ = ("ends", "place", "rules", "scheduled_at", "signals")
+    __slots__ = ("ends", "has_opened", "moved", "place", "rules", "scheduled_at", "signals")
 
     def __init__(
         self, place: str, scheduled_at: int, signals: list[OpenSignal | ScheduledSignal], rules: Rules
     ) -> None:
         self.place, self.scheduled_at, self.signals, self.rules = place, scheduled_at, signals, rules
+        self.moved: list[OpenSignal | ScheduledSignal] = []
+        self.has_opened = False
         self.ends: list[Closed | Cancelled] = []
+
+    @property
+    def still_waits(self) -> bool:
+        """Whether nothing of it was opened, and something waits."""
+        return not self.has_opened and len(self.ends) < len(self.signals) + len(self.moved)
 
     def is_there(self, when: int) -> bool:
         """Whether something of it was open or waited at a moment (UTC ms)."""
         ended = sum(is_known(event, when, self.rules) for event in self.ends)
-        return self.scheduled_at < when and ended < len(self.signals)
+        return self.scheduled_at < when and ended < len(self.signals) + len(self.moved)
 
     @property
     def was_ended_from_outside(self) -> bool:
@@ -67,6 +78,7 @@ class Order:
 def orders_before(records: Records, when: int, rules: Rules) -> list[Order]:
     """What a run of ``rules`` ordered before a moment (UTC ms), in order."""
     found: dict[tuple[int, str], Order] = {}
+    newest: dict[str, Order] = {}
     by_key: dict[SignalKey, Order] = {}
     for event in records.events:
         if not isinstance(event, Scheduled | Opened | Closed | Cancelled):
@@ -77,9 +89,16 @@ def orders_before(records: Records, when: int, rules: Rules) -> list[Order]:
             continue
         order = by_key.get(key)
         if order is None:
-            place = signal.scheduled_at, signal.place
-            order = by_key[key] = found.setdefault(place, Order(signal.place, signal.scheduled_at, [], rules))
-            order.signals.append(signal)
+            before, place = newest.get(signal.place), (signal.scheduled_at, signal.place)
+            if before is not None and before.still_waits and before.scheduled_at < signal.scheduled_at:
+                order = before
+                order.moved.append(signal)
+            else:
+                order = found.setdefault(place, Order(signal.place, signal.scheduled_at, [], rules))
+                order.signals.append(signal)
+            by_key[key] = newest[signal.place] = order
+        if isinstance(event, Opened):
+            order.has_opened = True
         if isinstance(event, Closed | Cancelled):
             order.ends.append(event)
     return sorted(found.values(), key=lambda order: order.scheduled_at)

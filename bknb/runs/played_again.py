@@ -117,7 +117,10 @@ class _Again:
         self.seen: dict[Order, Held] = {}
         self.after: tuple[HeldPosition, ...] | None = None
         self.looked = False
-        moments = tuple(sorted({*self._given, when})) if self._several else (first,)
+        if self._several:  # also at those at which ``manage`` ordered something, whatever the interval is
+            at = Listed(tuple(sorted({*self._given, when})))
+        elif at is not None:
+            at = AnyOf((at, Listed((first,))))
         strategy = Strategy(
             name=plan.strategy.name,
             interval=plan.strategy.interval,
@@ -127,7 +130,7 @@ class _Again:
             manage=self._manage,
             ask_manage=self._manage,
             manage_interval=plan.base if managed_at is None else None,
-            at=None if at is None else AnyOf((at, Listed(moments))),
+            at=at,
             manage_at=None if managed_at is None else AnyOf((managed_at, Listed((when,)))),
             places=len(self._orders) + 1 if self._several else 1,
         )
@@ -136,7 +139,7 @@ class _Again:
         asked = record.money_positions is not None or own.risk is not None
         held = None if record.money is None else partial(held_weight_at, record, record.money)
         verdicts = VerdictsOfAnotherRun(record.records, own.risk, held) if asked else None
-        options: Any = {"published": record.published, "seen_from": self._start, "verdicts": verdicts}
+        options: Any = {"published": record.published, "seen_from": self._start, "verdicts": verdicts, "asked_as": own}
         self.run = BacktestRun(plan, listeners=NOBODY, window=window, **options)
 
     def _ask(self, ctx: Context) -> list[Signal] | Signal | None:
