@@ -11,6 +11,7 @@ from functools import partial
 from random import Random
 from typing import Any
 
+from msgspec.structs import replace
 from orders_page import Bar, View, World
 from scenarios import MINUTE, ORIGIN
 
@@ -166,18 +167,27 @@ def draw(seed: int, minutes: int = 240, **given: Any) -> World:
     return World(**drawn, start=30, end=minutes + 30, ask=asks, manage=partial(manage, seed))
 
 
-def minute(when: float) -> int:
-    """The number of the minute that begins at a moment (UTC ms)."""
-    return round((when - ORIGIN) / MINUTE)
+def of_bars(answers: list[Any], length: int) -> list[Any]:
+    """Answers that count minutes, for bars of so many minutes."""
+    found = []
+    for answer in answers:
+        names = [name for name in ("valid", "minute_estimated_time") if type(getattr(answer, name, None)) is int]
+        found.append(replace(answer, **{name: length * getattr(answer, name) for name in names}))
+    return found
 
 
-def at(when: datetime) -> int:
-    return minute(when.timestamp() * 1000)
+def minute(when: float, length: int = 1) -> int:
+    """The number of the bar of so many minutes that begins at a moment (UTC ms)."""
+    return round((when - ORIGIN) / MINUTE / length)
 
 
-def view_of(seen: bknb.HeldPosition) -> View:
+def at(when: datetime, length: int = 1) -> int:
+    return minute(when.timestamp() * 1000, length)
+
+
+def view_of(seen: bknb.HeldPosition, length: int = 1) -> View:
     of_money = seen.size, seen.average_price, seen.last_entry, seen.entries
     levels = seen.price_stop_loss, seen.best_price, seen.worst_price, len(seen.targets)
-    deadline = None if seen.deadline is None else at(seen.deadline)
+    deadline = None if seen.deadline is None else at(seen.deadline, length)
     orders = tuple((each.id, each.price_open) for each in seen.waiting)
     return View(seen.place, seen.id, seen.sign, *of_money, *levels, deadline, orders)

@@ -6,12 +6,13 @@ import asyncio
 import math
 from collections import Counter
 from datetime import datetime
+from random import Random
 from typing import Any
 
 import pytest
 from orders_page import Trade, View, World
 from orders_simulator import Simulator
-from orders_worlds import at, draw, minute, view_of
+from orders_worlds import at, draw, minute, of_bars, view_of
 from scenarios import MINUTE, ORIGIN, source
 
 import bknb
@@ -21,33 +22,39 @@ from bknb.engine.records import Records
 from bknb.events.heard import NOBODY
 from bknb.runs.fill_table import fill_rows
 
-INTERVALS = {1: "1m", 5: "5m", 15: "15m"}
+INTERVALS = {1: "1m", 5: "5m", 15: "15m", 60: "1h", 120: "2h", 240: "4h"}
 FEW, MANY = range(20), range(20, 1000)
 
 
 class Run:
-    """What runs of a world are given, and what one asked and showed."""
+    """What runs of a world are given, whose bars are of ``length`` minutes, and what one asked and showed."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, length: int = 1) -> None:
+        self.length = length
         self.asked: list[int] = []
         self.views: list[tuple[int, View]] = []
 
         def get_signal(when: datetime, price: float) -> Any:
-            self.asked.append(at(when))
-            return world.ask(at(when), price, world.bars[at(when) - 1].close)
+            self.asked.append(now := at(when, length))
+            return of_bars(world.ask(now, price, world.bars[now - 1].close), length)
 
         def manage(when: datetime, price: float, position: bknb.HeldPosition) -> Any:
-            self.views.append((at(when), view_of(position)))
-            return world.manage(at(when), price, world.bars[at(when) - 1].close, self.views[-1][1])
+            now, seen = at(when, length), view_of(position, length)
+            self.views.append((now, seen))
+            return of_bars(world.manage(now, price, world.bars[now - 1].close, seen), length)
 
         strategy = bknb.add_strategy(
-            "orders", interval=INTERVALS[world.interval], get_signal=get_signal, manage=manage, places=world.places,
-            manage_interval=INTERVALS[world.manage_interval],
+            "orders", interval=INTERVALS[world.interval * length], get_signal=get_signal, manage=manage,
+            places=world.places, manage_interval=INTERVALS[world.manage_interval * length],
         )  # fmt: skip
         costs = {"percent_fee": world.percent_fee, "percent_slippage": world.percent_slippage}
-        self.settings: dict[str, Any] = {"schedule_await_minutes": world.await_minutes, "max_adds": None, **costs}
-        rows = [(ORIGIN + k * MINUTE, *bar) for k, bar in enumerate(world.bars)]
-        frame = (ORIGIN + world.start * MINUTE, ORIGIN + world.end * MINUTE)
+        self.settings: dict[str, Any] = {
+            "schedule_await_minutes": world.await_minutes * length,
+            "max_adds": None,
+            **costs,
+        }
+        rows = [(ORIGIN + k * length * MINUTE, *bar) for k, bar in enumerate(world.bars)]
+        frame = (ORIGIN + world.start * length * MINUTE, ORIGIN + world.end * length * MINUTE)
         self.options: dict[str, Any] = {
             "strategy": strategy, "exchange": source(rows), "frame": frame, "settings": self.settings,
         }  # fmt: skip
@@ -59,23 +66,23 @@ class Run:
         return run.records
 
 
-def trades_of(records: Records, settings: dict[str, Any]) -> list[Trade]:
+def trades_of(records: Records, settings: dict[str, Any], length: int) -> list[Trade]:
     fills: dict[str, list[Any]] = {}
     for row in fill_rows(records, bknb.Settings(**settings)):
-        fill = minute(row["at"]), row["kind"], row["share"], row["price"], row["reason"]
+        fill = minute(row["at"], length), row["kind"], row["share"], row["price"], row["reason"]
         fills.setdefault(row["signal_id"], []).append(fill)
     return [
-        Trade(one.signal.id, one.signal.place, minute(one.signal.pending_at), minute(one.closed_at), one.close_reason,
-              one.ambiguous, one.pnl.pnl_percentage, tuple(fills[one.signal.id]))
+        Trade(one.signal.id, one.signal.place, minute(one.signal.pending_at, length), minute(one.closed_at, length),
+              one.close_reason, one.ambiguous, one.pnl.pnl_percentage, tuple(fills[one.signal.id]))
         for one in records.closed
     ]  # fmt: skip
 
 
-def cancelled(records: Records) -> list[tuple[int, str, str]]:
+def cancelled(records: Records, length: int) -> list[tuple[int, str, str]]:
     adds = [one for one in records.positions if isinstance(one, bknb.AddCancelled)]
     found = [(one.when, f"{one.signal.id}#{one.number}", str(one.reason)) for one in adds]
     found += [(one.when, one.signal.id, one.reason) for one in records.cancelled]
-    return [(minute(when), name, reason) for when, name, reason in found]
+    return [(minute(when, length), name, reason) for when, name, reason in found]
 
 
 def differences(page: Simulator, run: Run, records: Records) -> list[str]:
@@ -83,8 +90,8 @@ def differences(page: Simulator, run: Run, records: Records) -> list[str]:
     pairs: dict[str, tuple[list[Any], list[Any]]] = {
         "asked": (page.asked, run.asked),
         "shown": (page.views, run.views),
-        "trade": (sorted(page.trades), sorted(trades_of(records, run.settings))),
-        "taken back": (sorted(page.cancelled), sorted(cancelled(records))),
+        "trade": (sorted(page.trades), sorted(trades_of(records, run.settings, run.length))),
+        "taken back": (sorted(page.cancelled), sorted(cancelled(records, run.length))),
     }
     found = []
     for name, (mine, theirs) in pairs.items():
@@ -125,6 +132,28 @@ def test_lists_places_parts_adds_and_moves_are_the_simulators(seeds: range) -> N
         "ambiguous",
     }
     assert min(told.values()) > 3, told
+
+
+class OverHours(World):
+    """Its bars are hours: ``price`` is the last close, and one without volume among the first ones is none."""
+
+    def price(self, when: int) -> float:
+        return self.bars[when - 1].close
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seeds", [range(4), pytest.param(range(4, 200), marks=pytest.mark.long)], ids=["few", "many"])
+def test_over_hours_they_are_the_simulators(seeds: range) -> None:
+    """They wait so long that there it makes no difference that one that is moved waits as a new one."""
+    for seed in seeds:
+        random = Random(seed)  # noqa: S311
+        every = {"interval": random.choice([1, 2, 4]), "manage_interval": random.choice([1, 2])}
+        world = draw(seed, 160, await_minutes=120, **every)
+        bars = [bar._replace(volume=1.0) if not bar.volume and k < 60 else bar for k, bar in enumerate(world.bars)]
+        hours = OverHours(**{**vars(world), "bars": bars})
+        page, run = Simulator(hours).run(), Run(hours, 60)
+        found = differences(page, run, run.records())
+        assert not found, "\n".join([f"seed {seed}", *found])
 
 
 @pytest.mark.slow
