@@ -24,9 +24,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bknb
-from bknb.market.candle_fingerprint import compare, fingerprint
+from bknb.market.candle_fingerprint import compare, digest, fingerprint
 from bknb.market.candles import Candles
-from bknb.provenance.card import Card, row_text, row_texts
+from bknb.provenance.card import Card, digest_of_rows, row_text, row_texts
 from bknb.provenance.card_file import encode
 from bknb.provenance.portfolio_card import decode
 from bknb.provenance.source_code_and_hash import read_code
@@ -664,7 +664,20 @@ def test_a_card_of_0_1_0_survives_another_save(tmp_path: Path) -> None:
 def test_equal_numbers_of_an_outcome_are_written_alike(value: Any, text: str) -> None:
     row, written = {"first": 0.1, "value": value}, f'{{"first":0.1,"value":{text}}}'
     assert row_text(row) == written
-    assert [*row_texts(iter([row, {"note": "two\nlines"}, row]))] == [written, '{"note":"two\\nlines"}', written]
+    lines = [written, '{"note":"two\\nlines"}', written]
+    assert [*row_texts(iter([row, {"note": "two\nlines"}, row]))] == lines
+    some, expected = [row, {"note": "two\nlines"}, row] * 1_500, hashlib.sha256("\n".join(lines * 1_500).encode())
+    assert digest_of_rows(iter(some)) == expected.hexdigest()
+
+
+def test_candles_that_are_many_have_the_fingerprint_of_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    candles = Candles.from_rows([(at * 60_000, 1.0 + at, 2.0 + at, 0.5, 1.5, at % 7.0) for at in range(3_000)])
+    made = []
+    for many in (4_000, 3_000):
+        monkeypatch.setattr("bknb.provenance.candle_fingerprint._MANY", many)
+        made.append(fingerprint(candles, exchange="paper", symbol="BTCUSDT", interval="1m"))
+    assert made[0] == made[1]
+    assert made[0].digest == digest(candles)
 
 
 def test_the_sums_of_a_day_are_the_same_with_many_days_and_alone() -> None:

@@ -61,21 +61,24 @@ class PositionInMoney(msgspec.Struct):
         the result after fees, funding and interest, without a loss beyond the margin, which is ``forgiven``. All in
         quote currency.
         """
-        fills, scaled, cut, position = self.fills, False, False, ""
+        scaled, cut, position = False, False, ""
         quantities: list[float] = []
         entered: list[float] = []
         left: list[float] = []
-        for each in fills:
-            order, price = each.fill.order, each.fill.costs.price
+        fees: list[float] = []
+        beyond: list[float] = []
+        for _, (_, side, order, costs), was_cut, lost, was_scaled in self.fills:
             if order.kind in ("entry", "add"):
-                position = position or each.fill.position
+                position = position or side
                 quantities.append(order.quantity)
-                entered.append(order.quantity * price)
+                entered.append(order.quantity * costs.price)
             else:
-                left.append(order.quantity * price)
-            scaled, cut = scaled or each.scaled, cut or each.cut
-        cost, forgiven = sum(entered), sum([each.forgiven for each in fills])
-        made = (1 if position == "long" else -1) * (sum(left) - cost) - sum([each.fill.costs.fee for each in fills])
+                left.append(order.quantity * costs.price)
+            fees.append(costs.fee)
+            beyond.append(lost)
+            scaled, cut = scaled or was_scaled, cut or was_cut
+        cost, forgiven = sum(entered), sum(beyond)
+        made = (1 if position == "long" else -1) * (sum(left) - cost) - sum(fees)
         return {
             "quantity": sum(quantities),
             "cost": cost,

@@ -34,6 +34,7 @@ _SHIFT: Final = np.uint64(33)
 _GOLDEN: Final = np.uint64(0x9E37_79B9_7F4A_7C15)
 _FACTORS: Final = (np.uint64(0xFF51_AFD7_ED55_8CCD), np.uint64(0xC4CE_B9FE_1A85_EC53))
 _BLOCK: Final = 16_384  # candles of days whose sums are made together, within the cache of a processor
+_MANY: Final = 100_000  # candles
 _ALL_BELOW: Final = 2_000  # candles; of more, ``data_hash`` takes those at full hours, where there are any
 
 
@@ -126,6 +127,7 @@ def fingerprint(candles: Candles, *, exchange: str, symbol: str, interval: str) 
     """
     times = candles.timestamp
     step = interval_ms(interval)
+    digest_of_all, days = _digest_and_days(candles, step)
     holes = np.flatnonzero(np.diff(times) > step)[:_GAPS_KEPT]
     return CandleRange(
         exchange=exchange,
@@ -134,10 +136,22 @@ def fingerprint(candles: Candles, *, exchange: str, symbol: str, interval: str) 
         count=len(candles),
         first=int(times[0]) if len(times) else 0,
         last=int(times[-1]) if len(times) else 0,
-        digest=digest(candles),
+        digest=digest_of_all,
         gaps=tuple((int(times[at]) + step, int(times[at + 1])) for at in holes),
-        days=dict(_days(candles, step)),
+        days=days,
     )
+
+
+def _digest_and_days(candles: Candles, step: int) -> tuple[str, dict[str, Day]]:
+    """The digest and the sums of candles; of many at the same time, as both take long and leave other threads alone."""
+    if len(candles) < _MANY:
+        return digest(candles), dict(_days(candles, step))
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as beside:
+        made = beside.submit(digest, candles)
+        days = dict(_days(candles, step))
+        return made.result(), days
 
 
 def series_fingerprint(name: str, time_ms: NDArray[np.int64], values: NDArray[np.float64]) -> SeriesRange:

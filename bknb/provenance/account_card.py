@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -164,11 +164,6 @@ class CardBenchmark(msgspec.Struct, frozen=True, kw_only=True):
     candles: CandleRange | None = None
     series: SeriesRange | None = None
     figures: dict[str, float | None] = {}
-
-
-def digest_of_rows(rows: Iterable[str]) -> str:
-    """SHA-256 of rows of text."""
-    return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
 
 def account_changes(old: CardAccount | None, new: CardAccount | None) -> list[str]:

@@ -245,7 +245,7 @@ READERS: Final[Mapping[int, Reader]] = {1: _read_1, 2: _read_2, MONEY_FORMAT: _r
 
 # --- rows of an outcome -----------------------------------------------------------------------------------------
 
-_MINUS_ZERO: Final = re.compile(r"-0\.0(?!\d)")
+_MINUS_ZERO: Final = re.compile(rb"-0\.0(?!\d)")
 _AT_ONCE: Final = 4096  # rows
 
 
@@ -274,11 +274,11 @@ def row_text(row: Mapping[str, Any]) -> str:
     '{"position":"long","pnl_percentage":0.30000000000000004,"closed_at":60000}'
     """
     try:
-        text = msgspec.json.encode(row).decode()
+        text = msgspec.json.encode(row)
     except TypeError:  # floats of numpy
-        text = ""
+        text = b""
     if text and _MINUS_ZERO.search(text) is None:
-        return text
+        return text.decode()
     plain = {key: float(value) + 0.0 if isinstance(value, float) else value for key, value in row.items()}
     return msgspec.json.encode(plain).decode()
 
@@ -291,19 +291,38 @@ def row_texts(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     >>> [*row_texts([{"share": 0.5}, {"share": -0.0}])]
     ['{"share":0.5}', '{"share":0.0}']
     """
+    for lines in _encoded(rows):
+        yield from lines.decode().split("\n")
+
+
+def digest_of_rows(rows: Iterable[Mapping[str, Any]]) -> str:
+    """SHA-256 of the texts of rows as of :func:`row_text`, each in a line.
+
+    Examples
+    --------
+    >>> digest_of_rows([{"share": 0.5}]) == hashlib.sha256(b'{"share":0.5}').hexdigest()
+    True
+    """
+    made, between = hashlib.sha256(), b""
+    for lines in _encoded(rows):
+        made.update(between + lines)
+        between = b"\n"
+    return made.hexdigest()
+
+
+def _encoded(rows: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
+    """Some rows at once, each in a line, without the end of the last line."""
     left, encoder = iter(rows), msgspec.json.Encoder()
     while some := [*islice(left, _AT_ONCE)]:
         try:
-            text = encoder.encode_lines(some).decode()
+            text = encoder.encode_lines(some)[:-1]
         except TypeError:  # floats of numpy
-            yield from map(row_text, some)
+            yield "\n".join(map(row_text, some)).encode()
             continue
-        lines = text.split("\n")[:-1]
-        if _MINUS_ZERO.search(text) is None:
-            yield from lines
-        else:
-            found = zip(some, lines, strict=True)
-            yield from (row_text(row) if _MINUS_ZERO.search(line) else line for row, line in found)
+        if _MINUS_ZERO.search(text):
+            found = zip(some, text.split(b"\n"), strict=True)
+            text = b"\n".join([row_text(row).encode() if _MINUS_ZERO.search(line) else line for row, line in found])
+        yield text
 
 
 # --- showing ----------------------------------------------------------------------------------------------------

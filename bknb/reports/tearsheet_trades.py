@@ -246,9 +246,9 @@ def trade_rows(
         *(("Points",) if has_points else ()),
         "Closed by",
     )
-    ranked = trades.sort_values(by, ascending=False, kind="stable")
-    best = ranked[ranked[by] > 0].head(_TRADES)
-    worst = ranked[ranked[by] < 0].tail(_TRADES).iloc[::-1]
+    ranked = trades[by].sort_values(ascending=False, kind="stable")
+    best = trades.loc[ranked[ranked > 0].head(_TRADES).index]
+    worst = trades.loc[ranked[ranked < 0].tail(_TRADES).index[::-1]]
 
     def rows(table: Any) -> tuple[tuple[Cell, ...], ...]:
         opened = ms_of(table["pending_at"])

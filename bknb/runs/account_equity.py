@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -38,12 +38,25 @@ if TYPE_CHECKING:
     from .result import Result
     from .run_record import RunRecord
 
+    Bars: TypeAlias = tuple[int, Times, Times]  # their length (ms), when they open and when they close (UTC ms)
 
-def closes_of(record: RunRecord, *, before: bool = False) -> LegCloses:
-    """When the base bars of a run close, and at which prices; ``before``: also of those before it that it holds."""
+
+def closes_of(record: RunRecord, *, before: bool = False, known: list[Bars] | None = None) -> LegCloses:
+    """When the base bars of a run close, and at which prices; ``before``: also of those before it that it holds.
+
+    ``known`` has the bars of other runs, which mostly are at the same moments, and is added to.
+    """
     candles, plan = record.minutes_held if before else record.minutes, record.plan
-    step, grid = interval_ms(plan.base), bar_grid_of(plan.exchange.source, plan.symbol)
-    return LegCloses(candles.timestamp + step if grid is None else grid.ends(candles.timestamp, step), candles.close)
+    step, grid, opened = interval_ms(plan.base), bar_grid_of(plan.exchange.source, plan.symbol), candles.timestamp
+    if grid is not None:
+        return LegCloses(grid.ends(opened, step), candles.close)
+    for length, opens, closes in known or ():
+        if length == step and np.array_equal(opens, opened):
+            return LegCloses(closes, candles.close)
+    closed = opened + step
+    if known is not None:
+        known.append((step, opened, closed))
+    return LegCloses(closed, candles.close)
 
 
 def marked_in_money(
@@ -170,8 +183,9 @@ def closes_by_leg(records: Sequence[RunRecord], account: RunAccount | None = Non
     kept = None if account is None else account.kept
     legs: dict[str, LegCloses] = {}
     known: list[Times] = []
+    opened: list[Bars] = []
     for order, record in enumerate(records):
-        bars = closes_of(record, before=kept is not None)
+        bars = closes_of(record, before=kept is not None, known=opened)
         if kept is not None:
             bars = kept.closes_behind(str(order), bars)
         same = next((moments for moments in known if np.array_equal(moments, bars.closed_ms)), None)

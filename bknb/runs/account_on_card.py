@@ -23,7 +23,6 @@ from ..provenance.account_card import (
     CardBenchmark,
     Choice,
     Choices,
-    digest_of_rows,
     users_function,
 )
 from ..provenance.source_code_and_hash import Code, read_code
@@ -123,14 +122,14 @@ def with_outcome(
         Those of ``result.account``.
     """
     from ..metrics.benchmark_definitions import BENCHMARK_DEFINITIONS
-    from ..provenance.card import row_texts
+    from ..provenance.card import digest_of_rows
 
     outcome = AccountOutcome(
         figures=_numbers({name: value for name, value in figures.items() if name not in BENCHMARK_DEFINITIONS}),
         fills=len(fills),
         movements=len(money.rows),
-        fills_digest=digest_of_rows(row_texts(fills)),
-        movements_digest=digest_of_rows(row_texts(row._asdict() for row in money.rows)),
+        fills_digest=digest_of_rows(fills),
+        movements_digest=digest_of_rows(row._asdict() for row in money.rows),
     )
     return replace(account, outcome=outcome)
 

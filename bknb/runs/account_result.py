@@ -96,17 +96,18 @@ def fill_money(position: PositionInMoney | None, number: int) -> dict[str, Any]:
     number
         The number of its order.
     """
-    found = next((each for each in position.fills if each.number == number), None) if position else None
-    if found is None or position is None:
-        return {"quantity": 0.0, "cost": 0.0, "fee": 0.0, "scaled": False, "cut": True}
-    order, costs, first = found.fill.order, found.fill.costs, position.first_cost
-    return {
-        "quantity": order.quantity,
-        "cost": order.quantity * costs.price,
-        "fee": costs.fee,
-        "scaled": found.scaled,
-        "cut": found.cut,
-        "maker": costs.maker,
-        "fee_percentage": costs.fee / first * 100,
-        "slippage_percentage": costs.slippage / first * 100,
-    }
+    bought = PositionInMoney() if position is None else position
+    for found in bought.fills:
+        if found.number == number:
+            order, costs, first = found.fill.order, found.fill.costs, bought.first_cost
+            return {
+                "quantity": order.quantity,
+                "cost": order.quantity * costs.price,
+                "fee": costs.fee,
+                "scaled": found.scaled,
+                "cut": found.cut,
+                "maker": costs.maker,
+                "fee_percentage": costs.fee / first * 100,
+                "slippage_percentage": costs.slippage / first * 100,
+            }
+    return {"quantity": 0.0, "cost": 0.0, "fee": 0.0, "scaled": False, "cut": True}

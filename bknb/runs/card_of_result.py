@@ -19,7 +19,7 @@ from ..provenance.source_code_and_hash import ASKED_AT, Code, read_code
 from ..provenance.strategy_hash import functions_of, model_text, models_of
 from ..provenance.value_text import value_text
 from ..version import __version__
-from .result_tables import without_managed_columns
+from .result_tables import cancelled_row, trade_row_on_card
 
 if TYPE_CHECKING:
     from ..engine.plan import Plan
@@ -125,14 +125,14 @@ def _fills(record: RunRecord) -> list[dict[str, Any]]:
 
 def _rows(result: Result) -> list[dict[str, Any]]:
     """The rows of trades and cancelled signals; of trades with an account their money, too."""
-    rows = [without_managed_columns(row) for row in result.rows()]
-    positions, closed = result.run_record.money_positions, result.run_record.records.closed
+    records, positions = result.run_record.records, result.run_record.money_positions
+    rows = [*map(trade_row_on_card, records.closed)]
     if positions is not None:
         from .account_result import trade_money
 
-        for row, event in zip(rows, closed, strict=False):  # trades come first
+        for row, event in zip(rows, records.closed, strict=True):
             row.update(trade_money(positions.get(key_of(event.signal))))
-    return rows
+    return [*rows, *map(cancelled_row, records.cancelled)]
 
 
 def _card_of(result: Result, data: tuple[CandleRange, ...]) -> Card:

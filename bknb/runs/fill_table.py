@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Set
 from math import nan
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from ..config import Settings
@@ -64,7 +65,7 @@ def fill_rows(
 
         for row, (fill, signal) in zip(rows, found, strict=True):
             row.update(fill_money(money.get(key_of(signal)), fill.number))
-    return sorted(rows, key=lambda row: row["at"])
+    return sorted(rows, key=itemgetter("at"))
 
 
 def _still_open(records: Records) -> Iterator[tuple[Fill, OpenSignal]]:

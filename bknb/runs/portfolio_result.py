@@ -204,7 +204,9 @@ class PortfolioResult(Savable):
         ['leg', 'signal_id', 'symbol', 'strategy']
         """
         closed = [event for event in self.told if isinstance(event, Closed)]
-        rows = [{"leg": _leg_of(event), **trade_row(event)} for event in closed]
+        rows = [trade_row(event) for event in closed]
+        for row, event in zip(rows, closed, strict=True):
+            row["leg"] = _leg_of(event)
         if self.run_account is None:
             return table_of(rows, ("leg", *TRADE_COLUMNS, *self._with_points(rows, closed)))
         from .account_result import TRADE_MONEY, trade_money

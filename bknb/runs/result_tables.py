@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import nan
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from ..domain.interval import MINUTE_MS
@@ -81,7 +82,24 @@ def _row(signal: OpenSignal | ScheduledSignal) -> dict[str, Any]:
 
 def trade_row(event: Closed) -> dict[str, Any]:
     """Return one closed trade as a row; moments are UTC ms."""
-    signal = event.signal
+    row = _trade(event)
+    row.update(_managed(event))
+    return row
+
+
+def trade_row_on_card(event: Closed) -> dict[str, Any]:
+    """Return the row of a closed trade as bknb 0.1.0 had it, where there is nothing more to say; a digest is of these.
+
+    That is so for one entry and one exit, and no candle in doubt about a trailing stop.
+    """
+    row, parts = _trade(event), len(event.fills) or 2
+    if parts != 2 or event.ambiguous_trails:
+        row.update(_managed(event))
+    return row
+
+
+def _trade(event: Closed) -> dict[str, Any]:
+    signal, pnl = event.signal, event.pnl
     row = _row(signal)
     if signal.size is not None:
         row["size"] = signal.size
@@ -93,43 +111,34 @@ def trade_row(event: Closed) -> dict[str, Any]:
             "closed_at": event.closed_at,
             "price_close": event.price_close,
             "close_reason": event.close_reason,
-            "pnl_percentage": event.pnl.pnl_percentage,
-            "fee_percentage": event.pnl.fee_percentage,
-            "slippage_percentage": event.pnl.slippage_percentage,
-            "gross_percentage": event.pnl.gross_percentage,
+            "pnl_percentage": pnl.pnl_percentage,
+            "fee_percentage": pnl.fee_percentage,
+            "slippage_percentage": pnl.slippage_percentage,
+            "gross_percentage": pnl.gross_percentage,
             "peak_percentage": event.peak_percentage,
             "trough_percentage": event.trough_percentage,
             "minutes": (event.closed_at - signal.pending_at) / MINUTE_MS,
             "ambiguous": event.ambiguous,
-            "fills": len(event.fills) or 2,
-            "adds": event.adds,
-            "average_price": signal.price_open if event.average_price is None else event.average_price,
-            "cost_percentage": event.pnl.pnl_percentage if event.cost_percentage is None else event.cost_percentage,
-            "largest_cost": event.largest_cost,
-            "ambiguous_trails": event.ambiguous_trails,
         }
     )
     return row
 
 
+def _managed(event: Closed) -> dict[str, Any]:
+    """Return what positions have that were filled in parts."""
+    return {
+        "fills": len(event.fills) or 2,
+        "adds": event.adds,
+        "average_price": event.signal.price_open if event.average_price is None else event.average_price,
+        "cost_percentage": event.pnl.pnl_percentage if event.cost_percentage is None else event.cost_percentage,
+        "largest_cost": event.largest_cost,
+        "ambiguous_trails": event.ambiguous_trails,
+    }
+
+
 def trade_points(event: Closed, settings: Settings) -> float:
     """Return the net result of a closed trade in points: quote currency for each unit of its first size."""
     return closed_points(event, slippage=settings.percent_slippage, fee=settings.percent_fee)
-
-
-def without_managed_columns(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row as bknb 0.1.0 had it, where there is nothing more to say: the digest of an outcome is made of these.
-
-    That is so for one entry and one exit, and no candle in doubt about a trailing stop.
-    """
-    found = dict(row)
-    if found.get("fills", 2) == 2 and not found.get("ambiguous_trails"):
-        for name in _MANAGED_COLUMNS:
-            found.pop(name, None)
-    return found
-
-
-_MANAGED_COLUMNS = TRADE_COLUMNS[TRADE_COLUMNS.index("fills") :]
 
 
 def cancelled_row(event: Cancelled) -> dict[str, Any]:
@@ -161,7 +170,7 @@ def table_of(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pd.Da
 
     from ..reports.time_columns import with_times
 
-    frame = pd.DataFrame({name: [row[name] for row in rows] for name in columns})
+    frame = pd.DataFrame({name: [*map(itemgetter(name), rows)] for name in columns})
     if any("size" in row for row in rows):
         frame["size"] = [row.get("size") for row in rows]
     if any("place" in row for row in rows):
