@@ -674,7 +674,7 @@ def test_candles_that_are_many_have_the_fingerprint_of_few(monkeypatch: pytest.M
     candles = Candles.from_rows([(at * 60_000, 1.0 + at, 2.0 + at, 0.5, 1.5, at % 7.0) for at in range(3_000)])
     made = []
     for many in (4_000, 3_000):
-        monkeypatch.setattr("bknb.provenance.candle_fingerprint._MANY", many)
+        monkeypatch.setattr("bknb.market.candle_fingerprint._MANY", many)
         made.append(fingerprint(candles, exchange="paper", symbol="BTCUSDT", interval="1m"))
     assert made[0] == made[1]
     assert made[0].digest == digest(candles)

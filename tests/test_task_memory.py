@@ -133,6 +133,28 @@ def test_a_run_with_a_capital_holds_its_candles_once() -> None:
     assert {id(each) for each in held} == {id(each) for each in result.run_record.candles.series.values()}
 
 
+def test_of_a_run_over_longer_bars_nothing_holds_the_candles_that_it_released(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MEMORY, "limit", 0)
+
+    def rests(price: float) -> Any:  # until candles of its interval have closed
+        return {**eager(price), "price_open": price * 0.995}
+
+    options: Any = {"exchange": "demo", "frame": FRAME, "interval": "1h", "base": "5m"}
+    strategy = bknb.add_strategy("rests", interval="1h", get_signal=rests, manage=lambda ctx, position: position.bars)
+    task = bknb.Backtest.background("BTCUSDT", strategy=strategy, **{**options, "interval": None})
+    result = task.result()
+    signal, trades = result.trades["signal_id"][0], result.trades
+    moment = repr(result.at(signal))
+    blocks = [weakref.ref(each.candles.block) for each in result.run_record.candles.series.values()]
+    del result
+    bknb.backtest("ETHUSDT", strategy=eager, **options)
+    gc.collect()
+    assert all(block() is None for block in blocks)
+    again = task.result()
+    assert again.trades.equals(trades)
+    assert repr(again.at(signal)) == moment
+
+
 class Releases:
     """What holds candles, and itself: only the collector of garbage ends it."""
 

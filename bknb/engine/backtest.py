@@ -259,12 +259,13 @@ class BacktestRun:
         by_day = has_session_days(strategy.interval, sessions, minutes.step)
         account = self.account
         asked = self._asked_as or strategy
-        rules = self.rules._replace(clock=clock_maker(asked, minutes, sessions, warm=window.price_count))
-        if minutes.step != MINUTE_MS or sessions is not None:
+        bars = None if minutes.step == MINUTE_MS else minutes.times  # rules outlive the candles of their run
+        rules = self.rules._replace(clock=clock_maker(asked, bars, sessions, warm=window.price_count))
+        if bars is not None or sessions is not None:
             from .bar_count import bar_counter  # few need it
 
-            close_of = None if minutes.step == MINUTE_MS else minutes.close_of
-            counter = bar_counter(rules.interval_ms, minutes, sessions, by_day=by_day)
+            close_of = None if bars is None else bars.close_of
+            counter = bar_counter(rules.interval_ms, bars, sessions, by_day=by_day)
             rules = rules._replace(close_of=close_of, bars_between=counter, by_day=by_day, grid=minutes.grid)
         if account is not None:
             account.begin(self.plan, window, places, published=self.published, warn=self.records.warnings.append)

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ..domain.interval import DAY_MS, MINUTE_MS
+from ..domain.interval import DAY_MS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..market.candles_of_one_symbol import Series
+    from ..market.bar_slots import BarTimes
     from ..market.sessions import Sessions
     from ..market.shifted_bar_grid import BarGrid
 
 
 def bar_counter(
     interval: int,
-    base: Series | None,
+    base: BarTimes | None,
     sessions: Sessions | None,
     *,
     by_day: bool = False,
@@ -33,7 +33,7 @@ def bar_counter(
     interval
         The strategy's, ms.
     base
-        The candles that fill orders, all of them; those of a minute do not matter.
+        When all candles that fill orders open, where they are longer than a minute.
     sessions
         When the market is open; ``None``: always, or as the candles say.
     by_day
@@ -43,16 +43,16 @@ def bar_counter(
     """
     if by_day and sessions is not None:
         return _SessionDays(sessions)
-    if base is not None and base.step > MINUTE_MS:
+    if base is not None:
         if base.grid is not None:
-            closes = np.unique(base.grid.ends(base.candles.timestamp, interval))
+            closes = np.unique(base.grid.ends(base.opened, interval))
 
             def closed_on_grid(after: int, until: int) -> int:
                 first, end = np.searchsorted(closes, (after, until), side="right")
                 return int(end - first)
 
             return closed_on_grid
-        slots = np.unique(base.candles.timestamp // interval)
+        slots = np.unique(base.opened // interval)
 
         def closed(after: int, until: int) -> int:
             first, end = np.searchsorted(slots, (after // interval, until // interval))

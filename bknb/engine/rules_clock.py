@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from ..domain.market_clock_protocol import MarketClock
     from ..domain.ranges import Range
-    from ..market.candles_of_one_symbol import Series
+    from ..market.bar_slots import BarTimes
     from ..market.sessions import Sessions
     from ..market.shifted_bar_grid import BarGrid
     from .registry import Strategy
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def clock_maker(
     strategy: Strategy,
-    base: Series | None,
+    base: BarTimes | None,
     sessions: Sessions | None,
     *,
     step: int = MINUTE_MS,
@@ -35,7 +35,7 @@ def clock_maker(
     strategy
         What says when it is asked, the zone of its times, and the length of its candles.
     base
-        The candles that fill orders, all of them; those of a minute do not matter.
+        When all candles that fill orders open, where they are longer than a minute.
     sessions
         When the market is open; ``None``: always, or as the candles say.
     step
@@ -47,7 +47,6 @@ def clock_maker(
     gone
         As of :class:`bknb.market.session_clock.SessionClock`.
     """
-    base = None if base is None or base.step == MINUTE_MS else base
     if base is not None:
         step, grid = base.step, base.grid
     return cache(partial(_clock, strategy, base, sessions, step, warm, grid, gone))
@@ -74,7 +73,7 @@ def bars_by_the_clock(
 
 def _clock(
     strategy: Strategy,
-    base: Series | None,
+    base: BarTimes | None,
     sessions: Sessions | None,
     step: int,
     warm: int,
@@ -87,7 +86,7 @@ def _clock(
     return SessionClock(
         sessions,
         interval_ms(strategy.interval),
-        times=None if base is None else base.candles.timestamp,
+        times=None if base is None else base.opened,
         step=step,
         zone=strategy.zone,
         by_day=has_session_days(strategy.interval, sessions, step),

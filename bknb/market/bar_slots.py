@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..domain.interval import ceil_to, floor_to
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from ..domain.ranges import Range, Ranges
     from .sessions import Sessions
@@ -54,6 +57,19 @@ def bar_close(opened: int, step: int, grid: BarGrid | None) -> int:
     7200000
     """
     return opened + step if grid is None else grid.after(opened, step)
+
+
+class BarTimes(NamedTuple):
+    """When candles open (UTC ms, shape (n,)), how long they are (ms), and their grid, as of :func:`slot_of`."""
+
+    opened: NDArray[np.int64]
+    step: int
+    grid: BarGrid | None
+
+    def close_of(self, when: int, count: int) -> int | None:
+        """The close (UTC ms) of the ``count``-th candle that opens at or after ``when``; ``None`` for fewer."""
+        at = int(self.opened.searchsorted(when)) + count - 1
+        return bar_close(int(self.opened[at]), self.step, self.grid) if at < len(self.opened) else None
 
 
 def bar_before(closed: int, step: int, grid: BarGrid | None) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..domain.interval import MINUTE_MS
 from ..kernels.vwap import average_prices
-from .bar_slots import bar_close
+from .bar_slots import BarTimes, bar_close
 from .candles import Candles
 
 if TYPE_CHECKING:
@@ -137,10 +137,10 @@ class Series:
             return int(self._closes.searchsorted(when, side="right"))
         return int(self.candles.timestamp.searchsorted(when - self.step, side="right"))
 
-    def close_of(self, when: int, count: int) -> int | None:
-        """The close (UTC ms) of the ``count``-th candle that opens at or after ``when``; ``None`` for fewer."""
-        at = int(np.searchsorted(self.candles.timestamp, when)) + count - 1
-        return self.close_at(at) if at < len(self.candles) else None
+    @property
+    def times(self) -> BarTimes:
+        """When its candles open and close, in memory of their own."""
+        return BarTimes(self.candles.timestamp.copy(), self.step, self.grid)
 
     def available(self, when: int) -> int:
         """How many candles that have closed at ``when`` are here."""
