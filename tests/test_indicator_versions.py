@@ -33,6 +33,9 @@ def plain(ctx: Any) -> None:
     ctx.candles("5m", 10)
 
 
+BOTH: dict[str, Callable[..., Any]] = {"plain": plain, "crosses": crosses}
+
+
 def rows(candles: Any) -> Any:
     position = np.where(FAST(candles) < candles.close, 1, 0)
     return {"position": position, "target_percent": 0.3, "stop_percent": 0.3, "minute_estimated_time": 9}
@@ -55,6 +58,34 @@ def test_a_card_has_the_versions_where_indicators_were_made() -> None:
         assert {"TA-Lib", "vector instructions", "numpy", "pandas", "platform"} <= set(card.made_with), name
         if "talib" in sys.modules:
             assert "(C library " in card.made_with["TA-Lib"]
+
+
+def test_what_runs_beside_over_the_same_candles_puts_nothing_on_a_card() -> None:
+    named = {name: bknb.add_strategy(name, interval="5m", get_signal=each) for name, each in BOTH.items()}
+    pair = bknb.portfolio(symbols=["X"], strategies=[*named.values()], exchange=WALK, frame=FRAME, settings=SETTINGS)
+    told = {name: "TA-Lib" in leg.card.made_with for (_, name), leg in pair.legs.items()}
+    assert told == {"crosses": True, "plain": False}
+    assert {"TA-Lib", "vector instructions"} <= set(pair.card.made_with)
+    assert "TA-Lib" in pair.card.report()
+    assert "TA-Lib" in pair.tearsheet().html
+    walked = bknb.walker("X", strategies=[*named.values()], exchange=WALK, frame=FRAME, settings=SETTINGS)
+    assert {name: "TA-Lib" in each.card.made_with for name, each in walked.results.items()} == told
+
+
+def test_what_decides_for_other_legs_is_on_their_cards() -> None:
+    bknb.model("averages", every="00:00 UTC")(lambda ctx: float(FAST(ctx)[-1]))
+    asks = bknb.add_strategy("asks", interval="5m", get_signal=lambda ctx: ctx.model("averages") and None)
+    given: dict[str, Any] = {"exchange": WALK, "frame": FRAME, "settings": SETTINGS, "capital": 1000}
+
+    @bknb.weights("weighs", symbols=["X", "Y"], interval="5m")
+    def weighs(ctx: Any) -> dict[str, float]:
+        FAST(ctx, symbol="Y")
+        return {}
+
+    for legs in ({"symbols": ["X", "Y"], "strategies": [asks]}, {"strategies": ["weighs"]}):
+        first, again = (bknb.portfolio(**legs, **given) for _ in range(2))
+        for result in (first, again):  # which has the fits of the first
+            assert all("TA-Lib" in leg.made_with for leg in result.card.legs), legs
 
 
 def test_without_ta_lib_it_is_said_whose_formulas_they_are(monkeypatch: pytest.MonkeyPatch) -> None:

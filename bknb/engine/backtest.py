@@ -185,7 +185,7 @@ class BacktestRun:
         records.warnings[:0] = plan.notes
         window = self.window = self.window or open_window(plan, warn=records.warnings.append)
         window.gather_closed()
-        lookup = await looked_up(window, plan, self.published, records.warnings.append)
+        lookup = await looked_up(window, plan, self.published, records)
         series = await run_minutes(window, plan)
         if not len(series.candles):
             window.tell_closed()  # which may say why there are none

@@ -51,11 +51,16 @@ class RowCandles(NamedTuple):
         return max(0, int(np.searchsorted(self.closes, start, side="right")) - 1)
 
     def asked(
-        self, published: ReadSeries | None, symbol: str, window: Callable[[], Window], strategy: Strategy
+        self,
+        published: ReadSeries | None,
+        symbol: str,
+        window: Callable[[], Window],
+        strategy: Strategy,
+        indicators: set[str],
     ) -> RowsAsked:
-        """What the ``get_signals`` of a strategy is asked about over them."""
+        """What the ``get_signals`` of a strategy is asked about over them; ``indicators`` takes names of those read."""
         beside = CandlesBeside(window, symbol, strategy.interval, strategy.uses, strategy.lookback)
-        return RowsAsked(published, symbol, self.by, beside)
+        return RowsAsked(published, symbol, self.by, beside, indicators)
 
 
 async def row_candles(window: Window, strategy: Strategy, symbol: str, start: int) -> RowCandles:

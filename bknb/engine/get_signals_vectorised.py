@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .get_signals_candles import RowCandles
     from .get_signals_columns import RowAnswer, SignalRows
     from .plan import Plan
+    from .records import Records
     from .registry import Strategy
 
 DEFAULT_LOOKBACK: Final = 500
@@ -363,9 +364,7 @@ def _are_of_32_bits(one: float, other: float) -> bool:
     return all(float(np.float32(x)) == x for x in pair) and not all((x * 4096).is_integer() for x in pair)
 
 
-async def looked_up(
-    window: Window, plan: Plan, published: ReadSeries, warn: Callable[[str], object]
-) -> LookedUp | None:
+async def looked_up(window: Window, plan: Plan, published: ReadSeries, records: Records) -> LookedUp | None:
     """The rows of a run, computed once over everything it will see; ``None``: its strategy has none."""
     strategy = plan.strategy
     if strategy.get_signals is None:
@@ -373,9 +372,9 @@ async def looked_up(
     from .get_signals_candles import row_candles  # few runs have rows
 
     given = await row_candles(window, strategy, plan.symbol, plan.frame.start)
-    asked = given.asked(published, plan.symbol, lambda: window, strategy)
+    asked = given.asked(published, plan.symbol, lambda: window, strategy, records.indicators)
     rows = signal_rows(strategy, given.candles, asked=asked)
     first = given.known_at(plan.frame.start)
     if (warning := unsteady_rows(strategy, rows, given.candles, first, asked=asked)) is not None:
-        warn(warning)
+        records.warnings.append(warning)
     return LookedUp(rows, given)

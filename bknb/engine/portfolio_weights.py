@@ -24,6 +24,7 @@ from ..domain.weight_answers import read_weights
 from ..domain.weight_with_levels import Weight
 from ..errors import NotEnoughData, UsageError
 from ..market.bar_slots import slot_of
+from ..market.reads_of_context import run_of
 from ..market.source_hours import bar_grid_of
 from ..market.strategy_context import Context
 from .weight_held_by_leg import Increase, but_the_same, changes_of, held_by
@@ -182,6 +183,8 @@ class PortfolioWeights:
     def _context(self, ctx: Context, equity: float) -> WeightsContext:
         held = {symbol: leg.held_weight(ctx.when_ms)[0] for symbol, leg in self._legs.items()}
         several = len({id(source) for source in self._sources.values()}) > 1
+        for loop in self._loops.values():  # what it reads decides for all legs
+            loop.records.indicators = loop.sources.indicators_read = run_of(ctx).indicators_read
         position = partial(self._position, ctx.when_ms)
         return WeightsContext(ctx, tuple(self._legs), equity, held, position, several_exchanges=several)
 

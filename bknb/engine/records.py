@@ -122,6 +122,7 @@ class Records(Struct):
     memos: list[tuple[int, Turn, str]] = field(default_factory=list)  # of a backtest; see ``market.kept_memo``
     add_verdicts: dict[tuple[SignalKey, int], Verdict] = field(default_factory=dict)  # of a backtest: adds cut, refused
     models: list[FittedModel] = field(default_factory=list)  # fits of models that the strategy used, in order
+    indicators: set[str] = field(default_factory=set)  # names of those whose values the strategy or its models read
     held: tuple[tuple[Fill, OpenSignal], ...] = ()  # fills of what was open when a live run was started again
     _failures: dict[tuple[str, str, str], Failure] = field(default_factory=dict)
     _limit: int | None = None  # of milestones, warnings, rejections, refusals, moved levels; events are never dropped

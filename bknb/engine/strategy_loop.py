@@ -124,6 +124,7 @@ class StrategyLoop:
         self.window, self.sources = window, RunSources(window, published, rules.interval_ms, strategy.zone)
         self.sources.weight_limits, self.sources.run = rules.weights, run_of(self)
         self.sources.ask_model, self.sources.fits = ask_model, records.models
+        self.sources.indicators_read = records.indicators
         self.state: State = Flat() if state is None else state
         self.records, self.listeners = records, listeners
         self.now = 0  # the moment or minute that is being worked on, UTC ms; failures carry it

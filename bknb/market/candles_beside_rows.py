@@ -240,7 +240,7 @@ def asked_by(context: Context, interval: str, uses: Sequence[Used], lookback: in
     """What a ``get_signals`` over candles of an interval is asked about at the moment of a context."""
     run, symbol = run_of(context), context.symbol
     beside = CandlesBeside(lambda: run.window, symbol, interval, uses, lookback)
-    return RowsAsked(run.published, symbol, candle_closes(run.window, symbol, interval), beside)
+    return RowsAsked(run.published, symbol, candle_closes(run.window, symbol, interval), beside, run.indicators_read)
 
 
 def _stale_from(window: Window, home: Series | MadeCandles, symbol: str) -> int:

@@ -57,7 +57,7 @@ class Series:
         self.span = len(candles) if span is None else span  # how many were asked for at first; a live run holds as many
         self.averages: NDArray[np.float64] | None = None  # computed by average_prices
         self.files: CandleFiles | None = None  # where its candles are in a file
-        self.indicators: OfSeries | None = None  # made of its candles; empty: of others of its run
+        self.indicators: OfSeries | None = None  # made of its candles
         self._asked = False  # for one average price
         self.candles = candles
         self.step = step

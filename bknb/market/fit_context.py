@@ -261,6 +261,7 @@ def fit_context(context: Context, moment: int, symbols: tuple[str, ...]) -> FitC
     newest, average, sources = reads_of(context)
     sources = copy(sources)
     sources.indicators = {}  # of its own, so that the candles they are made of are noted
+    sources.indicators_read = set()
 
     def noted_forming(symbol: str, interval: str, bar: Candles) -> None:
         reads.append(Read((symbol,), interval, 0, moment, _candles_digest(bar), "forming"))

@@ -156,6 +156,7 @@ class RunModels:
         if (about.name, about.symbol, about.when) not in self._used:
             self._used.add((about.name, about.symbol, about.when))
             self._sources.fits.append(about)
+            self._sources.indicators_read |= made.indicators
         following = model.every.next_after(moment, sessions_of(model, context))
         if following is not None:
             self._in_use[name, symbol] = (moment + model.delay_ms, following + model.delay_ms, made.value)

@@ -203,8 +203,9 @@ def values_in_run(of: Indicator, context: Any, symbol: str | None) -> RunValues:
         wanted, same = symbol or of.symbol or _symbol_of(context), _key_of(of)
         found = run.indicators.get((same, of.interval, wanted))  # of one that was made at another question
         if found is None:
-            found = RunValues(run.window, wanted, of.interval, _formula_of(of), same)
+            found = RunValues(run.window, wanted, of.interval, formula := _formula_of(of), same)
             run.indicators[same, of.interval, wanted] = found
+            run.indicators_read.add(formula.name)
         run.indicators[key] = found
     return found
 

@@ -69,7 +69,6 @@ class RunValues:
 
     def __init__(self, window: Window, symbol: str, interval: str, formula: Formula, key: object) -> None:
         self._window, self._symbol, self._interval, self._formula = window, symbol, interval, formula
-        window.note_indicators(OfSeries)
         self._blocks, self._key = Blocks(interval), (interval, key)
         self._proof = self._new_proof()
         # how long candles are that close with each slot of their length, ms; 0: others may close in between

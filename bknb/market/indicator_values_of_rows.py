@@ -11,7 +11,7 @@ from .calendar_candles import MadeCandles
 from .candles import Candles
 from .indicator_blocks import Blocks, BlockValues
 from .indicator_proof import Proof
-from .indicator_values_in_run import OfSeries, is_irregular, values_of_candles
+from .indicator_values_in_run import is_irregular, values_of_candles
 from .kept_indicator_values import kept_values
 from .rows_asked import rows_asked
 
@@ -58,6 +58,7 @@ def values_of_rows(candles: Candles, symbol: str | None, interval: str, formula:
         )
     symbol = symbol or asked.symbol
     asked.beside.check(symbol, interval, f"the indicator {formula.name}")
+    asked.indicators_read.add(formula.name)
     return _Reader(asked.beside, symbol, interval, formula, key).values(closes)
 
 
@@ -67,7 +68,6 @@ class _Reader:
     def __init__(self, beside: CandlesBeside, symbol: str, interval: str, formula: Formula, key: object) -> None:
         self._beside, self._symbol, self._interval, self._formula = beside, symbol, interval, formula
         self._key, self._blocks = (interval, key), Blocks(interval)
-        beside.window.note_indicators(OfSeries)
 
     def values(self, closes: NDArray[np.int64]) -> Any:
         if not len(closes):

@@ -75,11 +75,12 @@ class FittedModel(NamedTuple):
 
 
 class Fit(NamedTuple):
-    """What a fit returned, and what it has read."""
+    """What a fit returned, and what it has read: candles, and indicators by name."""
 
     value: Any
     reads: tuple[Read, ...]
     about: FittedModel
+    indicators: frozenset[str] = frozenset()
 
 
 class FailedFit(NamedTuple):
@@ -134,7 +135,8 @@ def _made(model: Model, asked: FitContext, seed: str) -> Fit | FailedFit:
     rows = sum(min(each.rows, 10**9) for each in reads if not each.is_lack)
     fingerprint = hash_of(seed, *(each.digest for each in reads))[:16]
     about = FittedModel(model.name, asked.symbol, asked.when_ms, rows, stopwatch() - began, fingerprint)
-    return Fit(value, reads, about)
+    *_, sources = reads_of(asked)
+    return Fit(value, reads, about, frozenset(sources.indicators_read))
 
 
 def fit_anew(model: Model, context: Context) -> Any:

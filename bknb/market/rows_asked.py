@@ -12,12 +12,16 @@ if TYPE_CHECKING:
 
 
 class RowsAsked(NamedTuple):
-    """What ``get_signals`` is asked about: a symbol, when its candles close, and what candles there are beside them."""
+    """What ``get_signals`` is asked about: a symbol, when its candles close, and what candles there are beside them.
+
+    ``indicators_read`` takes the names of the indicators that it reads.
+    """
 
     published: ReadSeries | None
     symbol: str
     closes: CandleCloses
     beside: CandlesBeside
+    indicators_read: set[str]
 
 
 rows_asked: ContextVar[RowsAsked | None] = ContextVar("bknb_rows_asked", default=None)

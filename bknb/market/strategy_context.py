@@ -63,6 +63,8 @@ class RunSources:
         Returns what a model is now, ``None``: there are none; those that were asked for; what was fitted, in order.
     indicators, noted
         Values of those that the strategy has asked for; is told of each forming candle that one of them was made of.
+    indicators_read
+        Names of those indicators that were read in the run, by its models, too.
     kept_fits, fits_beside
         Fits of other runs, which are taken, ``None``: those of this process; what fits beside a live run.
     symbols, model_codes
@@ -71,7 +73,8 @@ class RunSources:
 
     __slots__ = (
         *("alignment", "ask_model", "fits", "fits_beside", "indicators", "interval_ms", "kept_fits", "memo", "models"),
-        *("model_codes", "noted", "published", "run", "stays_flat", "symbols", "weight_limits", "window", "zone"),
+        *("indicators_read", "model_codes", "noted", "published", "run", "stays_flat", "symbols", "weight_limits"),
+        *("window", "zone"),
     )
 
     def __init__(self, window: Window, published: ReadSeries | None, interval_ms: int, zone: str | None = None) -> None:
@@ -84,6 +87,7 @@ class RunSources:
         self.models: RunModels | None = None
         self.fits: list[FittedModel] = []
         self.indicators: dict[object, Any] = {}
+        self.indicators_read: set[str] = set()
         self.noted: Callable[[str, str, Candles], None] | None = None
         self.kept_fits: KeptFits | None = None
         self.fits_beside: FitsBeside | None = None

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from .calendar_candles import CalendarCandles
     from .candles_in_mapped_files import CandleFiles
     from .feed import Feed
-    from .indicator_values_in_run import OfSeries
     from .late_symbols import LateSymbols
     from .panel import Panel
     from .panel_matrix import PanelMatrix
@@ -90,7 +89,6 @@ class Window:
         self.warn, self.allow_gaps = feed.warn, feed.allow_gaps
         self._told: set[str] = set()
         self.gather_closed, self.tell_closed = feed.gather_closed, feed.tell_closed
-        self._of_indicators: Callable[[], OfSeries] | None = None
         self.matrices: dict[object, PanelMatrix] = {}  # of the panels that were asked for
         self.ended: set[str] = set()  # symbols of which no minute was found that a run still needed after the horizon
         self.settings = feed.settings
@@ -144,19 +142,7 @@ class Window:
         if self.files is not None:
             series.keep_in(self.files)
         self._series[key] = series
-        self._mark(series)
         return series
-
-    def note_indicators(self, make: Callable[[], OfSeries]) -> None:
-        """Have all its series say from now on that values of indicators are made in the run."""
-        if self._of_indicators is None:
-            self._of_indicators = make
-            for series in list(self._series.values()):
-                self._mark(series)
-
-    def _mark(self, series: Series) -> None:
-        if self._of_indicators is not None and series.indicators is None:
-            series.indicators = self._of_indicators()
 
     async def load_closed(self, symbol: str, interval: str, when: int, count: int, *, since: int) -> Series:
         """The candles from ``since`` to the horizon; across holes from so early on that ``count`` have closed.

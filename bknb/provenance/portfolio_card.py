@@ -83,6 +83,14 @@ class PortfolioCard(RunCard, frozen=True, kw_only=True, omit_defaults=True):
         return any(leg.stopped for leg in self.legs)
 
     @property
+    def made_with(self) -> dict[str, str]:
+        """What its legs were made with; of what differs that of the first one."""
+        found: dict[str, str] = {}
+        for leg in self.legs:
+            found |= {name: text for name, text in leg.made_with.items() if name not in found}
+        return found
+
+    @property
     def outcome(self) -> Outcome:
         """The counts of all legs, and a digest of what came of them and of the account."""
         parts = [leg.outcome for leg in self.legs]
@@ -277,7 +285,7 @@ def portfolio_card_markdown(card: PortfolioCard) -> str:
         *([f"| Benchmark | {card.benchmark.name} |"] if card.benchmark else ()),
         f"| Outcome | {counts} |",
         f"| Digest of the outcome | `{result.digest[:32]}` |",
-        f"| Made with | {', '.join(f'{name} {text}' for name, text in first.made_with.items())} |",
+        f"| Made with | {', '.join(f'{name} {text}' for name, text in card.made_with.items())} |",
         "",
         "## Legs",
         "",

@@ -168,7 +168,7 @@ def _card_of(result: Result, data: tuple[CandleRange, ...]) -> Card:
         code=code,
         data=data,
         made_with={
-            **made_with(code.packages, has_indicators=record.has_indicators),
+            **made_with(code.packages, has_indicators=bool(record.records.indicators)),
             "candles from": record.candles_from,
         },
         outcome=outcome,

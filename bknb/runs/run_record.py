@@ -204,8 +204,6 @@ class RunRecord(msgspec.Struct, frozen=True):
         Its positions in money by signal, also where it shared an account with other legs of its portfolio.
     benchmark
         The prices of its benchmark, where it has one.
-    has_indicators
-        Whether values of indicators were made of its candles.
     """
 
     plan: Plan | LivePlan
@@ -232,7 +230,6 @@ class RunRecord(msgspec.Struct, frozen=True):
     money: RunAccount | None = None
     money_positions: Mapping[SignalKey, PositionInMoney] | None = None
     benchmark: Benchmark | None = None
-    has_indicators: bool = False
 
     @property
     def has_sizes(self) -> bool:
@@ -346,5 +343,4 @@ def record_of(run: BacktestRun | LiveRun) -> RunRecord:
         rules=run.rules._replace(sized=False) if isinstance(run, BacktestRun) else None,
         reached=run.reached if isinstance(run, BacktestRun) else None,
         published=run.published,
-        has_indicators=any(each.indicators is not None for each in loaded.series.values()),
     )

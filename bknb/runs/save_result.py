@@ -332,8 +332,7 @@ def _sheet(result: Any) -> TearSheet:
     except UsageError as error:
         no_card = str(error).partition("\n")[0]
         return tearsheet(result, no_card=no_card, versions={"bknb": __version__}, ranges=account_ranges(result))
-    versions = (card.legs[0] if hasattr(card, "legs") else card).made_with
-    return tearsheet(result, card=card.brief().to_json(), versions=versions, ranges=account_ranges(result))
+    return tearsheet(result, card=card.brief().to_json(), versions=card.made_with, ranges=account_ranges(result))
 
 
 def account_ranges(result: Any) -> dict[str, tuple[float, float]]:

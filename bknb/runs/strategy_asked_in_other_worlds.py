@@ -239,7 +239,7 @@ class AskedStrategy:
     def rows_asked(self, world: World = AsIs) -> RowsAsked:
         """Return what a ``get_signals`` may read besides its candles, in a world."""
         window = self._window(world)
-        return self.candles().asked(self._series_in(world), self.plan.symbol, lambda: window, self.strategy)
+        return self.candles().asked(self._series_in(world), self.plan.symbol, lambda: window, self.strategy, set())
 
     def ask(self, when: int, world: World = AsIs) -> Answer:
         """Return the answer at a moment in a world."""

@@ -42,4 +42,4 @@ def asked_of(
     """What a ``get_signals`` of a sweep is asked about, over candles that close so."""
     strategy = plan.strategy
     beside = CandlesBeside(window, plan.symbol, strategy.interval, strategy.uses, strategy.lookback)
-    return RowsAsked(published or run_series(plan), plan.symbol, closes, beside)
+    return RowsAsked(published or run_series(plan), plan.symbol, closes, beside, set())
