@@ -26,9 +26,10 @@ from hypothesis import strategies as st
 import bknb
 from bknb.market.candle_fingerprint import compare, digest, fingerprint
 from bknb.market.candles import Candles
-from bknb.provenance.card import Card, digest_of_rows, row_text, row_texts
+from bknb.provenance.card import Card
 from bknb.provenance.card_file import encode
 from bknb.provenance.portfolio_card import decode
+from bknb.provenance.row_texts import digest_of_rows, row_text, row_texts
 from bknb.provenance.source_code_and_hash import read_code
 from bknb.provenance.value_text import value_text
 from bknb.sharing.verify_notebook import compared

@@ -1,7 +1,6 @@
 """The context of a strategy: a moment, a symbol, and candles that have closed.
 
-A strategy may take it as ``ctx``; the functions of :mod:`.get_candles_series_and_average_price` ask the one that is
-current.
+A strategy may take it as ``ctx``; the functions of :mod:`.get_candles_series_and_average_price` ask the current one.
 """
 
 from __future__ import annotations
@@ -61,10 +60,8 @@ class RunSources:
         Returns what the strategy sees of its run; ``None``: that is over.
     ask_model, models, fits
         Returns what a model is now, ``None``: there are none; those that were asked for; what was fitted, in order.
-    indicators, noted
-        Values of those that the strategy has asked for; is told of each forming candle that one of them was made of.
-    indicators_read
-        Names of those indicators that were read in the run, by its models, too.
+    indicators, indicators_read, noted
+        Values of those that were asked for; names of those read, by models, too; is told of each forming candle of one.
     kept_fits, fits_beside
         Fits of other runs, which are taken, ``None``: those of this process; what fits beside a live run.
     symbols, model_codes

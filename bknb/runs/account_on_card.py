@@ -122,7 +122,7 @@ def with_outcome(
         Those of ``result.account``.
     """
     from ..metrics.benchmark_definitions import BENCHMARK_DEFINITIONS
-    from ..provenance.card import digest_of_rows
+    from ..provenance.row_texts import digest_of_rows
 
     outcome = AccountOutcome(
         figures=_numbers({name: value for name, value in figures.items() if name not in BENCHMARK_DEFINITIONS}),
