@@ -105,9 +105,9 @@ TYPES_ONLY: dict[tuple[str, str], str] = {
 CIRCLES: dict[frozenset[str], str] = {
     frozenset(
         {
-            *("provenance.card", "provenance.portfolio_card", "runs.account_on_card", "runs.card_of_result"),
-            *("runs.backtest", "runs.optional_account", "runs.portfolio", "runs.portfolio_result", "runs.result"),
-            *("runs.plan_of_backtest", "runs.portfolio_task", "runs.verify_card", "runs.verify_portfolio"),
+            *("provenance.card", "provenance.portfolio_card", "runs.card_of_result", "runs.result", "runs.backtest"),
+            *("runs.portfolio", "runs.portfolio_result", "runs.portfolio_task", "runs.verify_card"),
+            "runs.verify_portfolio",
         }
     ): "a result has a card, and card.verify() runs it again, by the public name",
 }
