@@ -74,7 +74,7 @@ def _used_by_workers() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def bknb_sweep(path: str, count: int, executor: object = None, *, warm: bool = False) -> dict[str, Any]:
+def bknb_sweep(path: str, count: int, executor: object = "inline", *, warm: bool = False) -> dict[str, Any]:
     """``bknb.sweep`` over a grid, from candles in memory to the table; the compiled loop is loaded already.
 
     ``warm``: workers have worked for a sweep before.
@@ -84,7 +84,7 @@ def bknb_sweep(path: str, count: int, executor: object = None, *, warm: bool = F
 
     options = _options(path, count)
     few = options | {"params": {"fast": [5, 6], "slow": [50]}}
-    bknb.sweep(get_signals, executor=executor if warm else None, **few)  # warming up, as for vectorbt
+    bknb.sweep(get_signals, executor=executor if warm else "inline", **few)  # warming up, as for vectorbt
     warming = perf_counter() - began
     began, used = perf_counter(), process_time()
     result = bknb.sweep(get_signals, executor=executor, **options)
@@ -161,7 +161,7 @@ def kernel_year(path: str) -> dict[str, Any]:
     }
 
 
-def symbols_50(path: str, executor: object = None) -> dict[str, Any]:
+def symbols_50(path: str, executor: object = "inline") -> dict[str, Any]:
     """Twenty combinations on each of fifty symbols, a year of minutes each."""
     import bknb
 

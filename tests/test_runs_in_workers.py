@@ -428,6 +428,50 @@ def test_a_walker_that_is_stopped_before_its_workers_are_there_begins_nothing(po
     assert list(task.results) == []
 
 
+# --- where nobody says where ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_much_work_is_done_in_workers_where_nothing_is_said_and_it_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A comparison, a walk and a sweep, which are the same here; one that is heard, or cannot be sent, stays here."""
+    for name in ("a", "b"):
+        bknb.add_strategy(name, interval="1h", get_signal=counted())
+    begun: list[Any] = []
+    init = worker_pool.WorkerPool.__init__
+    monkeypatch.setattr(
+        worker_pool.WorkerPool, "__init__", lambda self, *given: (begun.append(given), init(self, *given))[1]
+    )
+    options: dict[str, Any] = {"symbol": "BTCUSDT", "exchange": "demo", "frame": FRAME}
+    locked = threading.Lock()
+
+    def cannot_be_sent(price: float, up: float = 1.01) -> Any:
+        with locked:
+            return counted()(price, up)
+
+    def compared() -> Any:
+        return bknb.walker(**options, strategies=["a", "b"], metric="total_pnl").to_pandas()
+
+    def walked(strategy: Any = "a") -> Any:
+        spans = {"train": "2d", "test": "1d", "metric": "total_pnl"}
+        return bknb.walk_forward(strategy, {"up": [1.01, 1.02]}, interval="1h", **spans, **options).to_pandas()
+
+    def swept(strategy: Any = "a") -> Any:
+        given = {"params": {"up": [1.01, 1.02]}, "metric": "total_pnl", "interval": "1h"}
+        return bknb.sweep(strategy, **given, **options).table
+
+    works = (compared, walked, swept, lambda: walked(cannot_be_sent), lambda: swept(cannot_be_sent))
+    here = [work() for work in works]
+    assert begun == []
+    monkeypatch.setattr("bknb.sweeps.executor_options.MUCH", 10)
+    for work, table, count in zip(works, here, (1, 1, 1, 0, 0), strict=True):
+        pd.testing.assert_frame_equal(work(), table, check_exact=True)
+        assert len(begun) == count
+        begun.clear()
+    bknb.listen_walker(lambda _: None)
+    pd.testing.assert_frame_equal(compared(), here[0], check_exact=True)
+    assert begun == []
+
+
 # --- what is sent back ----------------------------------------------------------------------------------------------
 
 

@@ -170,8 +170,10 @@ def sweep(
     seed
         Of the random and the Optuna search.
     executor
-        ``None`` or ``"inline"``: here. ``"processes"``: one worker per core; or their number. A
-        ``dask.distributed.Client``. A pool with ``submit`` (or ``map``) whose workers can read this machine's files.
+        ``None``: here, or as ``"processes"`` where there is work for some seconds (200,000 questions to a strategy,
+        5,000 combinations of rows, eight symbols over a year of minutes) and the strategy can be sent. ``"inline"``:
+        here. ``"processes"``: one worker per core; or their number. A ``dask.distributed.Client``. A pool with
+        ``submit`` (or ``map``) whose workers can read this machine's files.
         The result is the same, bit for bit. What worker processes have imported is kept for the next ten minutes, so
         that later sweeps begin at once.
     ledger
@@ -191,6 +193,8 @@ def sweep(
 
     Notes
     -----
+    What a function leaves behind for others, such as a variable of the notebook, stays in its worker.
+
     A combination whose function raises is a row with its error; the others go on. An interrupt from the keyboard ends
     the sweep and returns what there is.
 

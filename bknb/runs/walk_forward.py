@@ -19,7 +19,6 @@ from ..errors import UsageError
 from ..log import log
 from ..market.candles import Candles
 from ..market.sources import WindowSource
-from ..market.window import Window
 from ..metrics.annualised_sharpe_sortino_and_drawdown import Account
 from ..metrics.figure_table import Statistics, for_ranking
 from ..metrics.marked_positions import positions_of
@@ -30,7 +29,8 @@ from ..provenance.strategy_hash import params_text, running
 from ..research.comparison import rankable
 from ..research.walk_forward_report import Fold, WalkForward, combinations_of, warning_text
 from ..research.walk_forward_windows import Stretch, span_ms, span_text, stretches
-from ..sweeps.executor_options import checked_executor, is_inline
+from ..sweeps.executor_options import ROW_RUNS, checked_executor, executor_for, is_inline
+from ..sweeps.prepared_candles import goes_compiled
 from .result import Result
 from .run_record import record_of
 from .task import Counted, Task
@@ -109,10 +109,18 @@ class WalkForwardTask(Counted, Task[WalkForward, Fold]):
             window = open_window(plan, warn=self._warn_of_all)
         # Every stretch has its own window over the same candles, so that no choice can look beyond its end.
         plan = replace(plan, exchange=Exchange(plan.exchange.name, WindowSource(window)))
-        if is_inline(self._executor):
-            await self._walk(FoldRun(plan, self.sets, self.metric, warn=self._warn, stopping=lambda: self._stopped))
-        else:
-            await self._walk_in_workers(plan, window)
+        folds = FoldRun(plan, self.sets, self.metric, warn=self._warn, stopping=lambda: self._stopped)
+        executor = executor_for(self._executor, self._questions(plan))
+        if not is_inline(executor):
+            from .walk_forward_workers import folds_in_workers  # few walks are given workers
+
+            try:
+                given = (self.plan, window, self.steps, folds, executor, self._warn_of_all)
+                self._workers = await folds_in_workers(*given)
+            except UsageError:
+                if executor == self._executor:
+                    raise  # else the strategy cannot be sent, and runs here
+        await (self._walk(folds) if self._workers is None else self._walk_in_workers(folds, self._workers))
         minutes = (await window.load_run(plan.symbol, plan.frame.start)).candles
         return WalkForward(
             tries=count_keys(plan, [self._key], minutes.timestamp, minutes.high, minutes.low, warn=log.warning),
@@ -136,16 +144,21 @@ class WalkForwardTask(Counted, Task[WalkForward, Fold]):
                 await asyncio.to_thread(asyncio.run, run.through())
             self._add(self._finished(step, chosen, run))
 
-    async def _walk_in_workers(self, plan: Plan, window: Window) -> None:
-        from .walk_forward_workers import folds_in_workers, taken_over  # few walks are given workers
+    def _questions(self, plan: Plan) -> int:
+        """How much there is to do, in questions to a strategy."""
+        slot, compiled = interval_ms(plan.strategy.interval), goes_compiled(plan.strategy)
+        trained = sum(each.train_end - each.train_start for each in self.steps) // slot
+        tested = sum(each.test_end - each.test_start for each in self.steps) // slot
+        return tested + (len(self.steps) * len(self.sets) * ROW_RUNS if compiled else trained * len(self.sets))
 
-        folds = FoldRun(plan, self.sets, self.metric, warn=self._warn, stopping=lambda: self._stopped)
-        self._workers = await folds_in_workers(self.plan, window, self.steps, folds, self._executor, self._warn_of_all)
+    async def _walk_in_workers(self, folds: FoldRun, workers: RunsElsewhere) -> None:
+        from .walk_forward_workers import taken_over
+
         if self._stopped:  # while candles were loaded
-            self._workers.stop()
-        with self._workers:
+            workers.stop()
+        with workers:
             for number, step in enumerate(self.steps):
-                done = await self._workers.outcome(number)
+                done = await workers.outcome(number)
                 if done is None:
                     return
                 for text in done.warnings:

@@ -98,7 +98,8 @@ def walker(
     execution, settings, allow_gaps, base
         As for ``bknb.backtest``, for all strategies.
     executor
-        As for ``bknb.sweep``; each strategy runs in a worker, and the result is the same.
+        As for ``bknb.sweep``; each strategy runs in a worker, and the result is the same. ``None``: in worker processes
+        where there is much to do and no callback or listener is told of it.
 
     Returns
     -------

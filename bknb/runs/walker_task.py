@@ -14,7 +14,7 @@ from ..domain.formatting import failure_text
 from ..engine.backtest import BacktestRun
 from ..engine.plan import Plan, open_window
 from ..engine.registry import WalkerSpec
-from ..errors import DataError
+from ..errors import DataError, UsageError
 from ..events import messages, subjects
 from ..events.messages import WalkerStep
 from ..market.candle_fingerprint import CandleRange
@@ -23,7 +23,7 @@ from ..metrics.reasons import OF_POINTS
 from ..metrics.statistics import ranked_beside_points
 from ..metrics.why_figure_is_missing import why_unranked
 from ..research.comparison import Comparison, Entry, questions_failed, ranked
-from ..sweeps.executor_options import is_inline
+from ..sweeps.executor_options import executor_for, is_inline, questions_of
 from .result import Result
 from .run_record import record_of, with_weak_source
 from .task import Task
@@ -114,13 +114,17 @@ class WalkerTask(Task[Comparison, WalkerStep]):
     # --- work ---------------------------------------------------------------------------------------------------
 
     async def _work(self) -> Comparison:
-        window = await self._window()
-        if is_inline(self._executor) or self._without_bars is not None:
+        window, executor = await self._window(), self._chosen_executor()
+        if is_inline(executor) or self._without_bars is not None:
             await self._compare(window)
         else:
             from .walker_workers import strategies_in_workers  # few walkers are given workers
 
-            self._workers = await strategies_in_workers(self.plans, window, self._executor, self._warn)
+            try:
+                self._workers = await strategies_in_workers(self.plans, window, executor, self._warn)
+            except UsageError:
+                if executor == self._executor:
+                    raise  # else they cannot be sent, and run here
             if self._stopped and self._workers is not None:  # while candles were loaded
                 self._workers.stop()
             with nullcontext() if self._workers is None else self._workers:
@@ -129,6 +133,15 @@ class WalkerTask(Task[Comparison, WalkerStep]):
         await self._call_back("on_complete", comparison)
         subjects.walker_complete.emit(comparison)
         return comparison
+
+    def _chosen_executor(self) -> object:
+        """Where strategies run: in worker processes, too, where there is much to do and nobody hears it meanwhile."""
+        executor = executor_for(self._executor, sum(map(questions_of, self.plans)))
+        if executor == self._executor:
+            return executor
+        from ..engine.runs_in_workers import heard_here, wanted_of  # few walkers are given workers
+
+        return self._executor if wanted_of(self.plans).events or heard_here(self.plans) else executor
 
     async def _window(self) -> Window:
         """Return the candles of all, over longer bars where the finest do not cover the frame."""

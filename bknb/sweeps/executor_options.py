@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from os import cpu_count
+from typing import TYPE_CHECKING, Final
 
+from ..domain.interval import MINUTE_MS, interval_ms
 from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from ..engine.plan import Plan
+
+MUCH: Final = 200_000
+"""So many questions to a strategy take longer than workers take to begin: some seconds."""
+MINUTES: Final = 20  # that are loaded and checked in the time of a question
+ROW_RUNS: Final = 40  # questions in the time in which a compiled loop runs a year of rows
 
 
 def is_inline(executor: object) -> bool:
@@ -37,3 +48,32 @@ def processes_of(executor: object) -> int | None:
     if executor == "processes":
         return cpu_count() or 1
     return executor if isinstance(executor, int) else None
+
+
+def questions_of(plan: Plan) -> int:
+    """How often the strategy of a plan is asked at most, as a measure of how long its run takes.
+
+    Examples
+    --------
+    >>> from bknb.engine.plan import plan_backtest
+    >>> questions_of(plan_backtest("BTCUSDT", lambda: None, "demo", ("2024-01-01", "2024-01-02"), "1h"))
+    24
+    """
+    return (plan.frame.last - plan.frame.start) // interval_ms(plan.strategy.interval) + 1
+
+
+def loading_of(plan: Plan) -> int:
+    """The questions that could be asked in the time in which the candles of a plan are loaded."""
+    return (plan.frame.last - plan.frame.start) // MINUTE_MS // MINUTES
+
+
+def executor_for(executor: object, questions: int) -> object:
+    """An ``executor=`` option, ``"processes"`` where none was given and there is so much to do that these pay.
+
+    Examples
+    --------
+    >>> executor_for("inline", 10**9), executor_for(None, 10)
+    ('inline', None)
+    """
+    pays = executor is None and questions >= MUCH and (cpu_count() or 1) > 1
+    return "processes" if pays and find_spec("cloudpickle") is not None else executor

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..engine.get_signals_vectorised import signal_rows, unsteady_rows
 from ..engine.registration_checks import with_params
+from ..errors import UsageError
 from ..events import subjects
 from ..kernels.sweep_figures import FIGURES
 from ..market.candles_in_mapped_files import CandleFiles
@@ -23,7 +24,7 @@ from .batches import Batch, WorkDir
 from .compiled_loops import Loop, loop_of
 from .evaluate_combination import Outcome, needs_source
 from .executor_of_sweep import make_executor
-from .executor_options import is_inline
+from .executor_options import ROW_RUNS, executor_for, is_inline, loading_of, questions_of
 from .executors import get_workers_ready
 from .packed_days import frame_days
 from .parameter_search import Params, Space, make_search
@@ -146,12 +147,19 @@ class SweepRun:
 
     def run(self) -> None:
         """Evaluate all combinations, or those before ``stop()``; blocks."""
-        began = stopwatch()
+        began, given = stopwatch(), self.plan.executor
         compiled = goes_compiled(self.plan.plans[0].strategy)
+        self.plan = replace(self.plan, executor=executor_for(given, self._questions(compiled=compiled)))
         get_workers_ready(self.plan.executor, *_OF_WORKERS, *(("numba",) if compiled else ()))
         folder = Path(tempfile.mkdtemp(prefix="bknb-sweep-"))
         try:
-            self._run_in(WorkDir(folder))
+            try:
+                self._run_in(WorkDir(folder))
+            except UsageError:
+                if self.plan.executor == given:
+                    raise
+                self.plan = replace(self.plan, executor=given)  # the strategy cannot be sent to workers
+                self._run_in(WorkDir(Path(tempfile.mkdtemp(dir=folder))))
         finally:
             self.trials.save()
             shutil.rmtree(folder, ignore_errors=True)
@@ -161,6 +169,12 @@ class SweepRun:
         self._warn_of_missing()
         self.seconds = stopwatch() - began
         self._report()
+
+    def _questions(self, *, compiled: bool) -> int:
+        """How much there is to do, in questions to a strategy."""
+        plans = self.plan.plans
+        each = ROW_RUNS if compiled else questions_of(plans[0])
+        return self.total * each + len(plans) * loading_of(plans[0])
 
     def _run_in(self, work_dir: WorkDir) -> None:
         plan = self.plan

@@ -39,6 +39,9 @@ RISK: Final = Option(name="--risk", help="risk profile that every signal must pa
 EXECUTION: Final = Option(name="--execution", help="pessimistic (default), touch or vwap", kind="execution")
 METRIC: Final = Option(name="--metric", help="figure to rank by; sharpe_ratio by default")
 SETTINGS: Final = Option(name="--settings", help="costs and limits of this run, as {settings}", kind="variable")
+EXECUTOR: Final = Option(
+    name="--executor", help="inline, processes, a number of workers, or {client}; by default workers where they pay"
+)
 ALLOW_GAPS: Final = Option(name="--allow-gaps", help="missing candles are holes, not an error", flag=True)
 BASE: Final = Option(
     name="--base", help="bars that fill orders, such as 1h; the finest there are by default", kind="interval"
@@ -68,6 +71,12 @@ def money_of(call: Call) -> dict[str, Any]:
         with suppress(ValueError):  # what is no number is told with whatever else cannot be
             given["capital"] = float(capital)
     return given
+
+
+def executor_of(call: Call) -> Any:
+    """What is given as ``--executor``, a number of workers as such."""
+    executor = call.get("executor")
+    return int(executor) if isinstance(executor, str) and executor.isdigit() else executor
 
 
 def names_of(call: Call, name: str) -> Any:

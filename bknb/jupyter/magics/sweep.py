@@ -12,11 +12,13 @@ from .option_declarations import (
     BASE,
     EXCHANGE,
     EXECUTION,
+    EXECUTOR,
     FRAME,
     METRIC,
     SETTINGS,
     STRATEGY,
     SYMBOL,
+    executor_of,
     helped,
     out,
 )
@@ -39,18 +41,16 @@ MAGICS: Final = Magics()
     Option(name="--search", help="grid (default), random or optuna"),
     Option(name="--trials", help="how many combinations, where the search does not say"),
     Option(name="--seed", help="of a random search; 0 by default"),
-    Option(name="--executor", help="inline (default), processes, a number of workers, or {client}"),
+    EXECUTOR,
     Option(name="--ledger", help="file that keeps everything that was ever tried", kind="path"),
     *(EXECUTION, SETTINGS, ALLOW_GAPS, BASE, out("the result"), BACKGROUND),
     twin='bknb.sweep("sma-cross", params={"fast": range(5, 50, 5)}, symbol="BTCUSDT", exchange="demo", frame="jan")',
 )
 def sweep(session: Session, call: Call) -> Any:
     """Tries a strategy with many parameters and ranks them."""
-    symbol, executor = call.values["symbol"], call.get("executor")
+    symbol = call.values["symbol"]
     if isinstance(symbol, str) and "," in symbol:
         symbol = [one.strip() for one in symbol.split(",") if one.strip()]
-    if isinstance(executor, str) and executor.isdigit():
-        executor = int(executor)
     given = {
         key: call.values[key]
         for key in ("exchange", "frame", "metric", "search", "ledger", "execution", "settings", "base")
@@ -62,7 +62,7 @@ def sweep(session: Session, call: Call) -> Any:
             call.values["params"], such_as='"fast=range(5, 50, 5), slow=[100, 200]", or a variable in braces'
         ),
         symbol=symbol,
-        executor=executor,
+        executor=executor_of(call),
         allow_gaps=bool(call.get("allow_gaps")),
         **given,
         **whole(call, "trials"),

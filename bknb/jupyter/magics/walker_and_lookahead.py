@@ -14,11 +14,13 @@ from .option_declarations import (
     BASE,
     EXCHANGE,
     EXECUTION,
+    EXECUTOR,
     FRAME,
     METRIC,
     SETTINGS,
     STRATEGY,
     SYMBOL,
+    executor_of,
     helped,
     names_of,
     optional,
@@ -47,12 +49,13 @@ MAGICS: Final = Magics()
     optional(_FRAME),
     replace(METRIC, kind="metric"),
     helped(EXECUTION, "pessimistic, touch or vwap, for all of them"),
-    *(_SETTINGS, ALLOW_GAPS, BASE, _OUT, BACKGROUND),
+    *(_SETTINGS, ALLOW_GAPS, BASE, EXECUTOR, _OUT, BACKGROUND),
     twin='bknb.walker("BTCUSDT", strategies=["fast", "slow"], exchange="demo", frame="2024-01-01:2024-02-01")',
 )
 def walker(session: Session, call: Call) -> Any:
     """Compares strategies over one frame and ranks them."""
     given = {key: value for key, value in call.values.items() if key not in ("symbol", "strategies", "background")}
+    given["executor"] = executor_of(call)
     if (strategies := names_of(call, "strategies")) is not None:
         given["strategies"] = strategies
     task = bknb.Walker.background(call.values["symbol"], **given)
