@@ -254,7 +254,7 @@ def test_a_changed_series_is_other_data_for_a_ledger_of_trials() -> None:
     hashes = []
     for rate in (0.01, 0.01, 0.02):
         bknb.add_series("funding", {"published_at": [f"{DAY} 00:00Z"], "rate": [rate]})
-        hashes.append(asyncio.run(prepare(plan)).data)
+        hashes.append(asyncio.run(prepare(plan, hashed=True)).data)
     assert hashes[0] == hashes[1] != hashes[2]
 
 

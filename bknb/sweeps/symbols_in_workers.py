@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..engine.plan import Plan
+    from ..kernels.simulate import Market
     from ..ports import CandleSource
 
 
@@ -55,24 +56,32 @@ class Described(NamedTuple):
 def described(plan: Plan, prepared: Prepared, warnings: Sequence[str] = ()) -> Described:
     """What is to be kept of the candles of a symbol."""
     frame, market = plan.frame, prepared.market
+    data_hash = hash_in(frame.start, frame.last, market.times, market.high, market.low)
+    return Described(prepared.data, data_hash, is_at_zero(market), _days_of(market), tuple(warnings))
+
+
+def _days_of(market: Market) -> NDArray[np.int64]:
+    """The days in which candles open."""
+    if market.regular and market.step <= DAY_MS and len(market.times):  # each day has some
+        return np.arange(market.times[0] // DAY_MS, market.times[-1] // DAY_MS + 1)
     days = market.times // DAY_MS
-    return Described(
-        prepared.data,
-        hash_in(frame.start, frame.last, market.times, market.high, market.low),
-        is_at_zero(market),
-        days[np.diff(days, prepend=-1) != 0],
-        tuple(warnings),
-    )
+    found: NDArray[np.int64] = days[np.diff(days, prepend=-1) != 0]
+    return found
 
 
 def prepare_symbol(
-    number: int, packed: Sequence[PackedPlan], folder: str, params: Mapping[str, Any] | None, source: CandleSource
+    number: int,
+    packed: Sequence[PackedPlan],
+    folder: str,
+    params: Mapping[str, Any] | None,
+    hashed: bool,  # noqa: FBT001 -- units of work have no keywords
+    source: CandleSource,
 ) -> Described | None:
     """Prepare the candles of a symbol and save them; in a worker. ``None``: only longer bars cover the plan."""
     plan, warnings = unpacked_plan(packed[number]), list[str]()
     plan = replace(plan, exchange=Exchange(plan.exchange.name, source))
     try:
-        prepared = asyncio.run(prepare(plan, warnings.append))
+        prepared = asyncio.run(prepare(plan, warnings.append, hashed=hashed))
     except OverLongerBars:
         return None
     if params is not None:
@@ -82,13 +91,13 @@ def prepare_symbol(
 
 
 def prepared_elsewhere(
-    plans: Sequence[Plan], folder: Path, executor: object, params: Mapping[str, Any] | None
+    plans: Sequence[Plan], folder: Path, executor: object, params: Mapping[str, Any] | None, *, hashed: bool
 ) -> list[Described] | None:
     """What is known of all symbols but the first, once worker processes have saved their candles to a folder.
 
-    ``params``: those of a combination whose rows read candles beside their own. ``None``: this process is to prepare
-    them, as few symbols are left, or their exchange is asked over a network, or cannot be sent. Raises what the first
-    symbol raises that raises anything.
+    ``params``: those of a combination whose rows read candles beside their own; ``hashed`` is as for ``prepare``.
+    ``None``: this process is to prepare them, as few symbols are left, or their exchange is asked over a network, or
+    cannot be sent. Raises what the first symbol raises that raises anything.
     """
     rest, source = plans[1:], plans[0].exchange.source
     if len(rest) < 2 or (processes_of(executor) or 1) < 2 or not getattr(source, "is_local", False):
@@ -97,7 +106,9 @@ def prepared_elsewhere(
         return None
     packed = [packed_plan(plan, with_source=False) for plan in rest]
     try:
-        content = pickled((prepare_symbol, (packed, str(folder), params)), [plans[0].strategy], purpose="a sweep")
+        content = pickled(
+            (prepare_symbol, (packed, str(folder), params, hashed)), [plans[0].strategy], purpose="a sweep"
+        )
     except UsageError:
         return None
     runs = RunsElsewhere(

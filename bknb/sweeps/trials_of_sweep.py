@@ -59,6 +59,11 @@ class SweepTrials:
         self._not_compared = not_compared(plans[0].strategy)
         self._keys = TrialKeys(plans, self._strategy_hash, data)
 
+    @property
+    def has_ledger(self) -> bool:
+        """Whether trials are kept."""
+        return self._ledger is not None
+
     def in_points(self) -> None:
         """Tell from now on the results from those in percent: they are in points, on all symbols."""
         self._keys = TrialKeys(self._plans, self._strategy_hash, [f"{data} points" for data in self._data])
