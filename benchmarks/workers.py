@@ -82,11 +82,14 @@ def digest(result: Any) -> str:
 def measured(case: str, executor: object) -> dict[str, Any]:
     """Run one case here."""
     import bknb
+    from bknb.sweeps import fork_server
 
     _ = bknb.portfolio, bknb.walker, bknb.Signal  # what both ways need of bknb is here before
     began, used = perf_counter(), process_time()
     result = CASES[case](executor)
     seconds, used = perf_counter() - began, process_time() - used
+    if hasattr(fork_server, "end_kept"):  # earlier versions keep none
+        fork_server.end_kept()
     workers = resource.getrusage(resource.RUSAGE_CHILDREN)  # they have ended
     return {
         "seconds": seconds,

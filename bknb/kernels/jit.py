@@ -93,7 +93,7 @@ def when_compiling(tell: Callable[[], object]) -> Iterator[None]:
 
     class Listener(event.Listener):
         def on_start(self, event: Any) -> None:
-            if not told and event.data["dispatcher"].py_func.__module__.startswith(_PACKAGE):
+            if not told and str(event.data["dispatcher"].py_func.__module__).startswith(_PACKAGE):
                 told.append(True)
                 tell()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -15,8 +16,10 @@ from ..ports import TrialLedger
 from ..provenance.strategy_hash import running
 from ..stores.atomic import as_path
 from ..sweeps.parameter_search import Search, Space, checked_search
+from ..sweeps.prepared_candles import goes_compiled
 from ..sweeps.sweep_run import SearchOptions, SweepPlan, SweepRun
 from ..sweeps.trial_ledger import TrialFile, TrialMemory
+from .compiling_told import compiling_told
 from .run_task import CountedRun
 from .sweep_result import SweepResult
 from .task import Task
@@ -64,7 +67,9 @@ class SweepTask(CountedRun, Task[SweepResult, tuple[int, int]]):
     async def _work(self) -> SweepResult:
         import asyncio
 
-        await asyncio.to_thread(self._run.run)
+        is_compiled = goes_compiled(self.plan.plans[0].strategy)
+        with compiling_told(f"sweep of {self.strategy}") if is_compiled else nullcontext():
+            await asyncio.to_thread(self._run.run)
         trials = self._run.trials
         trials.count = max(trials.count, count_sweep(self._run, self._code))
         return SweepResult(self._run)
