@@ -57,7 +57,7 @@ def questions_of(plan: Plan) -> int:
     --------
     >>> from bknb.engine.plan import plan_backtest
     >>> questions_of(plan_backtest("BTCUSDT", lambda: None, "demo", ("2024-01-01", "2024-01-02"), "1h"))
-    24
+    25
     """
     return (plan.frame.last - plan.frame.start) // interval_ms(plan.strategy.interval) + 1
 
