@@ -229,8 +229,8 @@ def as_target(value: float, price: float) -> float:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [2, pytest.param("processes", marks=pytest.mark.long)])
-def test_values_are_the_same_to_the_last_bit_in_the_workers_of_a_sweep(workers: Any) -> None:
+@pytest.mark.parametrize("workers", ["threads", 2, pytest.param(1, marks=pytest.mark.long)])
+def test_values_are_the_same_to_the_last_bit_in_the_workers_of_a_sweep(workers: str | int) -> None:
     watched = tuple(each for each in WATCHED if each.what not in (slopes, "macd"))  # these may be below 0
 
     def get_signal(ctx: Any, which: int = 0) -> Any:
@@ -244,7 +244,7 @@ def test_values_are_the_same_to_the_last_bit_in_the_workers_of_a_sweep(workers: 
     strategy = bknb.add_strategy("targets", interval="5m", get_signal=get_signal)
     options: Any = {"exchange": WALK, "frame": (START - 200 * MINUTE, START + 100 * MINUTE)}
     swept: Any = {"params": {"which": [*range(len(watched))]}, "symbol": "X", "keep_trades": True, **options}
-    if workers == 2:  # everything is pickled on its way, as to processes
+    if workers == "threads":  # everything is pickled on its way, as to processes
         with ThreadPoolExecutor(2) as pool:
             sweep = bknb.sweep(strategy, executor=pool, **swept)
     else:

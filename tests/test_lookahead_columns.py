@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import lookahead_columns as columns
 import pytest
 from lookahead_cases import CLOSE
@@ -86,3 +89,14 @@ def test_the_statement_may_stand_in_the_function_that_asks(way):
     report = way()
     assert report.findings, report
     assert is_shown(report), report
+
+
+def test_a_check_that_is_over_keeps_nothing_of_the_functions_that_asked():
+    def asking():
+        table = CLOSE.to_frame()
+        check(lambda ctx: None, moments=2)
+        return weakref.ref(table)
+
+    kept = asking()
+    gc.collect()
+    assert kept() is None

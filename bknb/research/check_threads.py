@@ -36,7 +36,7 @@ class Check:
     Attributes
     ----------
     scopes : sequence of Scope
-        Of the functions that asked for it.
+        Of the functions that asked for it; none when it has ended.
     over : bool
         Whether it has ended or was interrupted: its threads read what there is from then on.
     """
@@ -82,7 +82,7 @@ class Check:
             yield
         finally:
             _here.check = None
-            self.over = True
+            self.over, self.scopes = True, ()
             for owner, name, function in before:
                 if function is None:  # it was inherited
                     delattr(owner, name)
