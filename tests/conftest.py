@@ -154,6 +154,8 @@ def _reset_after_each_test(tmp_path_factory: pytest.TempPathFactory, tries_of_fi
     yield
     reset()
     if _started_processes > processes:
+        if "bknb.sweeps.fork_server" in sys.modules:
+            sys.modules["bknb.sweeps.fork_server"].end_kept()
         gc.collect()
     keep_in(tries_of_fixtures)
 
