@@ -142,21 +142,21 @@ PARTS = {
 }
 
 
+EVERY = {  # what changes of the disk there are, at least
+    "managed": 220, "managed 4": 230, "managed 5": 190,
+    "lists": 210, "lists 4": 275, "lists 5": 240,
+    "orders": 280, "orders 4": 285, "orders 5": 310,
+    "places": 325, "places 4": 290, "places 5": 285,
+}  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("places", "killed", "kind"),
     [
         pytest.param("chosen", 12, "managed", marks=pytest.mark.slow),
         pytest.param("chosen", 12, "orders", marks=pytest.mark.slow),
         pytest.param("chosen", 9, "places 4", marks=pytest.mark.slow),
-        pytest.param("every", 170, "managed", marks=pytest.mark.long),
-        pytest.param("every", 170, "places", marks=pytest.mark.long),
-        pytest.param("every", 170, "lists", marks=pytest.mark.long),
-        pytest.param("every", 170, "orders", marks=pytest.mark.long),
-        *(
-            pytest.param("every", 100, f"{kind} {seed}", marks=pytest.mark.long)
-            for kind in ("managed", "places", "lists", "orders")
-            for seed in (4, 5)
-        ),
+        *(pytest.param("every", killed, kind, marks=pytest.mark.long) for kind, killed in EVERY.items()),
     ],
 )
 def test_killed_at_any_change_of_the_disk_it_has_the_same_fills_each_once(
@@ -171,7 +171,7 @@ def test_killed_at_any_change_of_the_disk_it_has_the_same_fills_each_once(
     assert len(found["killed"]) >= killed
     if kind in ("managed", "lists", "orders"):  # of places, what is saved of one is compared with another one there
         assert set(found["parts"]) == PARTS - ({"deadline", "trailing"} if kind == "orders" else set())
-    assert found["fills"] > (8 if " " not in kind else 3)
+    assert found["fills"] > (10 if " " not in kind else 6)
 
 
 def test_a_place_that_was_lost_is_taken_again_with_what_is_open_and_the_adds_that_wait() -> None:

@@ -78,7 +78,10 @@ def test_a_run_that_is_started_again_at_a_minute_is_one_that_went_on(seeds: rang
 
 KILLED = [  # seed, minutes and capital; how often at least
     pytest.param("1 7", 19, marks=pytest.mark.slow),
-    *(pytest.param(case, 100, marks=pytest.mark.long) for case in ("1 20 1000000", "22 20 1000000", "16 20", "44 20")),
+    *(
+        pytest.param(case, killed, marks=pytest.mark.long)
+        for case, killed in (("1 20 1000000", 210), ("22 20 1000000", 250), ("16 20", 150), ("44 20", 125))
+    ),
 ]
 
 
