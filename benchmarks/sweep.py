@@ -1,7 +1,8 @@
 """Measure sweeps beside vectorbt: every case in a fresh process, the cases in turn, medians, ratios in one table.
 
-``python benchmarks/sweep.py [--times 3] [--theirs PYTHON]``. bknb needs its extra ``sweep``; vectorbt may live in an
-environment of its own, whose python is given with ``--theirs``. The figures are told, not judged.
+``python benchmarks/sweep.py [--times 3] [--theirs PYTHON [--rust]]``. bknb needs its extra ``sweep``; vectorbt may live
+in an environment of its own, whose python is given with ``--theirs``; with ``--rust`` its Rust engine is measured, too,
+which ``pip install vectorbt-rust`` brings there. The figures are told, not judged.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ HERE = Path(__file__).parent
 OURS = ("kernel_year", "bknb_100", "bknb_1000", "bknb_10000", "bknb_1000_x2", "bknb_1000_x2_warm", "bknb_10000_x2",
         "bknb_events", "symbols_50", "symbols_50_x2")  # fmt: skip
 THEIRS = ("vectorbt_100", "vectorbt_1000")
+RUST = ("vectorbt_100_rust", "vectorbt_1000_rust")
 
 
 def once(python: str, case: str, candles: Path) -> dict[str, Any]:
@@ -39,9 +41,10 @@ def once(python: str, case: str, candles: Path) -> dict[str, Any]:
     return figures
 
 
-def measure(times: int, theirs: str | None) -> dict[str, list[dict[str, Any]]]:
+def measure(times: int, theirs: str | None, *, rust: bool = False) -> dict[str, list[dict[str, Any]]]:
     """All cases, ``times`` rounds."""
     cases = [(sys.executable, case) for case in OURS] + [(theirs, case) for case in THEIRS if theirs]
+    cases += [(theirs, case) for case in RUST if theirs and rust]
     found: dict[str, list[dict[str, Any]]] = {case: [] for _, case in cases}
     with tempfile.TemporaryDirectory() as folder:
         candles = Path(folder) / "year.npy"
@@ -59,7 +62,7 @@ def report(found: dict[str, list[dict[str, Any]]]) -> str:
     head = ["sweep, one year of 1m candles", "combinations/s", "(min-max)", "whole call s", "processor s",
             "import and warming up s", "peak MB", "a worker MB", "trades", "mean result %"]  # fmt: skip
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    for case in (*OURS, *THEIRS):
+    for case in (*OURS, *THEIRS, *RUST):
         if case not in of or "rate" not in of[case]:
             continue
         row, rates = of[case], [run["rate"] for run in found[case]]
@@ -83,13 +86,13 @@ def report(found: dict[str, list[dict[str, Any]]]) -> str:
     lines.append(f"| 10 000 combinations, here / 2 workers | {one['run_s'] / two['run_s']:.2f} |")
     lines.append(f"| peak memory, 10 000 / 1 000 combinations | {one['peak_mb'] / of['bknb_1000']['peak_mb']:.2f} |")
     lines.append(f"| 50 symbols, here / 2 workers | {of['symbols_50']['run_s'] / of['symbols_50_x2']['run_s']:.2f} |")
-    for count in (100, 1000):
-        if f"vectorbt_{count}" in of:
-            ours, theirs = of[f"bknb_{count}"], of[f"vectorbt_{count}"]
-            lines.append(f"| {count} pairs: rate, bknb / vectorbt | {ours['rate'] / theirs['rate']:.0f} |")
+    for name in (*THEIRS, *RUST):
+        if name in of:
+            ours, theirs, what = of[f"bknb_{name.split('_')[1]}"], of[name], name.replace("_", " ")
+            lines.append(f"| rate, bknb / {what} | {ours['rate'] / theirs['rate']:.0f} |")
             used = theirs["processor_s"] / ours["processor_s"]
-            lines.append(f"| {count} pairs: processor time, vectorbt / bknb | {used:.0f} |")
-            lines.append(f"| {count} pairs: peak memory, vectorbt / bknb | {theirs['peak_mb'] / ours['peak_mb']:.1f} |")
+            lines.append(f"| processor time, {what} / bknb | {used:.0f} |")
+            lines.append(f"| peak memory, {what} / bknb | {theirs['peak_mb'] / ours['peak_mb']:.1f} |")
     if "vectorbt_1000" in of:
         ratio = two["rate"] / of["vectorbt_1000"]["rate"]
         lines.append(f"| 10 000 pairs with 2 workers: rate, against vectorbt with 1 000 | {ratio:.0f} |")
@@ -101,8 +104,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--times", type=int, default=3, help="fresh processes for each case (default 3)")
     parser.add_argument("--theirs", help="the python of an environment with vectorbt")
+    parser.add_argument("--rust", action="store_true", help="measure its Rust engine, too")
     given = parser.parse_args()
-    found = measure(given.times, given.theirs)
+    found = measure(given.times, given.theirs, rust=given.rust)
     versions = ", ".join(f"{name} {version(name)}" for name in ("bknb", "numba", "numpy"))
     if given.theirs:
         asked = "from importlib.metadata import version as v; print('vectorbt', v('vectorbt'))"

@@ -179,12 +179,13 @@ def symbols_50(path: str, executor: object = "inline") -> dict[str, Any]:
     }
 
 
-def vectorbt_sweep(path: str, count: int, columns: int = 100) -> dict[str, Any]:
+def vectorbt_sweep(path: str, count: int, columns: int = 100, engine: str = "numba") -> dict[str, Any]:
     """vectorbt: entries on 15m put on the minute at which the candle closes, stops watched on every minute."""
     began = perf_counter()
     import pandas as pd
     import vectorbt as vbt
 
+    vbt.settings["engine"] = engine
     block = np.load(path)
     index = pd.date_range(FRAME[0], periods=block.shape[1], freq="1min")
     open_, high, low, close = (pd.Series(column, index=index) for column in block[1:5])
@@ -243,6 +244,8 @@ CASES = {
     "symbols_50_x2": lambda path: symbols_50(path, 2),
     "vectorbt_100": lambda path: vectorbt_sweep(path, 100),
     "vectorbt_1000": lambda path: vectorbt_sweep(path, 1_000),
+    "vectorbt_100_rust": lambda path: vectorbt_sweep(path, 100, engine="rust"),
+    "vectorbt_1000_rust": lambda path: vectorbt_sweep(path, 1_000, engine="rust"),
 }
 
 
