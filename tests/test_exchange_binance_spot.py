@@ -209,6 +209,22 @@ def test_of_a_pair_one_order_is_filled_and_the_other_one_expires(
     assert desk.do("state")["spot"]["balances"]["BTC"] == {"free": "0", "locked": "0"}
 
 
+def test_of_a_pair_that_is_not_linked_the_other_order_stays_and_finds_nothing_to_sell(desk: Desk) -> None:
+    desk.ask("POST /api/v3/orderList/oco", **pair())
+    desk.do("fault", name="pair_not_linked")
+    desk.do("price", symbol="BTCUSDT", price="55000")
+    assert [row["clientOrderId"] for row in desk.ask("GET /api/v3/openOrders").body] == ["s"]
+    desk.do("price", symbol="BTCUSDT", price="44000")
+    told = desk.ask(f"GET {ORDER}", symbol="BTCUSDT", origClientOrderId="s").body
+    assert (told["status"], told["executedQty"]) == ("EXPIRED", "0.00000000")
+
+
+def test_an_id_of_an_order_that_works_is_taken_again_on_command(desk: Desk) -> None:
+    desk.do("fault", name="id_free_again")
+    ids = [desk.ask(f"POST {ORDER}", **limit()).body.get("orderId") for _ in range(3)]
+    assert [number is not None for number in ids] == [True, True, False]
+
+
 def test_a_pair_is_cancelled_together_and_refused_where_its_prices_are_wrong(desk: Desk) -> None:
     wrong = desk.ask("POST /api/v3/orderList/oco", **pair(abovePrice="49000")).body
     assert wrong["code"] == -2010
@@ -314,6 +330,16 @@ def test_a_user_trades_by_hand_and_rules_change(desk: Desk) -> None:
     assert "LOT_SIZE" in desk.ask(f"POST {ORDER}", **market(quantity="0.01")).body["msg"]
     desk.do("rules", symbol="BTCUSDT", halted=True)
     assert desk.ask(f"POST {ORDER}", **market()).body["msg"] == "Market is closed."
+
+
+def test_a_user_holds_the_balance_with_an_order_by_hand_and_moves_or_ends_our_stop(desk: Desk) -> None:
+    desk.ask(f"POST {ORDER}", **stop())
+    desk.do("move", client_id="bks", trigger="46000")
+    assert desk.ask(f"GET {ORDER}", symbol="BTCUSDT", origClientOrderId="bks").body["stopPrice"] == "46000.00000000"
+    desk.do("cancel", client_id="bks", expired=True)
+    assert desk.ask(f"GET {ORDER}", symbol="BTCUSDT", origClientOrderId="bks").body["status"] == "EXPIRED"
+    desk.do("trade", symbol="BTCUSDT", side="sell", quantity="1", price="60000")
+    assert desk.ask(f"POST {ORDER}", **stop()).body["code"] == -2010
 
 
 def test_minutes_it_has_traded_are_candles(desk: Desk) -> None:

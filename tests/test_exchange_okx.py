@@ -176,6 +176,14 @@ def test_a_cancelled_order_is_forgotten_after_two_hours(desk: Desk) -> None:
     assert (answer.status, answer.body["code"]) == (200, "51603")
 
 
+def test_minutes_it_has_traded_are_candles_the_newest_first(desk: Desk) -> None:
+    for k in range(4):
+        desk.do("candle", symbol="BTCUSDT", opened=k * 60_000, prices=[100 + k, 102 + k, 99 + k, 101 + k], clock=k < 3)
+    asked = {"instId": SPOT, "bar": "1m", "after": "180000", "before": "0"}
+    rows = desk.public("/api/v5/market/candles", **asked).body["data"]
+    assert [row[:5] for row in rows] == [["120000", "102", "104", "101", "103"], ["60000", "101", "103", "100", "102"]]
+
+
 SPOKEN = [("timeout", 400, "50004"), ("too_many", 429, "50011"), ("overloaded", 503, "50001")]
 
 

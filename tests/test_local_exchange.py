@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import pytest
 from packages import need_packages
 
+import bknb
 from bknb.testing.exchange import LocalExchange
 
 need_packages("ccxt")
@@ -68,6 +69,7 @@ def test_the_life_of_orders_through_the_client(exchange: LocalExchange, with_cli
         market = (await client.load_markets())[SYMBOL]
         assert (market["precision"]["price"], market["precision"]["amount"]) == (0.01, 0.00001)
         assert (market["limits"]["cost"]["min"], market["active"]) == (5.0, True)
+        assert (await client.fetch_ticker(SYMBOL))["last"] == 50_000.0
         bought = await client.create_order(SYMBOL, "market", "buy", 0.01, None, {"clientOrderId": "bk1"})
         assert (bought["status"], bought["filled"], bought["average"]) == ("closed", 0.01, 50_000.0)
         assert bought["fees"] == [{"currency": "BTC", "cost": 0.00001}]
@@ -143,6 +145,7 @@ def test_the_life_of_a_position_in_a_swap_through_the_client(exchange: LocalExch
         await client.set_margin_mode("isolated", symbol)
         assert (await client.set_leverage(5, symbol))["leverage"] == 5
         assert (await client.fetch_leverage(symbol))["longLeverage"] == 5
+        assert (await client.fetch_ticker(symbol))["last"] == 50_000.0
         opened = await client.create_order(symbol, "market", "buy", 0.1, None, {"clientOrderId": "bk1"})
         assert (opened["status"], opened["filled"], opened["average"]) == ("closed", 0.1, 50_000.0)
         how = {"stopLossPrice": 45_000, "reduceOnly": True, "clientOrderId": "bk2"}
@@ -175,6 +178,7 @@ def test_the_life_of_a_position_at_okx_through_the_client(exchange: LocalExchang
         assert (market["precision"]["amount"], market["contractSize"]) == (0.01, 0.01)
         assert client.market(SYMBOL)["spot"]
         await client.set_leverage(5, symbol, {"mgnMode": "isolated"})
+        assert (await client.fetch_ticker(symbol))["last"] == 50_000.0
         how = {"clientOrderId": "bk1", "marginMode": "isolated"}
         placed = await client.create_order(symbol, "market", "buy", 10, None, how)
         assert (placed["clientOrderId"], placed["status"]) == ("bk1", None)
@@ -348,6 +352,14 @@ def test_it_lives_on_when_the_process_that_started_it_is_killed(tmp_path: Path) 
         os.kill(pid, signal.SIGKILL)
 
 
+def test_candles_of_a_run_come_from_the_same_exchange(exchange: LocalExchange) -> None:
+    for k in range(5):
+        exchange.candle("BTCUSDT", MINUTE + k * 60_000, (100 + k, 102 + k, 99 + k, 101 + k), volume=2)
+    source = bknb.exchanges.ccxt("binance", cache=None, config=exchange.ccxt_config())
+    candles = asyncio.run(source.get_candles("BTCUSDT", "1m", MINUTE, 5))
+    assert candles.close.tolist() == [101.0, 102.0, 103.0, 104.0, 105.0]
+
+
 def test_a_command_that_is_none_is_refused_with_those_there_are(exchange: LocalExchange) -> None:
     with pytest.raises(ValueError, match=r"no command 'prize'; there are .*price"):
         exchange.command("prize")
@@ -355,5 +367,7 @@ def test_a_command_that_is_none_is_refused_with_those_there_are(exchange: LocalE
         exchange.fault("reply_lose")
     with pytest.raises(ValueError, match="nobody trades 'NOUSDT'"):
         exchange.price("NOUSDT", 1)
+    with pytest.raises(ValueError, match=r"no reason 'tired' to refuse; there are .*timeout"):
+        exchange.fault("refuse", reason="tired")
     with pytest.raises(ValueError, match="a fault has no when"):
         exchange.fault("reply_lost", when=1)

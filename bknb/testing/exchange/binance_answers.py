@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from .binance_requests import eight
+from .amounts import eight
 from .markets import Market
 from .orders import Fill, Order
 
@@ -99,10 +99,12 @@ def order_answer(order: Order) -> dict[str, Any]:
     """An order as ``GET /api/v3/order`` and the lists tell it."""
     told = _amounts(order) | {"clientOrderId": order.client_id, "orderId": order.number}
     return told | {
+        "stopPrice": eight(order.trigger),
         "icebergQty": "0.00000000",
         "time": order.created,
         "updateTime": order.updated,
         "isWorking": order.status != "waiting",
+        "workingTime": order.created if order.status != "waiting" else -1,
         "origQuoteOrderQty": order.extra.get("cost", "0.00000000"),
     }
 

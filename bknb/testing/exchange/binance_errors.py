@@ -26,6 +26,7 @@ COMMON: Final[dict[str, tuple[int, int, str]]] = {
     "gone": (410, -1, "This endpoint is gone: subscribe to the user stream over the websocket API."),
     "not_here": (400, -1, "This local exchange has no {what}."),
     "unknown_error": (503, -1000, _UNKNOWN),
+    "unavailable": (503, -1001, "Service Unavailable."),
     "banned": (418, -1003, _BANNED),
     "too_many": (429, -1003, _WEIGHT),
     "bus": (504, -1006, _BUS),
@@ -76,6 +77,11 @@ SPOT: Final[dict[str, tuple[int, int, str]]] = {
 
 USDM: Final[dict[str, tuple[int, int, str]]] = {
     **COMMON,
+    "overloaded": (
+        503,
+        -1008,
+        "Request throttled by system-level protection. Reduce-only/close-position orders are exempt. Please try again.",
+    ),
     "quantity_step": (400, -1111, "Precision is over the maximum defined for this asset."),
     "price_tick": (400, -4014, "Price not increased by tick size."),
     "market_quantity": (400, -4005, "Quantity greater than max quantity."),
@@ -129,7 +135,7 @@ def answer_of(error: RefusedError, table: dict[str, tuple[int, int, str]]) -> An
     >>> answer_of(RefusedError("balance"), SPOT).body
     {'code': -2010, 'msg': 'Account has insufficient balance for requested action.'}
     """
-    status, code, text = table[error.reason]
+    status, code, text = table.get(error.reason, table["unknown_error"])
     detail: dict[str, Any] = {"least": "5", "seconds": 1, "until": 0, "limit": 6000, "interval": "10 SECOND"}
     body = {"code": code, "msg": text.format_map({**detail, **error.detail}) if "{" in text else text}
     headers = {}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from .amounts import plain, whole
 from .binance_errors import answer_of
-from .binance_requests import check_names, check_signature, need, plain, whole, without_signature
+from .binance_requests import check_names, check_signature, need, without_signature
 from .calls import Answer, Call, Params, Route
 from .clock import ExchangeClock
 from .keys import Keys
@@ -51,6 +52,9 @@ class BinanceFace:
             f"GET {path}/ping": Route(operation="time", run=lambda _: {}, signed=False),
             f"GET {path}/time": Route(operation="time", run=self._time, signed=False),
             f"GET {path}/ticker/price": Route(operation="price", run=self._price, signed=False, weight=2),
+            f"GET {path}/ticker/24hr": Route(
+                operation="price", run=self._day, signed=False, required=("symbol",), weight=2
+            ),
             f"GET {path}/klines": Route(operation="candles", run=self._candles, signed=False, weight=2),
         }
 
@@ -112,6 +116,13 @@ class BinanceFace:
             self.ledger.book.market(params["symbol"])
             return {"symbol": params["symbol"], "price": plain(prices.get(params["symbol"]))}
         return [{"symbol": symbol, "price": plain(price)} for symbol, price in prices.items()]
+
+    def _day(self, params: Params) -> dict[str, Any]:
+        self.ledger.book.market(params["symbol"])
+        last, now = plain(self.ledger.book.last(params["symbol"])), self.clock.now()
+        names = ("lastPrice", "bidPrice", "askPrice", "openPrice", "highPrice", "lowPrice", "weightedAvgPrice")
+        none = dict.fromkeys(("priceChange", "priceChangePercent", "volume", "quoteVolume"), "0")
+        return {"symbol": params["symbol"], **dict.fromkeys(names, last), **none, "closeTime": now, "count": 1}
 
     def _candles(self, params: Params) -> Any:
         need(params, "symbol", "interval")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any, Final
 
+from .amounts import eight
 from .binance_answers import cancelled_answer, fill_answer, order_answer, placed_answer, symbol_info
 from .binance_errors import SPOT
 from .binance_face import BinanceFace
-from .binance_requests import eight, need
+from .binance_requests import need
 from .binance_wishes import leg_of, wish_of
 from .calls import Answer, Params, Route, words
 from .clock import ExchangeClock

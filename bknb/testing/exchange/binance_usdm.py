@@ -5,9 +5,10 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any, Final
 
+from .amounts import number, whole
 from .binance_errors import USDM
 from .binance_face import BinanceFace
-from .binance_requests import is_true, need, need_not, number, whole
+from .binance_requests import is_true, need, need_not
 from .binance_usdm_answers import (
     ALGO_TYPES,
     PLAIN_TYPES,
@@ -225,7 +226,7 @@ class BinanceUsdm(BinanceFace):
     def _cancel(self, params: Params) -> dict[str, Any]:
         need(params, "symbol")
         order = self.ledger.cancel(self.find_to_cancel(params, ("orderId", "origClientOrderId"), stop=False))
-        return order_answer(order, self._parent(order))
+        return order_answer(order, self._parent(order), form="RESULT")
 
     def _open(self, params: Params) -> list[dict[str, Any]]:
         found = self.ledger.known(params.get("symbol", ""), stop=False, is_open=True)

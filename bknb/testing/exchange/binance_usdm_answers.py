@@ -5,8 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any, Final
 
+from .amounts import plain
 from .binance_answers import status_of
-from .binance_requests import plain
 from .book import Book
 from .markets import Market
 from .orders import ZERO, Fill, Order
@@ -70,16 +70,19 @@ def contract_info(market: Market) -> dict[str, Any]:
     }
 
 
-def order_answer(order: Order, parent: Order | None = None, *, form: str = "RESULT") -> dict[str, Any]:
-    """A plain order; the answer to a new one in the form ``"ACK"`` tells nothing of its fills.
+def order_answer(order: Order, parent: Order | None = None, *, form: str = "") -> dict[str, Any]:
+    """A plain order.
 
     Parameters
     ----------
     parent
         The conditional order that it came from.
+    form
+        Of the answer to a new one: ``"RESULT"``, or ``"ACK"``, which tells nothing of its fills; empty where it is
+        asked about.
     """
     done = form != "ACK"
-    return {
+    told = {
         "orderId": order.number,
         "symbol": order.symbol,
         "status": status_of(order) if done else "NEW",
@@ -88,7 +91,6 @@ def order_answer(order: Order, parent: Order | None = None, *, form: str = "RESU
         "avgPrice": plain(order.average) if done else "0.00",
         "origQty": plain(order.quantity),
         "executedQty": plain(order.filled) if done else "0",
-        "cumQty": plain(order.filled) if done else "0",
         "cumQuote": plain(order.cost) if done else "0",
         "timeInForce": order.time_in_force,
         "type": order.word,
@@ -103,9 +105,9 @@ def order_answer(order: Order, parent: Order | None = None, *, form: str = "RESU
         "priceMatch": "NONE",
         "selfTradePreventionMode": "EXPIRE_MAKER",
         "goodTillDate": 0,
-        "time": order.created,
         "updateTime": order.updated,
     }
+    return told | ({"cumQty": told["executedQty"]} if form else {"time": order.created})
 
 
 def algo_status(order: Order, child: Order | None, now: int) -> str:
@@ -131,6 +133,7 @@ def algo_answer(order: Order, child: Order | None, now: int) -> dict[str, Any]:
         "algoStatus": algo_status(order, child, now),
         "actualOrderId": "" if child is None else str(child.number),
         "actualPrice": plain(None if child is None else child.average),
+        "actualQty": plain(None if child is None else child.filled),
         "triggerPrice": plain(order.trigger),
         "price": plain(order.price),
         "icebergQuantity": None,

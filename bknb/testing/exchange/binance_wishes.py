@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from .binance_requests import eight, need, need_not, number
+from .amounts import eight, number
+from .binance_requests import need, need_not
 from .calls import Params
 from .ledger import Ledger, Wish
 from .orders import RefusedError, Side

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
+from .binance_errors import SPOT, USDM
 from .book import Book
 from .exchange import Exchange
 from .ledger import Ledger
 from .markets import Market
 from .matching import candle, liquidate, to_price
-from .orders import RefusedError
+from .okx_errors import OF_AN_ORDER, WHOLE
+from .orders import Order, RefusedError
+
+_REASONS: Final = {*SPOT, *USDM, *WHOLE, *OF_AN_ORDER}
 
 
 class Control:
@@ -32,7 +36,7 @@ class Control:
             name: getattr(self, name)
             for name in (
                 *("price", "candle", "clock", "fault", "disarm", "state", "reset", "deposit", "rules", "listing"),
-                *("fill", "cancel", "trade", "key", "position", "liquidate", "limits", "streams"),
+                *("fill", "cancel", "move", "trade", "key", "position", "liquidate", "limits", "streams"),
             )
         }
 
@@ -128,10 +132,11 @@ class Control:
         """Bring cash in, or take it away."""
         self._ledger(market).book.funds.deposit(currency, Decimal(str(amount)))
 
-    def trade(self, symbol: str, side: str, quantity: str, market: str = "spot") -> None:
-        """The user trades by hand, at the market."""
+    def trade(self, symbol: str, side: str, quantity: str, market: str = "spot", price: str | None = None) -> None:
+        """The user trades by hand: at the market, or with a limit that may rest."""
         ledger = self._ledger(market)
-        ledger.place(ledger.by_hand(symbol, side, Decimal(str(quantity))))
+        at = None if price is None else Decimal(str(price))
+        ledger.place(ledger.by_hand(symbol, side, Decimal(str(quantity)), at))
 
     def fill(
         self, client_id: str, quantity: str, price: str | None = None, market: str = "spot", symbol: str = ""
@@ -141,12 +146,21 @@ class Control:
         order = self._order(ledger, client_id, symbol)
         ledger.fill_by_hand(order, Decimal(str(quantity)), None if price is None else Decimal(str(price)))
 
-    def cancel(self, client_id: str, market: str = "spot", symbol: str = "") -> None:
-        """The user, or the exchange, cancels an order."""
+    def cancel(self, client_id: str, market: str = "spot", symbol: str = "", *, expired: bool = False) -> None:
+        """The user cancels an order; or it expires."""
         ledger = self._ledger(market)
-        ledger.cancel(self._order(ledger, client_id, symbol))
+        order = self._order(ledger, client_id, symbol)
+        if expired and order.is_open:
+            ledger.book.end(order, "expired")
+        else:
+            ledger.cancel(order)
 
-    def _order(self, ledger: Ledger, client_id: str, symbol: str) -> Any:
+    def move(self, client_id: str, trigger: str, market: str = "spot", symbol: str = "") -> None:
+        """The user moves a stop by hand: the same order has another trigger from now on."""
+        ledger = self._ledger(market)
+        ledger.amend(self._order(ledger, client_id, symbol), trigger=Decimal(str(trigger)), quantity=None)
+
+    def _order(self, ledger: Ledger, client_id: str, symbol: str) -> Order:
         for order in reversed(ledger.book.orders.values()):
             if order.client_id == client_id and symbol in ("", order.symbol):
                 return order
@@ -180,6 +194,9 @@ class Control:
 
     def fault(self, **fields: Any) -> None:
         """Arm a :class:`~bknb.testing.exchange.faults.Fault`."""
+        reason = fields.get("reason", "")
+        if (reason or fields.get("name") == "refuse") and reason not in _REASONS:
+            raise ValueError(f"no reason {reason!r} to refuse; there are {', '.join(sorted(_REASONS))}")
         self.exchange.faults.arm(fields)
 
     def disarm(self, name: str = "") -> None:

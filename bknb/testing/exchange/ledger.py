@@ -233,18 +233,19 @@ class Ledger:
         if order.is_open:
             self.book.end(order, "cancelled")
 
-    def by_hand(self, symbol: str, side: str, quantity: Decimal) -> Wish:
-        """An order at the market as a user sends it from the exchange's own page."""
+    def by_hand(self, symbol: str, side: str, quantity: Decimal, price: Decimal | None) -> Wish:
+        """An order, at the market where it has no price, as a user sends it from the exchange's own page."""
         if side not in ("buy", "sell"):
             raise RefusedError("side")
         number = self.book.next_number()
         return Wish(
             symbol=symbol,
             side="buy" if side == "buy" else "sell",
-            kind="market",
+            kind="market" if price is None else "limit",
             quantity=quantity,
+            price=price,
             client_id=f"web_{number}",
-            word="MARKET",
+            word="MARKET" if price is None else "LIMIT",
         )
 
     def fill_by_hand(self, order: Order, quantity: Decimal, price: Decimal | None = None) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from .binance_requests import whole
+from .amounts import whole
 from .calls import Answer, Call, Params, Route
 from .clock import ExchangeClock
 from .keys import Keys, same
@@ -16,7 +16,7 @@ from .ledger import Ledger
 from .limits import Limits
 from .okx_answers import algo_row, balance_row, fill_row, instrument, kind_of, order_row, position_row
 from .okx_errors import order_refused, whole_answer
-from .okx_wishes import algo_wishes, amount, plain_wish
+from .okx_wishes import algo_id_of, algo_wishes, amount, plain_wish
 from .orders import Fill, Order, RefusedError
 from .tape import Tape
 
@@ -263,8 +263,9 @@ class Okx:
                 placed = self.ledger.place(wishes[0])
             else:
                 placed = self.ledger.pair((wishes[0], wishes[1]))[1][0]
-            ids = {name: order.get(name, "") for name in ("clOrdId", "algoClOrdId", "tag")}
-            return {"algoId": str(placed.number), **ids}
+            client_id = algo_id_of(order)
+            at = {"algoId": str(placed.number), "clOrdId": client_id, "algoClOrdId": client_id}
+            return {**at, "tag": order.get("tag", "")}
 
         return self._each(params, one)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any, Final
 
-from .binance_requests import plain
+from .amounts import plain
 from .book import Book
 from .markets import Market
 from .orders import ZERO, Fill, Order

@@ -89,7 +89,7 @@ def whole_answer(error: RefusedError) -> Answer:
     {'code': '50113', 'msg': 'Invalid Sign', 'data': []}
     """
     if error.reason not in WHOLE:
-        code, text = OF_AN_ORDER[error.reason]
+        code, text = OF_AN_ORDER.get(error.reason, OF_AN_ORDER["bus"])
         told = [{"sCode": code, "sMsg": text.format_map({**_DETAIL, **error.detail}), "ordId": "", "clOrdId": ""}]
         return Answer(body={"code": "1", "msg": "", "data": told})
     status, code, text = WHOLE[error.reason]

@@ -79,6 +79,17 @@ def plain_wish(params: Params, ledger: Ledger) -> Wish:
     )
 
 
+def algo_id_of(params: Params) -> str:
+    """The client's id of a conditional order, under either of the names it may have.
+
+    Examples
+    --------
+    >>> algo_id_of({"clOrdId": "a"}), algo_id_of({"clOrdId": "a", "algoClOrdId": "b"})
+    ('a', 'b')
+    """
+    return str(params.get("algoClOrdId") or params.get("clOrdId") or "")
+
+
 def _common(params: Params, ledger: Ledger) -> dict[str, Any]:
     if params["side"] not in ("buy", "sell"):
         raise RefusedError("parameter", name="side")
@@ -126,7 +137,7 @@ def algo_wishes(params: Params, ledger: Ledger) -> list[Wish]:
                 **common,
                 kind=of,
                 quantity=amount(params, "sz") or Decimal(0),
-                client_id=params.get("algoClOrdId", "") if leg == legs[kind][0] else "",
+                client_id=algo_id_of(params) if leg == legs[kind][0] else "",
                 price=price,
                 trigger=trigger,
                 falls=falls,

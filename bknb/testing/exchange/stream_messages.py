@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from .amounts import eight, plain
 from .binance_answers import status_of
-from .binance_requests import eight, plain
 from .binance_usdm_answers import algo_status
 from .orders import Fill, Order
 
