@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from bknb.config import Settings
 from bknb.errors import BadCandle, DataError, GapError, NotEnoughData
+from bknb.market.bar_slots import is_even
 from bknb.market.candles import Candles
 from bknb.market.candles_repaired_or_refused import CandleRequest, Repair, audit
-from bknb.market.missing_candles import check_gaps, gaps, is_even
+from bknb.market.missing_candles import check_gaps, gaps
 from bknb.market.values_no_market_has import broken_values, check_values
 
 START = 1_641_038_400_000  # 2022-01-01 12:00 UTC

@@ -16,7 +16,7 @@ from worlds import LENGTH, MODELS, SEEDS, run, walk
 
 from bknb.domain.signal_events import Cancelled, Closed, Opened, Scheduled
 from bknb.engine.backtest import BacktestRun
-from bknb.kernels.first_change import first_outside, first_outside_plain
+from bknb.kernels.first_change import first_beyond, first_beyond_plain, first_outside, first_outside_plain
 from bknb.kernels.milestone_minutes import milestone_minutes, milestone_minutes_plain
 from bknb.kernels.vwap import average_prices
 
@@ -90,6 +90,10 @@ def test_the_scan_equals_its_specification(seed: int, start: int, bounds: tuple[
     limits = dict(zip(names, bounds, strict=True))
     data = (columns[2], columns[3], columns[4], start, len(columns[0]))
     assert first_outside(*data, **limits) == first_outside_plain(*data, **limits)
+    often = [np.tile(column, 40) for column in data[:2]]  # more than one batch
+    span = (start, len(often[0]), bounds[0] + 10, bounds[1] - 10)
+    assert first_beyond(*often, *span) == first_beyond_plain(*often, *span)
+    assert first_beyond(*data[:2], start, start, *bounds[:2]) == (start, -np.inf, np.inf)
 
 
 @given(
@@ -119,6 +123,15 @@ def test_milestones_told_at_once_are_those_told_one_by_one(model: str, seed: int
     one_by_one = run(seed, model, callbacks=callbacks)
     assert told(run(seed, model)) == told(one_by_one)
     assert heard == one_by_one.records.milestones
+
+
+def test_milestones_that_nobody_looked_at_are_made_before_candles_are_released() -> None:
+    done, expected = run(1, "touch"), run(1, "touch").records.milestones
+    copied = done.records.snapshot()
+    done.release_candles(done.plan)
+    assert done.window is None
+    assert expected
+    assert done.records.milestones == copied.milestones == expected
 
 
 def average_price(high: list[float], low: list[float], close: list[float], volume: list[float]) -> float:

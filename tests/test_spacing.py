@@ -67,6 +67,15 @@ def test_the_length_of_bars_is_measured(times: np.ndarray, interval: str) -> Non
     assert spacing.equal + spacing.longer + spacing.closer == spacing.count
 
 
+@pytest.mark.parametrize("count", [2, 3, 50, 9_000])
+@pytest.mark.parametrize(
+    "step", [1000, 41_000, MINUTE, 7 * MINUTE, HOUR, 23 * HOUR, 24 * HOUR, 25 * HOUR, 168 * HOUR, 30 * 24 * HOUR]
+)
+def test_even_bars_have_the_length_that_all_distances_show(count: int, step: int) -> None:
+    times = 5 * MINUTE + np.arange(count) * step
+    assert measured(times) == measured(np.append(times[:1], times))  # one is there twice: all distances are looked at
+
+
 def test_one_candle_has_no_length() -> None:
     assert measured(of()) is None
     assert measured(of(1)) is None

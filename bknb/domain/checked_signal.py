@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from math import inf
+from operator import is_, itemgetter
 from typing import Any, Final
 
 import msgspec
 
+from ..config import Settings
 from .declared_exits import targets_of
 from .exit_validation import memo_text, read_ladder
 from .formatting import stamp_text
+from .pnl import net_percentage
 from .signal import CheckedSignal, OpenSignal, Rung, ScheduledSignal, Signal, SignalSize, entry_price, sign_of
 from .signal_events import Reason
 from .signal_validation import broken_rules, is_timed, target_prices
@@ -19,6 +23,11 @@ from .text import shown
 from .tick_grid import on_grid
 from .trailing_and_breakeven_stops import percent_stop, percent_targets
 
+# most signals are at the market, with one target, one stop and a deadline in minutes: they say nothing else
+_SAID: Final = ("position", "price_take_profit", "price_stop_loss", "minute_estimated_time", "note", "side")
+_OTHERS: Final = [(at, name) for at, name in enumerate(Signal.__struct_fields__) if name not in _SAID]
+_others_of: Final = itemgetter(*[at for at, _ in _OTHERS])
+_UNSAID: Final = tuple({"valid": msgspec.UNSET, "entry": "limit"}.get(name) for _, name in _OTHERS)
 _MOVED: Final = re.compile(r"(.+)~([1-9][0-9]{0,8})", re.DOTALL)
 
 
@@ -66,6 +75,85 @@ def checked_signal(
     suffix
         As of :func:`signal_id`.
     """
+    if rules.model.fills_at_open and is_right_at_market(signal, price, rules.settings):
+        return _market_order(signal, when, price, rules, suffix)
+    return _checked_by_all_rules(signal, when, price, rules, last_id=last_id, suffix=suffix)
+
+
+def is_right_at_market(signal: Signal, price: float, settings: Settings) -> bool:
+    """Whether a signal is an order at the market with two levels and a deadline that surely breaks no rule.
+
+    Parameters
+    ----------
+    signal
+        Its levels are on the grid of ticks.
+    price
+        The average price at its moment (quote currency).
+
+    Examples
+    --------
+    >>> from bknb.config import Settings
+    >>> signal = Signal(position="long", price_take_profit=110.0, price_stop_loss=95.0, minute_estimated_time=60)
+    >>> is_right_at_market(signal, 100.0, Settings()), is_right_at_market(signal, 111.0, Settings())
+    (True, False)
+    """
+    position, target, stop, minutes = (
+        signal.position,
+        signal.price_take_profit,
+        signal.price_stop_loss,
+        signal.minute_estimated_time,
+    )
+    if type(target) is not float or type(stop) is not float or type(minutes) is not int:
+        return False
+    if not all(map(is_, _others_of(msgspec.structs.astuple(signal)), _UNSAID)):
+        return False
+    note, longest = signal.note, settings.max_signal_lifetime_minutes
+    if type(note) is not str or not note.isprintable() or signal.side not in (None, position):
+        return False
+    if not (minutes > 0 and (longest is None or minutes <= longest) and 0 < price < inf):
+        return False
+    if position == "long":
+        if not 0 < stop < price < target < inf:
+            return False
+        gain, loss = (target - price) / price * 100, (price - stop) / price * 100
+    elif position == "short":
+        if not 0 < target < price < stop < inf:
+            return False
+        gain, loss = (price - target) / price * 100, (stop - price) / price * 100
+    else:
+        return False
+    most = settings.max_stop_loss_distance_percent
+    return (
+        gain >= settings.min_take_profit_distance_percent
+        and loss >= settings.min_stop_loss_distance_percent
+        and (most is None or loss <= most)
+        and net_percentage(position, price, target, settings.percent_slippage, settings.percent_fee) > 0
+    )
+
+
+def _market_order(signal: Signal, when: int, price: float, rules: Rules, suffix: str) -> ScheduledSignal:
+    """The order of a signal that is right at the market, as all rules lead to it."""
+    return ScheduledSignal(
+        id=signal_id(rules, when, suffix),
+        symbol=rules.symbol,
+        strategy=rules.strategy,
+        exchange=rules.exchange,
+        position=signal.position,  # type: ignore[arg-type]  # one of both, as was looked at
+        price_open=float(price),
+        price_take_profit=signal.price_take_profit,  # type: ignore[arg-type]  # a price
+        price_stop_loss=signal.price_stop_loss,
+        minute_estimated_time=signal.minute_estimated_time,
+        note=signal.note,
+        scheduled_at=when,
+        entry="market",
+        place=rules.place,
+    )
+
+
+def _checked_by_all_rules(
+    signal: Signal, when: int, price: float, rules: Rules, *, last_id: str | None, suffix: str
+) -> OpenSignal | ScheduledSignal | tuple[Reason, ...]:
+    """What any signal orders, as :func:`checked_signal`."""
     if (fault := _ladder_on_zero(signal, rules)) is not None:
         return (fault,)
     if isinstance(signal.price_open, tuple):
@@ -250,12 +338,13 @@ def reached(signal: Signal, price: float) -> bool:
 
 def activated(signal: ScheduledSignal, when: int, price: float, tick: float | None) -> OpenSignal:
     """The open row of a signal whose entry filled at ``price`` in the minute ``when``; ``tick`` is that of prices."""
-    values = {**msgspec.structs.asdict(signal), "price_open": price}
+    values = msgspec.structs.asdict(signal)
+    values["price_open"], values["pending_at"] = price, when
     if signal.entry in ("limit", "stop") and price != signal.price_open:
         values["price_ordered"] = signal.price_open
     if signal.stop_percent is not None or signal.percent_targets:
         values |= _levels(values, price, tick)
-    return OpenSignal(**values, pending_at=when)
+    return OpenSignal(**values)
 
 
 def _percents(signal: Signal) -> dict[str, Any]:

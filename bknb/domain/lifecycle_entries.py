@@ -14,7 +14,7 @@ from .fills_at_stops_and_gaps import Entry, Exit, Minute, exit_at_entry
 from .lifecycle_exits import close_at, holding_minute
 from .lifecycle_inputs import Answer, earliest_fill
 from .position_book import Lifetime, opened_book
-from .risk_request_and_verdict import ALLOWED, Release, Reserve, Verdict
+from .risk_request_and_verdict import ALLOWED, Command, Release, Reserve, Verdict
 from .signal import OpenSignal, ScheduledSignal, sign_of
 from .signal_events import (
     Cancelled,
@@ -217,11 +217,12 @@ def ending_minute(state: Opening, given: Minute, rules: Rules) -> Step:
 
 def opening_minute(state: Opening, given: Minute, rules: Rules) -> Step:
     """A minute with an entry order, and perhaps a position that leaves before it."""
-    left = ending_minute(state, given, rules)
-    if not isinstance(left.state, Opening) or left.state.ending is not None:
-        return left
-    events: tuple[Any, ...] = left.events
-    state, commands = left.state, left.commands
+    events, commands = tuple[Any, ...](), tuple[Command, ...]()
+    if state.ending is not None:
+        left = ending_minute(state, given, rules)
+        if not isinstance(left.state, Opening) or left.state.ending is not None:
+            return left
+        state, events, commands = left.state, left.events, left.commands
     signal, model, last_id = state.signal, rules.model, state.last_id
     if signal.entry == "close" or not model.can_fill(given, state.not_before):
         return Step(state, events + quiet_minute(signal, given, rules), commands)
@@ -286,7 +287,9 @@ def waiting_minute(state: Waiting, given: Minute, rules: Rules) -> Step:
 def entered(order: ScheduledSignal, minute: Minute, entry: Entry, rules: Rules, given: Verdict = ALLOWED) -> Step:
     """The fill of an entry that was allowed, and what the rest of its minute does, to other parts of it as well."""
     rested = order.entry == "limit" and entry.rested and entry.price == order.price_open
-    signal = msgspec.structs.replace(activated(order, minute.t, entry.price, rules.tick), rested=rested)
+    signal = activated(order, minute.t, entry.price, rules.tick)
+    if rested:
+        signal = msgspec.structs.replace(signal, rested=True)
     told: tuple[Event, ...] = (Opened(**labels(rules), when=minute.t, price=minute.price, signal=signal),)
     liquidation = given.liquidation
     holding = opened_holding(signal, rules, liquidation)

@@ -73,11 +73,11 @@ def holding_skipped(state: Holding, given: SkippedMinutes, rules: Rules) -> Step
         from .order_of_fills_in_a_managed_minute import skipped_managed
 
         return Step(skipped_managed(state, state.book, given))
-    state = _seen(state, given.highest, given.lowest)
+    state = seen_by(state, given.highest, given.lowest)
     return passed_milestones(state, given.milestones, rules) if given.milestones else Step(state)
 
 
-def _seen(state: Holding, highest: float, lowest: float) -> Holding:
+def seen_by(state: Holding, highest: float, lowest: float) -> Holding:
     """The state with these prices among those that were reached."""
     if highest > state.highest or lowest < state.lowest:
         return msgspec.structs.replace(state, highest=max(state.highest, highest), lowest=min(state.lowest, lowest))
@@ -109,7 +109,7 @@ def holding_minute(state: Holding, given: Minute, rules: Rules) -> Step:
         end = model.exit(signal, given)
     if end is not None:
         return _close_plain(state, given.t, given.price, end, rules)
-    return survived(_seen(state, *model.extremes(given)), given, rules)
+    return survived(seen_by(state, *model.extremes(given)), given, rules)
 
 
 def _is_before(when: int, leaving: Leaving) -> bool:

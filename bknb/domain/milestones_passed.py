@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -58,30 +59,38 @@ def passed_levels(percent: float, reached: int) -> range:
     return range(reached + LEVEL_STEP, int(percent // LEVEL_STEP) * LEVEL_STEP + 1, LEVEL_STEP)
 
 
-def passed_milestones(state: Holding, minutes: tuple[tuple[int, float], ...], rules: Rules) -> Step:
-    """Minutes (open times in UTC ms, average prices) that a position survived, with their milestones in order."""
-    signal, events = state.signal, list[Event]()
-    symbol, strategy, exchange, frame, mode = rules.symbol, rules.strategy, rules.exchange, rules.frame, rules.mode
+def milestones_of_minutes(
+    state: Holding, minutes: Iterable[tuple[int, float]], where: Mapping[str, Any]
+) -> tuple[tuple[Milestone, ...], dict[str, int]]:
+    """The milestones of minutes (open times in UTC ms, average prices) that a position survived, and how far it came.
+
+    ``where`` are the fields that every event of its run has.
+    """
+    signal, events = state.signal, list[Milestone]()
     reached = {"profit": state.profit_level, "loss": state.loss_level}
     for when, price in minutes:
         side, percent = progress(signal, price)
         for level in passed_levels(percent, reached[side]):
-            passed = Milestone(  # field by field: ``labels`` would take most of the time
-                symbol=symbol,
-                strategy=strategy,
-                exchange=exchange,
-                frame=frame,
-                mode=mode,
-                when=when,
-                price=price,
-                side=side,
-                level=level,
-                signal=signal,
-            )
-            events.append(passed)
+            events.append(Milestone(**where, when=when, price=price, side=side, level=level, signal=signal))
             reached[side] = level
+    return tuple(events), reached
+
+
+def with_levels_of(state: Holding, highest: float, lowest: float) -> Holding:
+    """The position after minutes that it survived, of which these were the highest and the lowest average price."""
+    reached = {"profit": state.profit_level, "loss": state.loss_level}
+    for price in (highest, lowest):
+        if price == price:  # not NaN: there was one
+            side, percent = progress(state.signal, price)
+            reached[side] = max(reached[side], int(percent // LEVEL_STEP) * LEVEL_STEP)
+    return msgspec.structs.replace(state, profit_level=reached["profit"], loss_level=reached["loss"])
+
+
+def passed_milestones(state: Holding, minutes: tuple[tuple[int, float], ...], rules: Rules) -> Step:
+    """Minutes (open times in UTC ms, average prices) that a position survived, with their milestones in order."""
+    events, reached = milestones_of_minutes(state, minutes, labels(rules))
     held = msgspec.structs.replace(state, profit_level=reached["profit"], loss_level=reached["loss"])
-    return Step(held, tuple(events))
+    return Step(held, events)
 
 
 def survived(state: Holding, given: Minute, rules: Rules, events: tuple[Event, ...] = ()) -> Step:

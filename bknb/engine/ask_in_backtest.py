@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..domain.lifecycle import Flat
-from ..market.strategy_context import Context, current, memo_of
+from ..market.strategy_context import Context, current, memo_of, reads_of
 from ..market.system_clock import stopwatch
 from .questions import moments_from
 from .strategy_memo import keep_memo
@@ -32,6 +32,11 @@ class _Answer:
 
     def __init__(self, context: Context, value: object, error: BaseException | None = None) -> None:
         self.context, self._value, self._error = context, value, error
+
+    @property
+    def value(self) -> Any:
+        """The answer; ``None`` where the strategy raised, or looked at its memo."""
+        return self._value if memo_of(self.context) is None else None
 
     def take(self) -> Any:
         """The answer, or the error raised, once: neither is held here any longer."""
@@ -77,15 +82,17 @@ class BacktestAsk:
         """One question and what follows from it; returns the moment (UTC ms) after which the next may be asked."""
         loop, timing = self._loop, self._timings.subscribed
         began = stopwatch() if timing else 0.0
+        after, index = when, None
         if self._answer is not None or not self.answers_nothing(when):
             assert self._answer is not None  # else nothing came of it  # noqa: S101
             given, self._answer = self._answer, None
-            await loop.ask(when, answer=given.take, context=given.context)
-        after = when
+            if not timing and (lived := self._walk.lived(when, given.value)) is not None:
+                after, index = lived
+            else:
+                await loop.ask(when, answer=given.take, context=given.context)
         if type(loop.state) is not Flat and not loop.is_free:
             opened = stopwatch() if timing else 0.0
-            index = self._walk.index_at(when)
-            after = await self._walk.until_free(index)
+            after = await self._walk.until_free(self._walk.index_at(when) if index is None else index)
             if timing:
                 self._time("backtest_signal", stopwatch() - opened)
         if timing:
@@ -140,14 +147,16 @@ class BacktestAsk:
     def _until_answer(self, when: int, questions: AskedAt, until: int) -> int | None:
         """The moment of the first question of which something comes, or that is not asked; ``None``: none follows."""
         loop = self._loop
-        make, ask, set_current, memo, run = loop.context, self._ask, current.set, memo_of, self._run
+        ask, set_current, memo, run = self._ask, current.set, memo_of, self._run
+        first = loop.context(when)
+        symbol, mode, reads = first.symbol, first.mode, reads_of(first)
         token = set_current(None)
         try:
             for when in moments_from(questions, when):  # noqa: B020 -- where it has come to is told
                 if when >= until or not run.asks_on:
                     return when
                 loop.now = when
-                context = make(when)
+                context = Context(symbol, when, mode, *reads)
                 set_current(context)
                 try:
                     answer = ask(context)

@@ -155,6 +155,7 @@ class BacktestRun:
 
     def release_candles(self, plan: Plan) -> None:
         """Drop the candles of a run that is over; the plan given in place of its own holds none either."""
+        _ = self.records.milestones  # what is made of its candles is made now
         self.plan, self.window, self._loop, self.account = plan, None, None, None
 
     @property

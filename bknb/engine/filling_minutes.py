@@ -37,9 +37,10 @@ def minutes_that_fill(candles: Candles, model: ExecutionModel, *, begin: int = 0
     """
     if not model.needs_volume:
         return np.ones(len(candles), dtype=np.bool_)
-    traded: NDArray[np.bool_] = candles.volume > 0
-    if traded.all():
-        return traded
+    volume = candles.volume
+    if len(volume) and volume.min() > 0:
+        return np.broadcast_to(np.True_, volume.shape)  # takes no memory
+    traded: NDArray[np.bool_] = volume > 0
     seen = traded.copy()
     seen[:begin] = False
     filling: NDArray[np.bool_] = traded | ~np.logical_or.accumulate(seen)

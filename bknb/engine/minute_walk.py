@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from .leg_liquidation import LegLiquidation
     from .next_change import NextChange
+    from .plain_positions import PlainPositions
     from .portfolio_clock import LegTurn
     from .questions import AskedAt
 
@@ -58,6 +59,11 @@ class MinuteWalk:
         self._leave, self._stopping, self._liquidation = leave, stopping, liquidation
         # Where nobody looks between them, all milestones up to the end of a plain position are told at once.
         self._at_once = loop.tells_at_once and managing is None and turn is None and liquidation is None
+        self._plain: PlainPositions | None = None
+        if self._at_once and not self._every_minute:
+            from .plain_positions import plain_positions  # a run needs it, `import bknb` does not
+
+            self._plain = plain_positions(changes, loop)
         self._event: tuple[OpenSignal | None, int, int, int] = (None, 0, 0, 0)  # what _next_event found last
 
     @property
@@ -125,6 +131,19 @@ class MinuteWalk:
         if index >= self.count:
             return await turn.data_end(self._closes_at(self.count - 1))
         return await turn.bar(self.time_of(index), self._closes_at(index))
+
+    def lived(self, when: int, answer: object) -> tuple[int, int] | None:
+        """Live through what a strategy answered at a moment (UTC ms) at once, where nobody looks between its events.
+
+        Returns as :meth:`bknb.engine.plain_positions.PlainPositions.live`; ``None``: nothing was done.
+        """
+        if self._plain is None or self._leave():
+            return None
+        self.follow()
+        lived = self._plain.live(when, answer)
+        if lived is not None:
+            self._next_index = lived[1]
+        return lived
 
     async def until_free(self, index: int) -> int:
         """Feed minutes from ``index`` on until the strategy may be asked again.

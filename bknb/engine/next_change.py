@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,9 +11,10 @@ from ..domain.fills_at_stops_and_gaps import Minute
 from ..domain.lifecycle import Holding, Opening, Rules, SkippedMinutes, State, Waiting
 from ..domain.lifecycle_exits import deadline_of
 from ..domain.market_on_close_orders import close_due
+from ..domain.milestones_passed import milestones_of_minutes, with_levels_of
 from ..domain.position_book import PositionBook, book_timeout
 from ..domain.states import waiting_signals
-from ..kernels.first_change import first_outside, first_trailed
+from ..kernels.first_change import first_beyond, first_outside, first_trailed
 from ..kernels.milestone_minutes import milestone_minutes
 from ..market.candles_of_one_symbol import Series
 from ..market.window import Window
@@ -29,7 +30,12 @@ from .prices_that_change_a_state import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
+
+    from ..domain.signal import OpenSignal
+    from ..domain.signal_events import Milestone
 
 
 _most, _least = np.maximum.reduce, np.minimum.reduce
@@ -63,6 +69,8 @@ class NextChange:
         How many minutes there are.
     fills
         Which minutes can fill an order, shape (n,).
+    is_regular
+        Whether minutes follow each other without a hole.
     """
 
     def __init__(
@@ -77,6 +85,7 @@ class NextChange:
     ) -> None:
         candles = series.candles
         self._series, self._start, self._step, self._regular = series, series.start, series.step, series.regular
+        self.is_regular = series.regular
         self._times = candles.timestamp
         self._ends = None if series.grid is None else series.closes  # where bars may be shorter than others
         self._closes_stand_in = closes_stand_in
@@ -174,17 +183,26 @@ class NextChange:
 
     def survived(self, state: Holding, start: int, stop: int) -> SkippedMinutes:
         """The extremes and milestones of the minutes from ``start`` up to ``stop`` that a plain position survives."""
-        signal = state.signal
-        levels = signal.price_take_profit, signal.price_stop_loss
-        (upper, up), (lower, down) = zip(levels, (state.profit_level, state.loss_level), strict=True)
-        if signal.position == "short":
-            upper, up, lower, down = lower, down, upper, up
-        assert upper is not None  # of a plain position  # noqa: S101
-        assert lower is not None  # noqa: S101
-        entry = signal.price_open
-        passed = milestone_minutes(self._scanned, start, stop, entry=entry, upper=upper, lower=lower, up=up, down=down)
+        passed = minutes_of_milestones(state, self._scanned, start, stop)
         milestones = tuple([(self.time_of(index), float(self._price[index])) for index in passed])
         return SkippedMinutes(*self._extremes(start, stop), milestones)
+
+    def milestones_later(self, state: Holding, start: int, stop: int, where: Mapping[str, Any]) -> MilestonesLater:
+        """What makes the milestones of :meth:`survived` when they are looked at, where all minutes fill.
+
+        ``where`` are the fields that every event of the run has.
+        """
+        return MilestonesLater(state, self._window, self.time_of(start), stop - start, where)
+
+    def with_levels(self, state: Holding, start: int, stop: int) -> Holding:
+        """A plain position with what it passes from ``start`` up to ``stop`` among the milestones it has passed."""
+        part = self._scanned[start:stop]
+        return with_levels_of(state, float(np.fmax.reduce(part)), float(np.fmin.reduce(part)))
+
+    @property
+    def all_fill(self) -> bool:
+        """Whether every minute can fill an order, and has an average price."""
+        return self._all_fill
 
     # --- the next change of a state ---------------------------------------------------------------------------------
 
@@ -229,6 +247,11 @@ class NextChange:
         """The next minute from ``index`` on, at most ``stop``, in which a price can end a plain position."""
         return self._first_outside(index, stop, end_bounds(state.signal, average=self._average))
 
+    def first_end(self, signal: OpenSignal, index: int, stop: int) -> tuple[int, float, float]:
+        """The same, with the highest and lowest price of the minutes before it, where ranges are watched."""
+        above, below, _, _ = end_bounds(signal, average=False)
+        return first_beyond(self._high, self._low, index, stop, above, below)
+
     def _first_outside(self, index: int, stop: int, bounds: Bounds) -> int:
         return first_outside(self._high, self._low, self._scanned, index, stop, *bounds)
 
@@ -259,3 +282,54 @@ class NextChange:
         while index < stop and not self.fills[index]:
             index += 1
         return index
+
+
+class MilestonesLater:
+    """What milestones are made of that a plain position passes in minutes which it survives, and all of which fill.
+
+    Parameters
+    ----------
+    held
+        The position before those minutes.
+    window
+        The candles of the run, which it holds until the milestones are made.
+    first, count
+        When the first of the minutes opens (UTC ms), and how many there are.
+    where
+        The fields that every event of the run has.
+    """
+
+    __slots__ = ("_made", "_of")
+
+    def __init__(self, held: Holding, window: Window, first: int, count: int, where: Mapping[str, Any]) -> None:
+        self._of: tuple[Holding, Window, int, int, Mapping[str, Any]] | None = (held, window, first, count, where)
+        self._made: tuple[Milestone, ...] = ()
+
+    def made(self) -> tuple[Milestone, ...]:
+        """The milestones, in order."""
+        if (of := self._of) is not None:
+            held, window, first, count, where = of
+            series = window.minutes(held.signal.symbol)
+            start = int(series.candles.timestamp.searchsorted(first))  # earlier ones may have come since
+            prices = series.average_prices(window.price_count)[start : start + count]
+            minutes = [
+                (first + at * series.step, float(prices[at])) for at in minutes_of_milestones(held, prices, 0, count)
+            ]
+            self._made, _ = milestones_of_minutes(held, minutes, where)
+            self._of = None
+        return self._made
+
+
+def minutes_of_milestones(held: Holding, price: NDArray[np.float64], start: int, stop: int) -> list[int]:
+    """The minutes from ``start`` up to ``stop`` in which a plain position passes milestones.
+
+    ``price`` are average prices, shape (n,), NaN in minutes that fill nothing.
+    """
+    signal = held.signal
+    levels = signal.price_take_profit, signal.price_stop_loss
+    (upper, up), (lower, down) = zip(levels, (held.profit_level, held.loss_level), strict=True)
+    if signal.position == "short":
+        upper, up, lower, down = lower, down, upper, up
+    assert upper is not None  # of a plain position  # noqa: S101
+    assert lower is not None  # noqa: S101
+    return milestone_minutes(price, start, stop, entry=signal.price_open, upper=upper, lower=lower, up=up, down=down)

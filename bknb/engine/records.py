@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from copy import copy
 from dataclasses import dataclass
+from itertools import chain
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from msgspec import Struct, field
@@ -32,12 +34,16 @@ from ..domain.signal_events import (
 from ..domain.text import error_text, readable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ..domain.risk_request_and_verdict import Verdict
     from ..domain.signal import ScheduledSignal
     from ..market.kept_memo import Turn
     from ..market.model_fit import FittedModel
+    from .next_change import MilestonesLater
 
 N = TypeVar("N")
+_making = Lock()
 
 _MAX_TEXTS = 500  # a run that goes on for months must not hold ever more of them
 
@@ -111,7 +117,6 @@ class Records(Struct):
     ends: list[Closed | Cancelled] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     refused: list[RiskRefused] = field(default_factory=list)
-    milestones: list[Milestone] = field(default_factory=list)
     positions: list[PositionEvent] = field(default_factory=list)  # partial fills, adds and moved levels
     moves_dropped: set[SignalKey] = field(default_factory=set)  # closed positions whose moved levels are not there
     warnings: list[str] = field(default_factory=list)
@@ -125,8 +130,30 @@ class Records(Struct):
     indicators: set[str] = field(default_factory=set)  # names of those whose values the strategy or its models read
     held: tuple[tuple[Fill, OpenSignal], ...] = ()  # fills of what was open when a live run was started again
     _failures: dict[tuple[str, str, str], Failure] = field(default_factory=dict)
+    _milestones: list[Milestone | MilestonesLater] = field(default_factory=list)
+    _made: int = 0  # how many of them are known to be made
     _limit: int | None = None  # of milestones, warnings, rejections, refusals, moved levels; events are never dropped
     _moved: int = 0  # how many of the positions' events are moved levels
+
+    @property
+    def milestones(self) -> list[Milestone]:
+        """Partial milestones in order; those of positions that are over are made when they are first looked at."""
+        known = self._milestones
+        if len(known) > self._made:
+            with _making:  # a run may add others meanwhile, behind these
+                first, end = self._made, len(known)
+                made = [(each,) if isinstance(each, Milestone) else each.made() for each in known[first:end]]
+                known[first:end] = chain.from_iterable(made)
+                self._made = first + sum(map(len, made))
+        return known  # type: ignore[return-value]  # all were made
+
+    @milestones.setter
+    def milestones(self, known: list[Milestone]) -> None:
+        self._milestones, self._made = [*known], 0
+
+    def add_milestones(self, some: Iterable[Milestone | MilestonesLater]) -> None:
+        """Add milestones, or what they are made of, in the order of the run."""
+        self._milestones.extend(some)
 
     @property
     def needs_capital(self) -> bool:
@@ -184,8 +211,10 @@ class Records(Struct):
     def add(self, event: Event) -> None:
         """Add one event; results of quiet minutes (idle, active), and what is of several legs, are left out."""
         match event:
+            case Opened():
+                pass
             case Milestone():
-                self._append(self.milestones, event)
+                self._append(self._milestones, event)
                 return
             case Idle() | Active() | Scaled():
                 return
@@ -267,7 +296,9 @@ class Records(Struct):
         copies: dict[str, Any] = {
             name: copy(getattr(self, name)) for name in self.__struct_fields__ if not name.startswith("_")
         }
-        return Records(**copies, _limit=self._limit, _failures=dict(self._failures))
+        known: dict[str, Any] = {"_limit": self._limit, "_made": self._made}  # no more of those that are copied next
+        known["_milestones"] = copy(self._milestones)
+        return Records(**copies, **known, _failures=dict(self._failures))
 
     @property
     def failures(self) -> list[Failure]:

@@ -364,7 +364,7 @@ class StrategyLoop:
         result = self._step(self.state, given, self.rules)
         self.state = result.state
         if not self.listeners.hears_milestones():
-            self.records.milestones.extend(result.events)  # type: ignore[arg-type]  # no other comes of them
+            self.records.add_milestones(result.events)  # type: ignore[arg-type]  # no other comes of them
             return
         for event in result.events:
             self.records.add(event)

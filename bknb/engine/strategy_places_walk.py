@@ -212,6 +212,9 @@ class PlacesWalk:
         """The loops in which a question may be under way."""
         return (self._loop, *self._loop.places_by_name.values())
 
+    def lived(self, when: int, answer: object) -> None:
+        """Nothing is lived through at once: what is in other places goes on meanwhile."""
+
     async def up_to(self, when: int) -> bool:
         """Work on what comes before the question at ``when`` (UTC ms); returns whether it may follow."""
         if self._loop.rules.quiet:

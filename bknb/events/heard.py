@@ -48,6 +48,10 @@ class Listeners(Protocol):
         """Whether milestones are heard."""
         ...
 
+    def hears_results(self, mode: Mode) -> bool:
+        """Whether results of minutes are heard, such as that a position was opened, or closed."""
+        ...
+
     def wants_quiet(self, mode: Mode) -> bool:
         """Whether results of quiet minutes are heard."""
         ...
@@ -90,6 +94,10 @@ class KeptForLater:
 
     def hears_milestones(self) -> bool:
         """Whether milestones are kept."""
+        return self._keep is not _forgotten
+
+    def hears_results(self, mode: Mode) -> bool:  # noqa: ARG002 -- of history alone
+        """Whether results of minutes are kept."""
         return self._keep is not _forgotten
 
     def wants_quiet(self, mode: Mode) -> bool:  # noqa: ARG002 -- of history alone

@@ -107,6 +107,17 @@ def hears_milestones() -> bool:
     return partial_profit.subscribed or partial_loss.subscribed
 
 
+def hears_results(mode: Mode) -> bool:
+    """Whether any subscription takes results of minutes of runs in ``mode``.
+
+    Examples
+    --------
+    >>> hears_results("backtest")
+    False
+    """
+    return signal.subscribed or (signal_live if mode == "live" else signal_backtest).subscribed
+
+
 def subjects_of(event: Event) -> tuple[Subject[Any], ...]:
     """The subjects on which an event of a run is emitted, in order.
 

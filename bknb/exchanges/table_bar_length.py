@@ -294,10 +294,12 @@ def _finer(times: NDArray[np.int64], step: int) -> str:
 
 
 def _check_minutes(candles: Candles, spacing: Spacing | None, where: str) -> None:
+    if spacing is None or (spacing.equal == spacing.count and spacing.step % MINUTE_MS == 0):
+        return
     times = candles.timestamp
     steps = np.diff(times)
     off = steps % MINUTE_MS != 0
-    if spacing is None or not off.any():
+    if not off.any():
         return
     at = int(np.argmin(np.where(off, steps, steps.max() + 1)))
     hint = "; times in seconds must be multiplied by 1000" if spacing.step * 1000 == MINUTE_MS else ""

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _FIRST_BATCH: Final = 256
+_BATCH: Final = 512  # of positions that live for hours
 _LAST_BATCH: Final = 8192
+
+_most, _least = np.maximum.reduce, np.minimum.reduce
 
 
 def first_outside(
@@ -73,6 +76,50 @@ def first_outside_plain(
         if high[i] >= above or low[i] <= below or price[i] >= price_above or price[i] <= price_below:
             return i
     return stop
+
+
+def first_beyond(
+    high: NDArray[np.float64], low: NDArray[np.float64], start: int, stop: int, above: float, below: float
+) -> tuple[int, float, float]:
+    """First ``i`` in ``[start, stop)`` with high >= above or low <= below, and the highest and lowest price before it.
+
+    It is ``stop`` when there is none; where nothing is before it they are -inf and inf.
+
+    Examples
+    --------
+    >>> high, low = np.array([1.0, 2.0, 5.0]), np.array([1.0, 0.5, 4.0])
+    >>> first_beyond(high, low, 0, 3, above=4.5, below=0.0)
+    (2, 2.0, 0.5)
+    """
+    size, most, least = _BATCH, -math.inf, math.inf
+    while start < stop:
+        end = min(start + size, stop)
+        highs, lows = high[start:end], low[start:end]
+        hit = highs >= above
+        hit |= lows <= below
+        at = int(hit.argmax())
+        found = hit.item(at)
+        if found:
+            highs, lows = highs[:at], lows[:at]
+        if at or not found:
+            most, least = max(most, float(_most(highs))), min(least, float(_least(lows)))
+        if found:
+            return start + at, most, least
+        start = end
+        size = min(size * 4, _LAST_BATCH)
+    return stop, most, least
+
+
+def first_beyond_plain(
+    high: NDArray[np.float64], low: NDArray[np.float64], start: int, stop: int, above: float, below: float
+) -> tuple[int, float, float]:
+    """The specification of ``first_beyond``."""
+    most, least = -math.inf, math.inf
+    for i in range(start, stop):
+        if high[i] >= above or low[i] <= below:
+            return i, most, least
+        most, least = max(most, high[i]), min(least, low[i])
+    return stop, most, least
 
 
 def first_trailed(

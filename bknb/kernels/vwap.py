@@ -37,28 +37,32 @@ def average_prices(
     [nan, 4.5, 6.0]
     """
     size = len(close)
-    result = np.full(size, np.nan)
-    if size < count:
-        return result
+    result = np.empty(size)
+    result[: count - 1] = np.nan
+    space = np.empty(min(_PIECE + count - 1, size))  # what is touched for the first time costs more than the sums
+    room = np.empty(min(_PIECE, size))
     for begin in range(0, size - count + 1, _PIECE):
         rows = slice(begin, begin + _PIECE + count - 1)
         closes, volumes = close[rows], volume[rows]
-        weighted = (high[rows] + low[rows] + closes) / 3 * volumes
-        sums = _window_sums(weighted, count)
-        totals = _window_sums(volumes, count)
-        empty = totals == 0
-        if empty.any():
-            sums[empty] = _window_sums(closes, count)[empty]
-            totals[empty] = count
+        weighted = np.add(high[rows], low[rows], out=space[: len(closes)])
+        weighted += closes
+        weighted /= 3
+        weighted *= volumes
         first = begin + count - 1
-        np.divide(sums, totals, out=result[first : first + len(sums)])
+        sums = _window_sums(weighted, count, result[first : begin + len(closes)])
+        totals = _window_sums(volumes, count, room[: len(sums)])
+        if not totals.all():
+            empty = totals == 0
+            sums[empty] = _window_sums(closes, count, np.empty(len(sums)))[empty]
+            totals[empty] = count
+        sums /= totals
     return result
 
 
-def _window_sums(values: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+def _window_sums(values: NDArray[np.float64], count: int, sums: NDArray[np.float64]) -> NDArray[np.float64]:
     """Sums of ``count`` neighbours, added oldest first as a loop would (a prefix sum would round differently)."""
-    size = len(values) - count + 1
-    sums = values[:size].copy()
+    size = len(sums)
+    np.copyto(sums, values[:size])
     for offset in range(1, count):
         sums += values[offset : offset + size]
     return sums

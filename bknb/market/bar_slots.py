@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ..domain.interval import ceil_to, floor_to
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from ..domain.ranges import Range, Ranges
     from .sessions import Sessions
     from .shifted_bar_grid import BarGrid
+
+_PIECE: Final = 8_192  # candles at a time: what is computed on the way stays in the cache of the processor
 
 
 def slot_of(when: int, step: int, grid: BarGrid | None) -> int:
@@ -94,3 +96,18 @@ def open_slots(ranges: Iterable[Range], step: int, sessions: Sessions | None, gr
     if grid is not None and grid.in_sessions:
         return grid.open_part(ranges, step)
     return tuple(ranges) if sessions is None else sessions.open_part(ranges, step)
+
+
+def is_even(timestamps: NDArray[np.int64], step: int) -> bool:
+    """Whether each open time (ms) is a ``step`` later than the one before.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> is_even(np.array([0, 60_000, 120_000]), 60_000), is_even(np.array([0, 120_000]), 60_000)
+    (True, False)
+    """
+    if len(timestamps) and int(timestamps[-1]) - int(timestamps[0]) != (len(timestamps) - 1) * step:
+        return False
+    pieces = (timestamps[at : at + _PIECE + 1] for at in range(0, len(timestamps), _PIECE))
+    return all((piece[1:] - piece[:-1] == step).all() for piece in pieces)

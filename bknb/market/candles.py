@@ -82,9 +82,12 @@ class Candles:
         volume: ArrayLike,
     ) -> Candles:
         """Candles from six columns of equal length (copied)."""
-        times = np.asarray(timestamp, dtype=np.int64)
+        if isinstance(timestamp, np.ndarray) and timestamp.dtype.kind in "iuf":  # which are converted into the block
+            times = timestamp
+        else:
+            times = np.asarray(timestamp, dtype=np.int64)
         block = np.empty((6, times.shape[0]), dtype=np.float64)
-        block[0] = times.view(np.float64) if times.flags.c_contiguous else times.copy().view(np.float64)
+        block[0].view(np.int64)[:] = times
         for row, column in enumerate((open, high, low, close, volume), start=1):
             block[row] = column
         block.setflags(write=False)
@@ -233,7 +236,7 @@ class Candles:
 def part_copied(candles: Candles, first: int, last: int) -> Candles:
     """The candles from ``first`` up to ``last`` in memory of their own; quick, for the question of a strategy."""
     block = candles.block[:, first:last].copy()
-    block.setflags(write=False)
+    block.setflags(False)  # type: ignore[call-arg]  # noqa: FBT003 -- of write; by name it takes twice as long
     part = _new(Candles)
     _set_block(part, block)
     return part

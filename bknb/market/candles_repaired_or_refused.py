@@ -28,8 +28,8 @@ import numpy as np
 from ..domain.formatting import utc_text
 from ..domain.interval import DAY_MS, MINUTE_MS, WEEK, interval_ms
 from ..errors import BadCandle, DataError, NotEnoughData
+from .bar_slots import is_even
 from .candles import Candles
-from .missing_candles import is_even
 from .price_spikes_and_unit_changes import anomalous, is_within
 from .prices_at_or_below_zero_refused import any_at_or_below_zero
 from .values_no_market_has import check_values, describe, refuse, values_of

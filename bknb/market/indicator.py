@@ -15,7 +15,7 @@ from .calendar_candles import LENGTHS_MS
 from .candles import Candles
 from .functions_written_in_strategies import written
 from .indicator_formula import Formula, Parameter, arguments_of
-from .indicator_names import function_of, named, parameters_of
+from .indicator_names import function_of, is_of_window, named, parameters_of
 from .indicator_values_in_run import RunValues
 from .reads_of_context import run_of
 
@@ -267,7 +267,8 @@ def _formula_of(of: Indicator) -> Formula:
         known, function = named(of.what), function_of(of.what, of.parameters)
         takes: tuple[str | Parameter, ...] = (*known.columns, *map(Parameter, of.parameters))
         by_hand = not known.is_known or of.lookback < known.lookback(*of.parameters)
-        return Formula(name, function, takes, of.lookback, is_known=known.is_known, looks_back_by_hand=by_hand)
+        about = {"is_known": known.is_known, "looks_back_by_hand": by_hand, "has_switches": not is_of_window(known)}
+        return Formula(name, function, takes, of.lookback, **about)
     return Formula(name, of.what, arguments_of(of.what, of.parameters, name), of.lookback)
 
 

@@ -46,6 +46,8 @@ class Formula(NamedTuple):
         Whether it is one of ours, which are tested; others show first that they are causal.
     looks_back_by_hand : bool
         Whether somebody chose a look-back of which it is not known that it suffices.
+    has_switches : bool
+        Whether a global switch of TA-Lib may change its values.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Formula(NamedTuple):
     lookback: int
     is_known: bool = False
     looks_back_by_hand: bool = True
+    has_switches: bool = True
 
     def of(self, block: Floats) -> Made:
         """The values for candles in a block of memory, shape (6, n), all of whose columns may be written to.
@@ -63,7 +66,8 @@ class Formula(NamedTuple):
         UsageError
             When the function returns something else than arrays of their length, or a switch of TA-Lib was changed.
         """
-        check_switches()
+        if self.has_switches:
+            check_switches()
         given = (self._given(each, block) for each in self.takes)
         # no context variable is set in an empty context: it sees what it is given, not the moment of a question
         answer = contextvars.Context().run(_without_warnings, self.function, *given)

@@ -65,6 +65,11 @@ def _window(length: int) -> int:
     return max(length - 1, 1)
 
 
+def is_of_window(known: Named) -> bool:
+    """Whether an indicator of ours is made of a window alone: no switch of TA-Lib changes how its values begin."""
+    return known.is_known and known.lookback is _window
+
+
 def _one(length: int) -> int:
     return length
 

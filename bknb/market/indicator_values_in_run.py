@@ -37,6 +37,24 @@ _STILL: Final = Candles.from_rows([(0, 1, 1, 1, 1, 1)])
 class OfSeries(dict[object, BlockValues]):
     """Values that were made of the candles of a series, by interval and formula; other processes make them again."""
 
+    __slots__ = ("_newest",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._newest: tuple[Candles, slice, list[int], dict[int, int]] | None = None
+
+    def closes_and_places(self, home: Series | MadeCandles, part: slice) -> tuple[list[int], dict[int, int]]:
+        """When some of its candles close (UTC ms), and how many candles there are up to each of these moments.
+
+        Every indicator asks for those of the newest block. Neither is to be changed.
+        """
+        newest = self._newest
+        if newest is None or newest[0] is not home.candles or newest[1] != part:
+            closes = (home.closes[part] if isinstance(home, MadeCandles) else home.closes_in(part)).tolist()
+            places = dict(zip(closes, range(part.start + 1, part.stop + 1), strict=True))
+            self._newest = newest = (home.candles, part, closes, places)
+        return newest[2:]
+
     def __reduce__(self) -> tuple[type[OfSeries], tuple[()]]:
         return OfSeries, ()
 
@@ -203,11 +221,11 @@ class RunValues:
         if made is None or home is None or made.values is None:
             return
         newest = slice(max(first, end - self._blocks.candles), end)
-        closes = (home.closes[newest] if isinstance(home, MadeCandles) else home.closes_in(newest)).tolist()
+        closes, places = of_series(home).closes_and_places(home, newest)
         if self._needs_now and made.make is None:
             self.now = dict(zip(closes, made.values[0, newest].tolist(), strict=True))
         if self._needs_places:
-            self.places = dict(zip(closes, range(newest.start + 1, end + 1), strict=True))
+            self.places = places
             self.values, self.first, self.make = made.values[0] if made.make is None else made.values, first, made.make
 
     def _live(self, context: Context, n: int) -> tuple[BlockValues, int]:
@@ -255,13 +273,19 @@ class RunValues:
 
 def values_of_candles(home: Series | MadeCandles, key: object, make: Callable[[Candles], BlockValues]) -> BlockValues:
     """The values of candles in memory, as far as they have been made, kept with them under a key; else new ones."""
+    known = of_series(home)
+    made = known.get(key)
+    if made is None or made.candles is not home.candles:
+        made = known[key] = make(home.candles)
+    return made
+
+
+def of_series(home: Series | MadeCandles) -> OfSeries:
+    """What was made of candles in memory, kept with them."""
     series = home.of if isinstance(home, MadeCandles) else home
     if series.indicators is None:
         series.indicators = OfSeries()
-    made = series.indicators.get(key)
-    if made is None or made.candles is not home.candles:
-        made = series.indicators[key] = make(home.candles)
-    return made
+    return series.indicators
 
 
 def is_irregular(window: Window, symbol: str, interval: str) -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 from ..domain.formatting import utc_text
 from ..domain.interval import DAY_MS, INTERVAL_MS, MINUTE, MINUTE_MS, WEEK, WEEK_MS, interval_ms
 from ..errors import DataError, UsageError
+from .bar_slots import is_even
 from .source_hours import bar_grid_of
 
 if TYPE_CHECKING:
@@ -154,23 +155,27 @@ def measured(times: NDArray[np.int64]) -> Spacing | None:
     >>> measured(np.array([0, 40, 96, 97, 159]) * 60_000).interval  # minutes, few of them with a trade
     '1m'
     """
-    moments = times if bool((times[1:] > times[:-1]).all()) else np.unique(times)
-    steps = np.diff(moments)
+    apart = int(times[1]) - int(times[0]) if len(times) > 1 else 0
+    if apart > 0 and is_even(times, apart):  # as is usual: one distance stands for all
+        moments, steps, alike = times[:2], np.array([apart]), len(times) - 1
+    else:
+        moments = times if bool((times[1:] > times[:-1]).all()) else np.unique(times)
+        steps, alike = np.diff(moments), 1
     if not len(steps):
         return None
     lengths, counts = np.unique(steps, return_counts=True)
-    step = _length(lengths, counts)
+    step = _length(lengths, counts * alike)
     least, most = _bounds(step)
     closer = steps < least
     return Spacing(
         step=step,
-        count=len(steps),
-        equal=int(np.count_nonzero((steps >= least) & (steps <= most))),
-        longer=int(np.count_nonzero(steps > most)),
-        closer=int(np.count_nonzero(closer)),
-        multiples=int(np.count_nonzero(steps % step == 0)),
+        count=len(steps) * alike,
+        equal=int(np.count_nonzero((steps >= least) & (steps <= most))) * alike,
+        longer=int(np.count_nonzero(steps > most)) * alike,
+        closer=int(np.count_nonzero(closer)) * alike,
+        multiples=int(np.count_nonzero(steps % step == 0)) * alike,
         grid=int(np.gcd.reduce(lengths)),
-        span=int(moments[-1] - moments[0]),
+        span=int(times[-1] - times[0]) if alike > 1 else int(moments[-1] - moments[0]),
         first_closer=int(moments[1:][closer][0]) if closer.any() else None,
     )
 

@@ -9,6 +9,7 @@ import numpy as np
 from ..domain.formatting import utc_text
 from ..domain.interval import DAY_MS, MINUTE_MS, WEEK
 from ..errors import GapError
+from .bar_slots import is_even
 from .measured_bar_length import check_length
 
 if TYPE_CHECKING:
@@ -23,21 +24,6 @@ if TYPE_CHECKING:
 
 _GAPS_SPELLED_OUT: Final = 5
 _NIGHTS: Final = 3  # holes may be nights
-_PIECE: Final = 8_192  # candles at a time: what is computed on the way stays in the cache of the processor
-
-
-def is_even(timestamps: NDArray[np.int64], step: int) -> bool:
-    """Whether each open time (ms) is a ``step`` later than the one before.
-
-    Examples
-    --------
-    >>> is_even(np.array([0, 60_000, 120_000]), 60_000), is_even(np.array([0, 120_000]), 60_000)
-    (True, False)
-    """
-    if len(timestamps) and int(timestamps[-1]) - int(timestamps[0]) != (len(timestamps) - 1) * step:
-        return False
-    pieces = (timestamps[at : at + _PIECE + 1] for at in range(0, len(timestamps), _PIECE))
-    return all((piece[1:] - piece[:-1] == step).all() for piece in pieces)
 
 
 def gaps(timestamps: NDArray[np.int64], step: int, grid: BarGrid | None = None) -> tuple[tuple[int, int], ...]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _SETTING: Final = "if it was traded, raise get_candles_price_anomaly_threshold_factor of bknb.Settings"
 
+_PIECE: Final = 8_192  # candles at a time
 _UNITS: Final = 50  # cents and dollars are a hundred times apart, and hardly a split is so large
 
 
@@ -123,14 +124,22 @@ def step_notes(candles: Candles, where: str) -> list[str]:
     >>> step_notes(Candles.from_rows(rows), "mine")[0].splitlines()[0]
     'mine: the price goes from 1.25 to 125 at 1970-01-01 00:02 UTC'
     """
-    order = np.argsort(candles.timestamp, kind="stable")
-    close, opened = candles.close[order][:-1], candles.open[order][1:]
-    steps = np.flatnonzero((close > 0) & (opened > 0) & ((opened > _UNITS * close) | (close > _UNITS * opened)))
-    if not len(steps):
-        return []
-    at = int(steps[0])
+    times = candles.timestamp
+    if not bool((times[1:] >= times[:-1]).all()):
+        candles = candles.take(np.argsort(times, kind="stable"))
+    found = []
+    for first in range(0, len(candles) - 1, _PIECE):
+        close, opened = candles.close[:-1][first : first + _PIECE], candles.open[1:][first : first + _PIECE]
+        far = (close > 0) & (opened > 0) & ((opened > _UNITS * close) | (close > _UNITS * opened))
+        found += (first + np.flatnonzero(far)).tolist()
+    return _told_of_steps(candles, found, where) if found else []
+
+
+def _told_of_steps(candles: Candles, steps: list[int], where: str) -> list[str]:
+    close, opened = candles.close[:-1], candles.open[1:]
+    at = steps[0]
     more = f" (and {len(steps) - 1} more such steps)" if len(steps) > 1 else ""
-    step = f"from {close[at]:.6g} to {opened[at]:.6g} at {utc_text(int(candles.timestamp[order[at + 1]]))}{more}"
+    step = f"from {close[at]:.6g} to {opened[at]:.6g} at {utc_text(int(candles.timestamp[at + 1]))}{more}"
     advice = "prices of another unit, such as cents, or of another currency are to be multiplied; a split: adjust="
     return [f"{where}: the price goes {step}\n{advice}"]
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS
+from .bar_slots import is_even
 from .measured_bar_length import SURE, Spacing, measured
-from .missing_candles import is_even
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -249,7 +249,10 @@ def _unit(prices: NDArray[np.float64]) -> float | None:
 
 def _has_decimals(prices: NDArray[np.float64], digits: int) -> bool:
     """Whether no price has more decimals than these, but for what floating point leaves."""
-    units = prices * 10.0**digits
-    off = np.abs(units - np.rint(units))
-    far = ~(off <= _ALMOST)
-    return not far.any() or bool((off[far] <= 4 * np.spacing(units[far])).all())
+    for at in range(0, prices.shape[1], _PIECE):
+        units = prices[:, at : at + _PIECE] * 10.0**digits
+        off = np.abs(units - np.rint(units))
+        far = ~(off <= _ALMOST)
+        if far.any() and not (off[far] <= 4 * np.spacing(units[far])).all():
+            return False
+    return True

@@ -707,7 +707,8 @@ class Window:
         count = self.price_count
         series = self._series.get((symbol, self.base))
         if series is not None and (series.averages is not None or not self._growing):
-            last = series.closed(when)
+            step = series.step
+            last = (when - when % step - series.start) // step if series.regular else series.closed(when)
             if series.averages is not None and count <= last <= len(series.averages):  # the path of nearly every price
                 return series.averages.item(last - 1)
             if count <= last <= len(series.candles):

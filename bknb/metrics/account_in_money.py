@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, ClassVar, Final
+
+from msgspec.structs import replace
 
 from ..domain.formatting import money_decimals, percent_text
 from .account_definitions import ACCOUNT_DEFINITIONS

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from msgspec.structs import replace
+
 from ..domain.formatting import NOT_AVAILABLE
-from ..domain.html import Html, element, elements, fragment
 from ..errors import UnknownName
 from .reasons import BELOW_ZERO, PEAKS_IN_PERCENT
 from .trade_definitions import DEFINITIONS, HEAT_DEFINITIONS, NO_PORTFOLIO, OF_ACCOUNT, OF_PEAKS, OF_RESULTS, Definition
@@ -14,6 +14,8 @@ from .why_figure_is_missing import why_missing, why_missing_pooled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from ..domain.html import Html
 
 _HIDDEN: Final = ("total_trades", "per_symbol")
 _SYMBOL_COLUMNS: Final = (
@@ -159,6 +161,8 @@ class Statistics(Explained):
         return _text_table(self._title(), self._shown())
 
     def _repr_html_(self) -> Html:
+        from ..domain.html import element, fragment  # figures alone need it not
+
         head = element("p", self._title()) if self.selected else None
         return fragment(head, _html_table(self._shown()))
 
@@ -213,6 +217,8 @@ class HeatStatistics(Explained):
         return "\n".join([_text_table(title, self._shown()), "", NO_PORTFOLIO, "", *lines])
 
     def _repr_html_(self) -> str:
+        from ..domain.html import element, elements, fragment  # as above
+
         titles = [element("th", DEFINITIONS[key].label, title=_tooltip(DEFINITIONS[key])) for key in _SYMBOL_COLUMNS]
         rows = [element("tr", elements("td", [symbol, *cells])) for symbol, cells in self._symbol_rows()]
         head = element("thead", element("tr", element("th", "Symbol"), *titles))
@@ -242,6 +248,8 @@ def _text_table(title: str, rows: list[tuple[Definition, str]]) -> str:
 
 def _html_table(rows: list[tuple[Definition, str]]) -> Html:
     """Label and value with unit; the definition is the tooltip of the row."""
+    from ..domain.html import element  # as above
+
     body: list[Html] = []
     for own, shown in rows:
         unit = f" {own.unit}" if own.unit and not shown.startswith(NOT_AVAILABLE) else ""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+import msgspec
+from msgspec.structs import replace
 
 from ..domain.formatting import (
     MISSING,
@@ -25,8 +27,7 @@ if TYPE_CHECKING:
 Better: TypeAlias = Literal["higher", "lower"] | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Definition:
+class Definition(msgspec.Struct, frozen=True, kw_only=True):
     """The meaning of one figure.
 
     Attributes

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import inf, isfinite, isnan, nan, sqrt
 from operator import mul
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from ..domain.interval import DAY_MS, MINUTE_MS
 from ..domain.least_samples import GATES
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
 Figure: TypeAlias = float | int | str | bool | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EquityWalk:
+class EquityWalk(NamedTuple):
     """One account that goes wholly into each trade, one after the other.
 
     Attributes

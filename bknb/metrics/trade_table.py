@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from math import isfinite, isnan, nan
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from ..domain.formatting import utc_text
 from ..errors import UsageError
@@ -27,8 +28,7 @@ _OPTIONAL: Final = ("price_close", "peak_percentage", "trough_percentage", "adds
 _SHAPE: Final = "a DataFrame or a list of mappings, one row per closed trade"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ledger:
+class Ledger(msgspec.Struct, frozen=True, kw_only=True):
     """Columns of closed trades, in the order of the rows they came from.
 
     Attributes

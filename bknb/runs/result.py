@@ -115,7 +115,6 @@ class Result(Savable):
         self.seconds = record.seconds
         self.events: list[TickResult] = records.events
         self.position_events: list[PositionEvent] = records.positions
-        self.milestones: list[Milestone] = records.milestones
         self.refused: list[RiskRefused] = records.refused
         self.warnings: list[str] = records.warnings
         self.missed: int = records.missed
@@ -123,6 +122,11 @@ class Result(Savable):
         self.capital: float | None = None if record.money is None else record.money.capital
         self.benchmark: Benchmark | None = record.benchmark
         self._records = records
+
+    @property
+    def milestones(self) -> list[Milestone]:
+        """Partial milestones in order; of a live run the newest, at least 1 000."""
+        return self._records.milestones
 
     # --- tables -------------------------------------------------------------------------------------------------
 

@@ -288,6 +288,7 @@ class RunRecord(msgspec.Struct, frozen=True):
             Fingerprints by ``id`` of the series, filled in; runs that share candles compute each once.
         """
         made = {} if known is None else known
+        _ = self.records.milestones  # what is made of its candles is made now
         window, series = self.candles.window, self.candles.series
         released = self.fingerprints(made)
         parts = tuple(
