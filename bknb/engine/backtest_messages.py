@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..events import messages
@@ -25,6 +26,7 @@ class BacktestMessages:
 
     def __init__(self, labels: RunLabels, listeners: Listeners) -> None:
         self._labels, self._listeners = labels, listeners
+        self._now, self._timing = SystemClock().now, partial(messages.Performance, **labels, mode="backtest")
         self._timed: dict[str, int] = {}  # when each metric was measured last, UTC ms
 
     def progress(self, processed: int, total: int) -> None:
@@ -35,8 +37,8 @@ class BacktestMessages:
 
     def duration(self, metric: str, seconds: float) -> None:
         """Tell how long something took."""
-        if self._listeners.performance.subscribed:
-            now, before = SystemClock().now(), self._timed.get(metric)
-            about: Any = {"mode": "backtest", "duration_ms": seconds * 1000, "at": now, "previous_at": before}
-            self._listeners.performance.emit(messages.Performance(metric=metric, **self._labels, **about))
+        performance = self._listeners.performance
+        if performance.subscribed:  # two for each question
+            now, before = self._now(), self._timed.get(metric)
+            performance.emit(self._timing(metric=metric, duration_ms=seconds * 1000, at=now, previous_at=before))
             self._timed[metric] = now

@@ -311,7 +311,7 @@ class Subscription(Generic[T]):
             event = self._queue.popleft()
             self._execution = execution
         answer = self._context.run(self._call, execution, event)
-        if inspect.isawaitable(answer):
+        if answer is not None and inspect.isawaitable(answer):
             return answer
         self._finish()
         return None

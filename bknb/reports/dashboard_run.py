@@ -244,7 +244,10 @@ class RunView:
         self._changed("status")
 
     def _performance(self, event: Any) -> None:
-        self.timings.setdefault(event.metric, Timing()).add(event.duration_ms)
+        timing = self.timings.get(event.metric)
+        if timing is None:
+            timing = self.timings[event.metric] = Timing()
+        timing.add(event.duration_ms)
         self._changed("timings")
 
     def _done(self, _event: Any) -> None:
