@@ -16,6 +16,7 @@ from ..domain.broker_account import Abilities, AccountPosition, Balance, BrokerM
 from ..domain.broker_orders_and_ids import Order, Report, order_text
 from ..domain.formatting import plain_number
 from ..domain.quantity_step_and_least_amount import EXACT, rounded_down, too_small
+from ..domain.tick_grid import round_nearest
 from ..errors import BrokerError, MissingDependency, UsageError
 from ..market.fetch_loop import submit
 from ..market.system_clock import SystemClock
@@ -340,22 +341,11 @@ def _must_fit(order: Order, market: BrokerMarket) -> None:
     if small is not None:
         raise BrokerError(f"{order_text(order)}: {small.text}", refused=True)
     for price in (order.price, order.trigger):
-        if price is not None and not on_tick(price, market.tick):
+        if price is not None and market.tick and round_nearest(price, market.tick) != price:
             raise BrokerError(
                 f"{order_text(order)}: {plain_number(price)} is no multiple of the tick {plain_number(market.tick)}",
                 refused=True,
             )
-
-
-def on_tick(price: float, tick: float) -> bool:
-    """Whether a price is a multiple of a tick, both in quote currency; 0: there is none.
-
-    Examples
-    --------
-    >>> on_tick(58000.01, 0.01), on_tick(58000.015, 0.01), on_tick(0.3, 0.1), on_tick(1.23456, 0.0)
-    (True, False, True, True)
-    """
-    return tick == 0.0 or abs(round(price / tick) * tick - price) <= price * EXACT
 
 
 def _close(client: ExchangeClient) -> None:

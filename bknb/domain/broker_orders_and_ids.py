@@ -24,9 +24,9 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-from .broker_account import Fee, Side
+from .broker_account import Fee, Side, in_currency
 from .formatting import plain_number
-from .quantity_step_and_least_amount import EXACT
+from .quantity_step_and_least_amount import EXACT, is_dust
 from .signal import SignalKey
 
 Purpose: TypeAlias = Literal["open", "add", "reduce", "close", "protect"]
@@ -65,6 +65,13 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         The price at which a stop or a target becomes a market order; ``None`` for all others.
     generation
         Which order of its purpose this is where one takes the place of another, counted from 0.
+    base, step, least
+        Of its market when it was sent, as far as the broker said so: the currency that is traded, the step of
+        quantities, and the least one of an order at its price; both in base currency.
+    fees
+        What its fills cost, as the broker reported it last.
+    stop
+        On the entry: the stop of the record; ``None``: there is none.
     record_price
         The price the record has for this trade.
     created_at
@@ -137,6 +144,16 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     kept: float | None = None
     trigger: float | None = None
     generation: int = 0
+    base: str = ""
+    step: float = 0.0
+    least: float = 0.0
+    fees: tuple[Fee, ...] = ()
+    stop: float | None = None
+
+    @property
+    def net_filled(self) -> float:
+        """What its fills left in the account, in base currency: less the fees that were paid in what was bought."""
+        return self.filled_quantity - (in_currency(self.fees, self.base) if self.base and self.side == "buy" else 0.0)
 
     @property
     def key(self) -> SignalKey:
@@ -290,25 +307,26 @@ def order_beside(
 
 
 def net_filled(orders: Sequence[Order]) -> float:
-    """What is filled of a signal's entry and adds and not closed, in base currency; below 0: closed beyond it."""
-    rest = math.fsum(-order.filled_quantity if order.reduces_only else order.filled_quantity for order in orders)
+    """What is left of the fills of a signal's entry and adds, in base currency; below 0: more was closed."""
+    rest = math.fsum(-order.filled_quantity if order.reduces_only else order.net_filled for order in orders)
     return rest if abs(rest) > _exact(orders) else 0.0
 
 
 def left_open(orders: Sequence[Order]) -> float:
     """How much of a signal's entry and adds is filled and still to be closed, in base currency.
 
-    What rounding to the market's step leaves behind a closing order that was filled is not to be closed: no market
-    would take an order for it. See :func:`left_by_rounding`.
+    What rounding to the market's step leaves behind a closing order that was filled is not to be closed, nor is dust:
+    no market would take an order for it. See :func:`left_by_rounding`.
     """
     rest = net_filled(orders)
-    return rest if rest > _exact(orders) + _rounded(orders) else 0.0
+    step, least = (max((getattr(each, of) for each in orders), default=0.0) for of in ("step", "least"))
+    return rest if rest > _exact(orders) + _rounded(orders) and not is_dust(rest, step, least) else 0.0
 
 
 def left_by_rounding(orders: Sequence[Order]) -> float:
-    """How much of entry and adds filled closing orders left open, in base currency."""
+    """How much of entry and adds is open and cannot be closed, in base currency: dust, or left by rounding."""
     rest = net_filled(orders)
-    return rest if 0.0 < rest <= _exact(orders) + _rounded(orders) else 0.0
+    return rest if rest > 0.0 and left_open(orders) == 0.0 else 0.0
 
 
 def closed_beyond(orders: Sequence[Order]) -> float:

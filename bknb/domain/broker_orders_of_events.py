@@ -302,6 +302,7 @@ def _entry_order(
         record_price=signal.price_open,
         created_at=created_at,
         opened_at=opened_at,
+        stop=signal.price_stop_loss,
         status="rejected" if isinstance(quantity, str) else "intended",
         note=quantity if isinstance(quantity, str) else "",
     )

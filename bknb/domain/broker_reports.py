@@ -27,6 +27,7 @@ def after_report(order: Order, report: Report) -> Order:
         broker_id=_as_text(report.broker_id) or order.broker_id,
         note=_as_text(report.note) or note,
         in_doubt=0.0,
+        fees=report.fees if report.filled_quantity >= order.filled_quantity and report.fees else order.fees,
     )
 
 

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from .broker_orders_and_ids import MAX_CLOSES, Order, left_open
 from .position_fills import DUST
-from .quantity_step_and_least_amount import EXACT, NEAR
+from .quantity_step_and_least_amount import EXACT, NEAR, is_dust
 
 
 def by_number(orders: Sequence[Order]) -> list[list[Order]]:
@@ -37,7 +37,7 @@ def owed(part: Sequence[Order]) -> float:
         return 0.0
     asked = _asked(part)
     rest = asked - _sold(part)
-    return rest if rest > asked * EXACT else 0.0
+    return rest if rest > asked * EXACT and not is_dust(rest, last.step, last.least) else 0.0
 
 
 def sold_beyond(part: Sequence[Order]) -> float:
@@ -61,14 +61,14 @@ def filled_beyond(order: Order) -> float:
     All of one that was taken back, and of one that was cut what is beyond that.
     """
     if order.kept is not None:
-        beyond = order.filled_quantity - order.kept
+        beyond = order.net_filled - order.kept
         return beyond if beyond > order.quantity * EXACT else 0.0
-    return order.filled_quantity if order.ended_at is not None else 0.0
+    return order.net_filled if order.ended_at is not None else 0.0
 
 
 def filled_of(order: Order) -> float:
-    """How much is filled of an entry or an add, and is the record's, in base currency."""
-    return order.filled_quantity if order.kept is None else min(order.filled_quantity, order.kept)
+    """How much an entry or an add has left in the account, and is the record's, in base currency."""
+    return order.net_filled if order.kept is None else min(order.net_filled, order.kept)
 
 
 def _sold(part: Sequence[Order]) -> float:

@@ -174,6 +174,20 @@ def too_small(quantity: float, price: float, limits: MarketLimits) -> Reason | N
     return None
 
 
+def is_dust(quantity: float, step: float, least: float) -> bool:
+    """Whether no market order could sell a quantity: rounded down to the step it is nothing, or less than is taken.
+
+    All in base currency.
+
+    Examples
+    --------
+    >>> is_dust(0.000008, 0.00001, 0.0), is_dust(0.00008, 0.00001, 0.0001), is_dust(0.00018, 0.00001, 0.0001)
+    (True, True, False)
+    """
+    rest = rounded_down(quantity, step)
+    return rest <= 0.0 or rest < least * (1 - EXACT)
+
+
 def reduced_by(held: float, part: float, price: float, limits: MarketLimits) -> float:
     """How much is closed where ``part`` of ``held`` is to be closed: all, where what is left could not be closed later.
 

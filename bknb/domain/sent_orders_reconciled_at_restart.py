@@ -307,7 +307,9 @@ def differences(orders: Sequence[Order]) -> Iterator[str]:
         yield f"{plain_number(excess)} {entry.symbol} of {entry.signal_id!r} were closed beyond what was open"
     left = left_by_rounding(orders)
     if entry.ended_at is not None and left:
+        is_rounding = all(order.step == 0.0 for order in orders)
         text = "are left open, for its closing order was filled by less than it ordered: close them by hand"
+        text = text if is_rounding else "are left in the account as dust: less than its market takes in an order"
         yield f"{plain_number(left)} {entry.symbol} of {entry.signal_id!r} {text}"
 
 

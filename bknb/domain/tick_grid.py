@@ -41,6 +41,17 @@ def round_up(price: float, tick: float) -> float:
     return _rounded(price, tick, math.ceil)
 
 
+def round_nearest(price: float, tick: float) -> float:
+    """The price on the grid that is nearest, both in quote currency; of one below half a tick the price itself.
+
+    Examples
+    --------
+    >>> round_nearest(99.97, 0.05), round_nearest(58000.01, 0.01), round_nearest(0.001, 0.01)
+    (99.95, 58000.01, 0.001)
+    """
+    return _on(round(price / tick), tick) or price
+
+
 def _rounded(price: float, tick: float, rounded: Callable[[float], int]) -> float:
     ticks = price / tick
     nearest = _on(round(ticks), tick)  # of many ticks the quotient is too coarse to say that a price is on the grid

@@ -60,6 +60,7 @@ from ..log import log
 from ..market.system_clock import limited_to
 from ..ports import Broker, PaperMarket, StateStore
 from .broker_asked_at_restart import BrokerCheck
+from .market_rules import MarketRules
 from .order_pauses import Pauses, UnknownAnswers
 from .order_quantity import Quantities, Quantity
 from .orders_from_record import Following
@@ -159,6 +160,7 @@ class OrderDesk:
             broker, self._saved, answer_seconds=answer_seconds, sleep=sleep,
             on_problem=self._report_problem, on_change=self._has_work,
         )  # fmt: skip
+        self._rules = MarketRules(broker, symbol, answer_seconds=answer_seconds)
         self._pauses = Pauses(sleep)
         self._unknown_answers = UnknownAnswers()
         self._paused: dict[SignalKey, set[str]] = {}  # before which orders, by client id, a pause was made
@@ -603,6 +605,11 @@ class OrderDesk:
                 await self._query(order)
 
     async def _place(self, order: Order) -> None:
+        order = await self._rules.fitted(order, self._signals[order.key])
+        if order.done:
+            self._saved.put(order)
+            self._report_problem("broker", f"{order_text(order)} is not sent: {order.note}")
+            return
         sent = msgspec.structs.replace(order, status="sent", created_at=self._sent_at(order))
         if not self._saved.put(sent):
             self._saved.put(order, quiet=True)  # not saved, so not sent
@@ -611,6 +618,8 @@ class OrderDesk:
             report = await answered(self._broker.place(sent), self._answer_seconds)
         except Exception as error:  # noqa: BLE001 -- whatever a broker raises, the outcome is unknown unless it says so
             refused = isinstance(error, BrokerError) and error.refused
+            if refused:
+                self._rules.forget()
             self._change(sent, status="rejected" if refused else "unknown", note=named_error(error))
             if not refused:
                 self._report_problem(
