@@ -6,7 +6,9 @@ import asyncio
 import time
 
 import pytest
+from desk_life import Life
 from msgspec.structs import replace
+from order_events import MINUTE, candle, closed, managed, opened, part
 
 import bknb
 from bknb.brokers import Order
@@ -91,3 +93,37 @@ def test_an_order_whose_answer_is_lost_is_found_by_its_id_and_is_not_sent_twice(
     assert (found is None) == (fault == "request_lost")
     bought = [fill for fill in asyncio.run(broker.fills("BTCUSDT", 0)) if fill.client_id == given.client_id]
     assert sum(fill.quantity for fill in bought) == pytest.approx(0.01)
+
+
+def test_a_position_is_protected_at_the_exchange_moved_reduced_and_sold_there_once(exchange, broker):
+    exchange.reset()
+    exchange.price("BTCUSDT", 100.0)
+    life = Life(broker=broker, quantity=1.0)
+
+    def moved(level, *orders):
+        state = managed(*orders)
+        return replace(state, book=replace(state.book, stop=level))
+
+    def stop(generation):
+        return client_id("sma", "BTCUSDT", ("a", MINUTE), "protect", generation=generation)
+
+    async def play():
+        await life.receive(opened())
+        assert [each.client_id for each in await broker.open_orders("BTCUSDT")] == [stop(0)]
+        await life.become(moved(92.0))
+        assert [each.client_id for each in await broker.open_orders("BTCUSDT")] == [stop(1)]
+        await life.become(moved(92.0, part()))
+        assert [each.client_id for each in await broker.open_orders("BTCUSDT")] == [stop(2)]
+        assert (await broker.balance())["BTC"].locked == pytest.approx(0.4995, abs=1e-5)
+        await life.restart(moved(92.0))
+        assert [each.client_id for each in await broker.open_orders("BTCUSDT")] == [stop(2)]
+        exchange.price("BTCUSDT", 91.0)
+        life.desk.saw(candle(9, 91.0))
+        assert await life.desk.settle(20.0)
+        assert life.statuses[stop(2)] == "filled"
+        await life.receive(closed(price_close=92.0))
+        assert await broker.open_orders("BTCUSDT") == []
+        held = (await broker.balance()).get("BTC")
+        assert held is None or held.total < 1e-5
+
+    life.live(play)

@@ -7,12 +7,12 @@ import importlib
 import math
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from typing import Any, Final, Literal, NoReturn, TypeAlias, TypeVar
+from typing import Any, Final, Literal, NoReturn, TypeAlias, TypeVar, get_args
 from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
-from ..domain.broker_account import Abilities, AccountPosition, Balance, BrokerMarket, Fill, added_up
+from ..domain.broker_account import Abilities, AccountPosition, Balance, BrokerMarket, Fill, Watch, added_up
 from ..domain.broker_orders_and_ids import Order, Report, order_text
 from ..domain.formatting import plain_number
 from ..domain.quantity_step_and_least_amount import EXACT, rounded_down, too_small
@@ -43,12 +43,15 @@ def make_broker(
     sandbox: bool,
     real_money: bool,
     config: Mapping[str, Any] | None,
+    watch: Watch = "both",
 ) -> CcxtBroker:
     """The broker of an exchange; see :func:`bknb.brokers.ccxt`."""
     of_exchange = PROFILES.get((exchange, market))
     if of_exchange is None:
         raise refused(exchange, market, PROFILES)
     profile = of_exchange()
+    if watch not in get_args(Watch):
+        raise UsageError(f"watch= is 'both' or 'here', got {watch!r}")
     _must_be_deliberate(profile, sandbox=sandbox, real_money=real_money)
     given = _without_keys(config)
     try:
@@ -64,7 +67,7 @@ def make_broker(
     if sandbox and "urls" not in given:
         profile.demo(client)
     _must_not_be_real(client, profile, real_money=real_money)
-    return CcxtBroker(profile, client, real_money=real_money)
+    return CcxtBroker(profile, client, real_money=real_money, watch=watch)
 
 
 def _must_be_deliberate(profile: Profile, *, sandbox: bool, real_money: bool) -> None:
@@ -115,12 +118,14 @@ class CcxtBroker:
         client: Any,
         *,
         real_money: bool,
+        watch: Watch = "both",
         now: Callable[[], int] | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self.name = f"{profile.exchange} {profile.market}{'' if real_money else ' sandbox'}"
         self.real_money = real_money
         self._profile = profile
+        self._abilities = replace(profile.abilities, watch=watch)
         self._client = ExchangeClient(client, profile, now=now or SystemClock().now, sleep=sleep)
         self._markets: dict[str, BrokerMarket] = {}
         self._placed: set[str] = set()  # client ids that left from here
@@ -296,7 +301,7 @@ class CcxtBroker:
 
     def abilities(self) -> Abilities:
         """What its orders can do; see :meth:`bknb.ports.BrokerWithAccount.abilities`."""
-        return self._profile.abilities
+        return self._abilities
 
     # --- inside -------------------------------------------------------------------------------------------------
 

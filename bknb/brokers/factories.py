@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from ..domain.broker_account import Abilities, BrokerMarket
+from ..domain.broker_account import Abilities, BrokerMarket, Watch
 from .ccxt_broker import CcxtBroker, make_broker
 from .paper_account import PaperKind
 from .paper_broker import PaperBroker
@@ -19,6 +19,7 @@ def ccxt(
     market: Literal["spot", "swap"] = "spot",
     sandbox: bool = True,
     real_money: bool = False,
+    watch: Watch = "both",
     config: Mapping[str, Any] | None = None,
 ) -> CcxtBroker:
     """An account at an exchange, through ccxt: its sandbox, unless real money is asked for twice.
@@ -38,6 +39,9 @@ def ccxt(
         Trade in the exchange's demo account, whose keys are other ones.
     real_money : bool
         Has to be given together with ``sandbox=False``.
+    watch : {"both", "here"}
+        ``"both"``: the stop of a position rests at the exchange, too, for as much of it as was filled. ``"here"``:
+        nothing rests there, and nothing sells while no process runs.
     config : mapping, optional
         Handed to the client of ccxt: ``urls``, ``timeout``, proxies; no keys.
 
@@ -56,7 +60,7 @@ def ccxt(
         ...
     bknb.errors.UsageError: orders at binance spot with sandbox=False are worth real money: say so by real_money=True
     """
-    return make_broker(exchange, market=market, sandbox=sandbox, real_money=real_money, config=config)
+    return make_broker(exchange, market=market, sandbox=sandbox, real_money=real_money, config=config, watch=watch)
 
 
 def paper(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Final, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -11,6 +11,7 @@ from .quantity_step_and_least_amount import MarketLimits
 
 Side: TypeAlias = Literal["buy", "sell"]
 StopKind: TypeAlias = Literal["market", "limit"]
+Watch: TypeAlias = Literal["here", "both"]
 StopMove: TypeAlias = Literal["amend", "both", "replace", "gap"]
 
 
@@ -196,6 +197,8 @@ class Abilities(msgspec.Struct, frozen=True, kw_only=True):
         For how long after its end an order is found by ``report``, in hours; later it raises ``Forgotten``.
     late_seconds
         How long after it was sent a request may still be carried out, in seconds.
+    watch
+        ``"both"``: the stop of a position rests at the broker, too. ``"here"``: it is watched by the process alone.
 
     Examples
     --------
@@ -210,10 +213,7 @@ class Abilities(msgspec.Struct, frozen=True, kw_only=True):
     attached: bool = False
     knows_hours: float = math.inf
     late_seconds: float = 0.0
-
-
-NO_ABILITIES: Final = Abilities()
-"""Those of a broker that has the calls for orders alone."""
+    watch: Watch = "here"
 
 
 def in_currency(fees: tuple[Fee, ...], currency: str) -> float:

@@ -264,7 +264,7 @@ def _hashed(parts: Iterable[str], size: int) -> str:
 
 def order_beside(
     entry: Order,
-    purpose: Literal["add", "reduce", "close"],
+    purpose: Literal["add", "reduce", "close", "protect"],
     *,
     quantity: float,
     record_price: float,

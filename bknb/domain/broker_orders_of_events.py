@@ -18,8 +18,8 @@ Cancelled         the entry is cancelled; what was filled of it meanwhile is clo
 Closed            entry and adds are cancelled as far as they are unfilled; what is left is closed
 ================= =============================================================================
 
-Parts and closing orders are market orders. There are no protective orders at the broker: target, stop and deadline are
-watched here, and only while the process runs.
+Parts and closing orders are market orders. Target, stop and deadline are watched here, and only while the process runs;
+where the broker says so, the stop rests there, too (:mod:`bknb.domain.protective_orders`).
 """
 
 from __future__ import annotations
@@ -33,10 +33,12 @@ from .broker_orders_and_ids import Order, OrderKind, client_id, closing_orders, 
 from .interval import MINUTE_MS
 from .lifecycle import Holding, Opening, State, position_of, waiting_signals
 from .position_book import PositionOrder
+from .protective_orders import has_moved
 from .quantity_of_partial_closes import by_number
 from .quantity_step_and_least_amount import EXACT
-from .signal import OpenSignal, ScheduledSignal, SignalKey, key_of, labels_of
+from .signal import OpenSignal, ScheduledSignal, SignalKey, key_of, labels_of, sign_of
 from .signal_events import AddCancelled, Added, Cancelled, Closed, Event, Opened, Reduced, Scheduled
+from .trailing_and_breakeven_stops import stop_in_force
 
 Orders: TypeAlias = Mapping[SignalKey, Sequence[Order]]
 """What is known, by signal: the entry, then the others in turn."""
@@ -61,11 +63,17 @@ def last_minute(close: int) -> int:
 
 
 def orders_of_state(
-    state: State, orders: Orders, quantity_of: QuantityOf, *, last_open: Callable[[int], int] = last_minute
+    state: State,
+    orders: Orders,
+    quantity_of: QuantityOf,
+    *,
+    last_open: Callable[[int], int] = last_minute,
+    with_stops: bool = False,
 ) -> tuple[Order, ...]:
     """The orders that are new or changed because of what a state has decided and no minute has filled yet.
 
-    ``last_open`` says when the last candle before a close opens (UTC ms): an order for that close leaves then.
+    ``last_open`` says when the last candle before a close opens (UTC ms): an order for that close leaves then. Where
+    ``with_stops``, entries are changed as the stop in force moves.
     """
     ending = position_of(state)
     found: list[Order] = []
@@ -76,7 +84,10 @@ def orders_of_state(
             found.append(ended(mine[0], not_before, price))
             found += [msgspec.structs.replace(order, created_at=not_before) for order in closing]
     elif ending is not None:
-        found += _orders_of_book(ending, orders.get(key_of(ending.signal), ()))
+        mine = orders.get(key_of(ending.signal), ())
+        found += _orders_of_book(ending, mine)
+        if with_stops and mine and mine[0].ended_at is None and has_moved(stop_of(ending), mine[0].stop):
+            found.append(msgspec.structs.replace(mine[0], stop=stop_of(ending)))
     if not isinstance(state, Opening) or not (state.close_at is None or state.sent):
         return tuple(found)
     for signal in waiting_signals(state):
@@ -91,6 +102,15 @@ def orders_of_state(
         elif entry.status == "intended" and entry.created_at != leaves_at:
             found.append(msgspec.structs.replace(entry, created_at=leaves_at))
     return tuple(found)
+
+
+def stop_of(state: Holding) -> float | None:
+    """The stop in force of a position, in quote currency; ``None``: it has none."""
+    if state.book is None:
+        return state.signal.price_stop_loss
+    sign = sign_of(state.signal.position)
+    found = stop_in_force(state.book, sign, state.highest if sign > 0 else state.lowest, None)
+    return None if found is None else found.price
 
 
 def _leaves(state: Holding, last_open: Callable[[int], int]) -> tuple[int, float] | None:

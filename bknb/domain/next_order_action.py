@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from .broker_orders_and_ids import MAX_CLOSES, Order, closing_orders, is_superseded, order_beside
 from .interval import MINUTE_MS
+from .protective_orders import is_stale, protective_orders, taken_back, unarmed
 from .quantity_of_partial_closes import by_number, free_to_close, owed, size_of
 from .quantity_step_and_least_amount import EXACT
 
@@ -55,12 +56,13 @@ def attempt_of(action: Action) -> Attempt:
     return type(action), action.order.client_id
 
 
-def next_action(orders: Sequence[Order], tried: Collection[Attempt] = ()) -> Action | None:
+def next_action(orders: Sequence[Order], tried: Collection[Attempt] = (), *, protects: bool = False) -> Action | None:
     """The first of :func:`due_actions` that was not tried yet; ``None``: there is none."""
-    return next((action for action in due_actions(orders) if attempt_of(action) not in tried), None)
+    due = due_actions(orders, protects=protects)
+    return next((action for action in due if attempt_of(action) not in tried), None)
 
 
-def due_actions(orders: Sequence[Order]) -> Iterator[Action]:
+def due_actions(orders: Sequence[Order], *, protects: bool = False) -> Iterator[Action]:
     """The actions that are due for the orders of one signal, the most urgent first; none: wait for the next event.
 
     Each can be carried out although those before it were tried in vain: an order that the broker does not cancel, or
@@ -73,16 +75,38 @@ def due_actions(orders: Sequence[Order]) -> Iterator[Action]:
     ----------
     orders
         Its entry, then the others in turn.
+    protects
+        Whether a stop is to rest at the broker; see :mod:`bknb.domain.protective_orders`.
     """
     entry = orders[0]
+    if protects or protective_orders(orders):
+        yield from _protective_actions(orders, protects=protects)
     if not entry.done and entry.ended_at is None:
-        if (len(orders) > 1 or entry.has_enough) and _hangs(entry):
+        beside = any(order.purpose != "protect" for order in orders[1:])
+        if (beside or entry.has_enough) and _hangs(entry):
             yield CancelOrder(entry)
         else:
             yield from _entry_actions(entry)
         return
     free = free_to_close(orders)
     yield from _position_actions(orders, free) if entry.ended_at is None else _closing_actions(orders, free)
+
+
+def _protective_actions(orders: Sequence[Order], *, protects: bool) -> Iterator[Action]:
+    """The actions for the stops that rest at the broker, or are to rest there; see :mod:`.protective_orders`."""
+    for stop in protective_orders(orders):
+        stale = not protects or is_stale(stop, orders)
+        if stop.status == "intended":
+            yield (
+                Save(replace(taken_back(stop), status="cancelled", note="it was not needed")) if stale else Place(stop)
+            )
+        elif stop.status in ("sent", "unknown", "triggered"):
+            yield Query(stop)
+        elif stop.working and stale:
+            yield Save(taken_back(stop)) if stop.ended_at is None else CancelOrder(stop)
+    wanted = unarmed(orders) if protects else None
+    if wanted is not None:
+        yield Save(wanted)
 
 
 def _hangs(order: Order) -> bool:
@@ -94,8 +118,10 @@ def _position_actions(orders: Sequence[Order], free: float) -> Iterator[Action]:
     """The actions for the parts and adds of a position; ``free`` is how much may be closed (base currency)."""
     waits: list[Query] = []
     hanging: list[Order] = []
+    locked = any(not stop.done for stop in protective_orders(orders))
     for order in orders[1:]:
-        if order.done:
+        waits_for_stop = locked and order.purpose == "reduce" and order.status == "intended"
+        if order.done or order.purpose == "protect" or waits_for_stop:
             continue
         if order.status == "intended":
             yield from map(CancelOrder, hanging)

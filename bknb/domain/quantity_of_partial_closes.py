@@ -25,7 +25,7 @@ def by_number(orders: Sequence[Order]) -> list[list[Order]]:
     found: dict[int, list[Order]] = {}
     is_cut = bool(orders) and orders[0].kept is not None
     for order in orders:
-        if order.purpose != "close" and (order.number or is_cut):
+        if order.purpose not in ("close", "protect") and (order.number or is_cut):
             found.setdefault(order.number, []).append(order)
     return list(found.values())
 

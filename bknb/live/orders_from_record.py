@@ -43,6 +43,8 @@ class Following:
         When the last candle before the close of a session opens (UTC ms).
     kept_of
         How much of its entry a position has, in base currency, where that was cut when it filled.
+    with_stops
+        Whether the stop of a position rests at the broker, too.
     """
 
     def __init__(
@@ -54,10 +56,11 @@ class Following:
         on_problem: Callable[[str, str], object],
         last_open: Callable[[int], int] = last_minute,
         kept_of: KeptOf = not_cut,
+        with_stops: bool = False,
     ) -> None:
         self._kept_of = kept_of
         self._problems: dict[str | None, str] = {}  # by place; of events: None
-        self._of_state = partial(orders_of_state, last_open=last_open)
+        self._of_state = partial(orders_of_state, last_open=last_open, with_stops=with_stops)
         self._saved = saved
         self._quantities = quantities
         self._save = save

@@ -40,6 +40,7 @@ from ..domain.next_order_action import (
     due_actions,
     next_action,
 )
+from ..domain.protective_orders import is_given_up, protective_orders, stopped_there
 from ..domain.quantity_of_partial_closes import by_number, part_given_up, rounded_part, sold_beyond
 from ..domain.sent_orders_reconciled_at_restart import (
     a_minute_after,
@@ -58,8 +59,9 @@ from ..domain.text import named_error
 from ..errors import BrokerError, StateError, UsageError
 from ..log import log
 from ..market.system_clock import limited_to
-from ..ports import Broker, PaperMarket, StateStore
+from ..ports import Broker, BrokerWithAccount, PaperMarket, StateStore
 from .broker_asked_at_restart import BrokerCheck
+from .lost_orders import denials_until_lost, turns_up
 from .market_rules import MarketRules
 from .order_pauses import Pauses, UnknownAnswers
 from .order_quantity import Quantities, Quantity
@@ -145,6 +147,7 @@ class OrderDesk:
         self._on_problem = on_problem
         self._answer_seconds = answer_seconds
         self._max_unknown_answers = max_unknown_answers
+        self._denials_until_lost = denials_until_lost(broker, max_unknown_answers)
         self._traded_at = 0  # when the newest candle opened that can fill an order, UTC ms
         self._unfilled: dict[str, tuple[int, int]] = {}  # by client id: the newest candle that did not fill an order
         # although it should have, as a report behind it says, and how many did not in a row
@@ -152,9 +155,13 @@ class OrderDesk:
         self._late_after = late_after
         self._saved = SavedOrders(store, strategy, symbol, on_problem=self._report_problem)
         self._signals = self._saved.signals
+        self._protects = isinstance(broker, BrokerWithAccount) and broker.abilities().watch == "both"
+        self._to_look_at: set[str] = set()  # client ids of resting stops, until they were asked about in this minute
+        self._stopped: dict[SignalKey, int] = {}  # minutes the record has had open what its stop at the broker has sold
         self._following = Following(
             self._saved, Quantities(quantity, on_problem=self._report_problem),
             save=self._save_orders, on_problem=self._report_problem, last_open=last_open, kept_of=kept_of,
+            with_stops=self._protects,
         )  # fmt: skip
         self._check = BrokerCheck(
             broker, self._saved, answer_seconds=answer_seconds, sleep=sleep,
@@ -305,6 +312,8 @@ class OrderDesk:
         known = {order.client_id: self._market(order) for order in self.orders if not order.done}
         self._newest = minute.low, minute.high
         self._traded_at = minute.t if minute.traded else self._traded_at
+        if self._protects:
+            self._look_at_stops()
         self._seen = {each: (min(minute.low, *of), max(minute.high, *of)) for each, of in known.items()}
         if isinstance(self._broker, PaperMarket):
             try:
@@ -315,6 +324,15 @@ class OrderDesk:
             except BaseException as error:  # noqa: BLE001 -- whatever it raises, exit() too, ends no run
                 self._report_unseen(error)
             self._has_work()
+
+    def _look_at_stops(self) -> None:
+        """Have resting stops asked about, and count the minutes the record has had open what they have sold."""
+        self._to_look_at = {order.client_id for order in self.orders if order.purpose == "protect" and order.working}
+        open_here = [
+            key for key, orders in self._signals.items() if orders[0].ended_at is None and stopped_there(orders)
+        ]
+        self._stopped = {key: self._stopped.get(key, 0) + 1 for key in open_here}
+        self._has_work()
 
     async def pass_on(self, minute: Minute) -> None:
         """Pass a minute on to a broker with a market of its own that is called outside; the orders before it first.
@@ -413,6 +431,13 @@ class OrderDesk:
                 return f"{order_text(part[-1])} could not be carried out; more is held than the record says"
             if orders[0].ended_at is None and sold_beyond(part):
                 return f"{order_text(part[-1])}: more was closed than was to be; less is held than the record says"
+        if self._protects and is_given_up(orders) and left_open(orders):
+            stop = protective_orders(orders)[-1]
+            why = stop.note or stop.status
+            return f"{order_text(stop)} does not rest at {self._broker.name}: {why}; it is watched here alone"
+        if orders[0].ended_at is None and self._stopped.get(orders[0].key):
+            sold = plain_number(stopped_there(orders))
+            return f"{sold} {of} were sold by its stop at {self._broker.name}; the record has it open"
         candles = max(self._unfilled.get(order.client_id, (0, 0))[1] for order in orders)
         hangs = max(self._pauses.in_a_row(orders[0].key), candles) >= self._max_unknown_answers
         return self._hanging_text(orders) if hangs else ""
@@ -504,7 +529,11 @@ class OrderDesk:
                 self._defer(key)
                 return
             self._report(key, cut_fills(orders))  # before the rest is closed
-            action = next_action(orders, tried) or self._unanswered(orders, tried)
+            action = (
+                next_action(orders, tried, protects=self._protects)
+                or self._unanswered(orders, tried)
+                or self._to_look(orders, tried)
+            )
             again = isinstance(action, Save) and self._is_another_try(action.order)
             if again or not isinstance(action, Place | Save):
                 action = self._to_cancel(orders, tried) or action
@@ -518,7 +547,7 @@ class OrderDesk:
             before = action
             if isinstance(action, CancelOrder | Query):
                 tried |= {attempt_of(action), (Query, action.order.client_id)}  # cancelling in vain asks
-        waits = [*due_actions(orders), *filter(None, [self._unanswered(orders)])]
+        waits = [*due_actions(orders, protects=self._protects), *filter(None, [self._unanswered(orders)])]
         cancels = any(kind is CancelOrder and name in self._check.to_cancel for kind, name in tried)
         if waits or cancels:
             if cancels or not all(self._next_candle_fills(action.order) for action in waits):
@@ -588,6 +617,11 @@ class OrderDesk:
                 return Query(order)
         return None
 
+    def _to_look(self, orders: list[Order], tried: Collection[Attempt]) -> Query | None:
+        """The question about a stop that rests at the broker, once for each minute."""
+        due = (Query(each) for each in orders if each.working and each.client_id in self._to_look_at)
+        return next((query for query in due if attempt_of(query) not in tried), None)
+
     def _next_candle_fills(self, order: Order) -> bool:
         """Whether only a candle, which wakes us, can change an order: it need not be asked about before."""
         unfilled = order.status == "accepted" and order.kind == "market"
@@ -652,7 +686,7 @@ class OrderDesk:
             self._report_unanswered(order, error)
             return  # it is cancelled again: what it filled is not known
         if final is None:
-            self._is_unknown(order)
+            await self._is_unknown(order)
             return
         self._unknown_answers.forget(order.client_id)
         self._apply_report(order, final, cancelled_here=True)
@@ -666,6 +700,7 @@ class OrderDesk:
                 self._apply_report(order, report, cancelled_here=True)
 
     async def _query(self, order: Order, *, cancelled_here: bool = False) -> None:
+        self._to_look_at.discard(order.client_id)
         try:
             report = await answered(self._broker.report(order.client_id, order.symbol), self._answer_seconds)
         except Exception as error:  # noqa: BLE001
@@ -675,21 +710,30 @@ class OrderDesk:
             self._unknown_answers.forget(order.client_id)
             self._apply_report(order, report, cancelled_here=cancelled_here)
             return
-        self._is_unknown(order)
+        await self._is_unknown(order)
 
-    def _is_unknown(self, order: Order) -> None:
+    async def _is_unknown(self, order: Order) -> None:
         """Note that the broker does not know an order; said often, it is lost."""
         self._check.has_answered(order)
         if order.done:
             self._still_lost.add(order.client_id)
             return
         denied = self._unknown_answers.count(order.client_id, order.key)
-        if denied >= self._max_unknown_answers and not order.in_doubt:  # once it had filled it, and more
+        lost = denied >= self._denials_until_lost and not order.in_doubt  # once it had filled it, and more
+        if lost and not await self._turns_up(order):
             self._unknown_answers.forget(order.client_id)
             self._change(order, status="lost", note="the broker has no such order")
             self._pauses.forget(order.key)  # it is settled: what follows has not been waited for yet
         elif order.status != "unknown":
             self._change(order, status="unknown", note=order.note)
+
+    async def _turns_up(self, order: Order) -> bool:
+        """Whether an order that the broker denies is there all the same, or nobody knows."""
+        try:
+            return await turns_up(self._broker, order, answer_seconds=self._answer_seconds)
+        except Exception as error:  # noqa: BLE001 -- whatever a broker raises, it did not answer
+            self._report_unanswered(order, error)
+            return True
 
     def _report_unanswered(self, order: Order, error: Exception) -> None:
         if self._pauses.in_a_row(order.key) == 0 and order.client_id not in self._check.unconfirmed:

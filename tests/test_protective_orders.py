@@ -1,0 +1,300 @@
+"""Stops that rest at the broker: for all that is held, moved with the record's, taken back before anything is sold."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from desk_life import ENTRY, Exchange, Life, closing
+from msgspec.structs import replace
+from order_events import MINUTE, candle, closed, managed, opened, part, reduced
+
+from bknb.brokers import Abilities, BrokerMarket, Trouble
+from bknb.domain.broker_orders_and_ids import client_id, closed_beyond
+from bknb.domain.protective_orders import protective_orders
+from bknb.errors import BrokerError
+
+LOCKS = Abilities(stop="market", move="gap", locks=True, watch="both")
+SWAP = Abilities(stop="market", move="both", watch="both")
+RULES = BrokerMarket(symbol="", tick=0.1, step=0.001, least_value=5.0)
+WITH_FEE = replace(RULES, taker=0.1, fee_in="base")
+
+
+def stop(generation=0):
+    return client_id("sma", "BTCUSDT", ("a", MINUTE), "protect", generation=generation)
+
+
+def exchange(kind=Exchange, market="spot", **more):
+    able = LOCKS if market == "spot" else SWAP
+    return kind(**{"market": market, "abilities": able, "rules": RULES, **more})
+
+
+def at_rest(life):
+    """What rests at the broker to protect: quantity and trigger of each stop."""
+    return [
+        (each.quantity, each.trigger) for each in life.broker.orders.values() if each.kind == "stop" and each.working
+    ]
+
+
+@pytest.mark.parametrize("market", ["spot", "swap"])
+def test_a_stop_rests_for_all_that_is_held_and_goes_before_it_is_sold(market):
+    life = Life(broker=exchange(market=market, rules=WITH_FEE if market == "spot" else RULES))
+
+    async def play():
+        await life.receive(opened())
+        held = 1.998 if market == "spot" else 2.0
+        assert at_rest(life) == [(held, 90.0)]
+        assert life.desk.disagreement == ""
+        await life.receive(closed())
+
+    life.live(play)
+    assert life.statuses == {ENTRY: "filled", stop(): "cancelled", closing(): "filled"}
+    assert life.broker.position("BTCUSDT") == pytest.approx(0.0, abs=1e-12)
+    assert life.told == []
+    assert set(life.received.values()) == {1}
+
+
+def test_without_watch_nothing_rests():
+    life = Life(broker=exchange(abilities=replace(LOCKS, watch="here")))
+    life.live(lambda: life.receive(opened()))
+    assert life.statuses == {ENTRY: "filled"}
+
+
+def test_a_stop_that_sells_at_the_broker_ends_the_position_there_and_nothing_is_sold_twice():
+    life = Life(broker=exchange())
+
+    async def play():
+        await life.receive(opened())
+        life.desk.saw(candle(5, 91.0, 89.0, 92.0))
+        assert await life.desk.settle(5.0)
+        assert life.statuses == {ENTRY: "filled", stop(): "filled"}
+        assert life.broker.position("BTCUSDT") == life.desk.position() == 0.0
+        assert life.desk.disagreement == ""  # the record has yet to see this minute
+        life.desk.saw(candle(6, 91.0))
+        assert life.desk.disagreement.startswith(
+            "2 BTCUSDT of 'a' were sold by its stop at paper; the record has it open"
+        )
+        await life.receive(closed(price_close=90.0))
+        assert life.desk.disagreement == ""
+
+    life.live(play)
+    assert life.statuses == {ENTRY: "filled", stop(): "filled"}
+    assert life.told == []
+
+
+@pytest.mark.parametrize("market", ["spot", "swap"])
+def test_a_stop_moves_with_that_of_the_record_where_it_is_worth_an_order(market):
+    life = Life(broker=exchange(market=market))
+
+    def moved(level):
+        state = managed()
+        return replace(state, book=replace(state.book, stop=level))
+
+    async def play():
+        await life.receive(opened())
+        await life.become(managed(), moved(90.04))
+        assert at_rest(life) == [(2.0, 90.0)]
+        await life.become(moved(95.0))
+        assert at_rest(life) == [(2.0, 95.0)]
+        await life.become(moved(None))
+        assert at_rest(life) == []
+        await life.become(moved(96.0))
+        assert at_rest(life) == [(2.0, 96.0)]
+
+    life.live(play)
+    assert life.statuses == {ENTRY: "filled", stop(): "cancelled", stop(1): "cancelled", stop(2): "accepted"}
+    assert life.told == []
+
+
+def test_a_part_is_sold_from_what_its_stop_held_and_the_rest_is_protected_again():
+    life = Life(broker=exchange())
+
+    async def play():
+        await life.receive(opened())
+        await life.become(managed(part()))
+        assert at_rest(life) == [(1.0, 90.0)]
+        await life.receive(reduced(), closed())
+
+    life.live(play)
+    assert life.broker.position("BTCUSDT") == 0.0
+    assert life.told == []
+    assert [each.status for each in protective_orders(life.desk.orders)] == ["cancelled", "cancelled"]
+
+
+def test_each_partial_fill_is_protected_as_it_comes():
+    life = Life(broker=exchange(script=lambda call, about, number: first_half(call, about)))
+
+    def first_half(call, about):
+        return Trouble(kind="partly", part=0.5) if (call, about) == ("place", ENTRY) else None
+
+    async def until(rests):
+        for _ in range(1000):
+            if at_rest(life) == rests:
+                return
+            await asyncio.sleep(0)
+        raise AssertionError(f"{at_rest(life)} rests, not {rests}")
+
+    async def play():
+        life.desk.follow(opened())
+        await until([(1.0, 90.0)])
+        life.broker.fill(ENTRY, price=101.0)
+        await until([(1.0, 90.0), (1.0, 90.0)])
+        await life.receive(closed())
+
+    life.live(play)
+    assert life.broker.position("BTCUSDT") == 0.0
+    assert closed_beyond(life.desk.orders) == 0.0
+
+
+class Refuses(Exchange):
+    """Takes no stop."""
+
+    async def place(self, order):
+        if order.kind == "stop":
+            raise BrokerError("-2010 Stop price would trigger immediately.", refused=True)
+        return await super().place(order)
+
+
+def test_a_stop_that_is_refused_is_tried_once_more_then_watched_here_and_told():
+    life = Life(broker=exchange(Refuses))
+
+    async def play():
+        await life.receive(opened())
+        assert life.statuses == {ENTRY: "filled", stop(): "rejected", stop(1): "rejected"}
+        assert "does not rest at paper: BrokerError: -2010" in life.desk.disagreement
+        await life.receive(closed())
+        assert life.desk.disagreement == ""
+
+    life.live(play)
+    assert life.broker.position("BTCUSDT") == 0.0
+    assert len(life.told) == 2
+    assert all("the order to protect 'a'" in text and "was refused" in text for _, text in life.told)
+
+
+def test_a_stop_that_ended_without_our_doing_is_armed_again_once():
+    life = Life(broker=exchange())
+
+    async def play():
+        await life.receive(opened())
+        for generation in (0, 1):
+            life.broker.orders[stop(generation)].cancel("by hand")
+            life.desk.saw(candle(3 + generation, 101.0))
+            assert await life.desk.settle(5.0)
+            assert at_rest(life) == ([(2.0, 90.0)] if generation == 0 else [])
+        assert "does not rest at paper: by hand; it is watched here alone" in life.desk.disagreement
+
+    life.live(play)
+
+
+def test_a_position_too_small_for_a_stop_of_its_own_is_not_protected_over_and_over():
+    life = Life(broker=exchange(rules=replace(RULES, least_value=199.0)), quantity=2.0)
+    life.live(lambda: life.receive(opened()))
+    assert life.statuses == {ENTRY: "rejected"}  # 2 are worth 180 at the stop
+
+
+@pytest.mark.parametrize("trouble", ["lost_reply", "lost_request"])
+def test_a_stop_whose_answer_is_lost_is_asked_about_and_nothing_is_placed_beside_it(trouble):
+    def script(call, about, number):
+        return Trouble(kind=trouble) if (call, about, number) == ("place", stop(), 1) else None
+
+    life = Life(broker=exchange(script=script))
+
+    async def play():
+        await life.receive(opened())
+        generation = 0 if trouble == "lost_reply" else 1
+        assert at_rest(life) == [(2.0, 90.0)]
+        assert life.statuses[stop(generation)] == "accepted"
+        await life.receive(closed())
+
+    life.live(play)
+    assert life.broker.position("BTCUSDT") == 0.0
+    assert set(life.received.values()) == {1}
+
+
+class Dying(Exchange):
+    """Answers nothing any more from its n-th moment on, before or after a call was carried out, until it is revived."""
+
+    def __init__(self, at, **more):
+        super().__init__(**more)
+        self.left, self.died = at, asyncio.Event()
+
+    async def _moment(self):
+        self.left -= 1
+        if self.left == 0:
+            self.died.set()
+            await asyncio.Event().wait()
+
+    async def place(self, order):
+        await self._moment()
+        report = await super().place(order)
+        await self._moment()
+        return report
+
+    async def cancel(self, name, symbol):
+        await self._moment()
+        report = await super().cancel(name, symbol)
+        await self._moment()
+        return report
+
+    async def report(self, name, symbol):
+        await self._moment()
+        report = await super().report(name, symbol)
+        await self._moment()
+        return report
+
+
+def moved_to(level):
+    state = managed()
+    return replace(state, book=replace(state.book, stop=level))
+
+
+STEPS = (
+    (opened(), managed(), 2.0),
+    (None, managed(part()), 1.0),
+    (reduced(), managed(), 1.0),
+    (None, moved_to(95.0), 1.0),
+    (None, moved_to(97.0), 1.0),
+    (closed(), None, 0.0),
+)
+"""Event, state behind it, and what is held then."""
+
+
+@pytest.mark.parametrize("market", ["spot", "swap"])
+def test_killed_before_and_after_every_call_what_is_held_is_protected_and_nothing_is_sold_twice(market):
+    def life_that_dies(at):
+        broker = exchange(lambda **more: Dying(at, **more), market=market)
+        life = Life(broker=broker)
+
+        async def step(event, state):
+            if event is not None:
+                await life.receive(event)
+            if state is not None:
+                await life.become(state)
+
+        async def play():
+            for event, state, held in STEPS:
+                work, death = asyncio.create_task(step(event, state)), asyncio.create_task(broker.died.wait())
+                await asyncio.wait({work, death}, return_when=asyncio.FIRST_COMPLETED)
+                death.cancel()
+                if not work.done():
+                    work.cancel()
+                    await asyncio.wait({work})
+                    broker.died.clear()
+                    await life.restart(state, undelivered=[] if event is None else [event])
+                    if state is not None:
+                        await life.become(state)
+                else:
+                    work.result()
+                there = 0.0 if at == 1 else held  # the entry never left, and counts as lost
+                assert broker.position("BTCUSDT") == there
+                assert sum(quantity for quantity, _ in at_rest(life)) == there
+
+        life.live(play)
+        assert closed_beyond(life.desk.orders) == 0.0
+        assert set(life.received.values()) <= {1}
+        return broker.left > 0
+
+    at = 1
+    while not life_that_dies(at):
+        at += 1
+    assert at > 20
