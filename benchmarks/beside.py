@@ -1,8 +1,8 @@
 """Measure ``cases.py`` and ``sweep_cases.py`` beside an earlier release: processor time, peak memory, ratios.
 
 ``python benchmarks/beside.py --before FOLDER [--times 3] [--case NAME ...]``, the folder of an earlier checkout. Each
-case runs in fresh processes, here and there in turn, with the cases as they are written here; what the earlier release
-does not have is left out. Processor time leaves out what waits for others, so ratios hold on a busy machine; cases with
+case runs in fresh processes, here and there in turn, as each release writes it; what the earlier one does not have is
+left out. Processor time leaves out what waits for others, so ratios hold on a busy machine; cases with
 workers are not among them. bknb needs its extra ``sweep``. The figures are told, not judged.
 """
 
@@ -52,7 +52,7 @@ def once(tree: Path, file: str, case: str, candles: Path, bytecode: str) -> dict
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", CLOCK, str(HERE / file), case, str(candles)],
+            [sys.executable, "-W", "ignore", "-c", CLOCK, str(tree / "benchmarks" / file), case, str(candles)],
             env={**kept, "PYTHONPATH": str(tree), "PYTHONPYCACHEPREFIX": bytecode},
             cwd=folder,
             capture_output=True,
