@@ -94,7 +94,7 @@ LOSS, GAIN, STOP = closed(2, -1.0), closed(1, 1.0), closed(3, -1.0, reason="stop
         (bknb.protections.max_open(1, per="symbol"), [], {"open_positions": (place("B"),)}, None),
         (bknb.protections.max_open(1, per="symbol"), [], {"open_positions": (place("A"),)}, "at most 1 of one symbol"),
         (bknb.protections.max_open(1), [], {"open_positions": (place("A"),), "add": 1.0}, None),
-        (bknb.protections.max_exposure(100), [], {}, "max_exposure needs to know the equity"),
+        (bknb.protections.max_exposure(100), [], {}, "which a run with a capital has, live too: give it capital"),
         (bknb.protections.max_exposure(100), [], {"equity": 1000.0, "exposure": 600.0, "value": 400.0}, None),
         (bknb.protections.max_exposure(100), [], {"equity": 1000.0, "exposure": 600.0, "value": 401.0},
          "max_exposure: with it 100.1 % of the equity would be at stake, at most 100 %"),

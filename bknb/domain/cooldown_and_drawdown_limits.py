@@ -235,8 +235,8 @@ class MaxExposure(_Protection, frozen=True):
         """Why a candidate is refused; ``None``: it is not."""
         if request.equity is None or request.exposure is None or request.value is None:
             return (
-                "max_exposure needs to know the equity, which only a backtest or portfolio with a capital has: give it "
-                "capital=10_000, say, and leave the rule out of a live run"
+                "max_exposure needs to know the equity, which a run with a capital has, live too: give it "
+                "capital=10_000, say, or leave the rule out"
             )
         if request.equity <= 0.0:
             return "max_exposure: the account is worth nothing"

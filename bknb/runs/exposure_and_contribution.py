@@ -38,7 +38,7 @@ def exposure_table(records: Sequence[RunRecord], account: RunAccount, times: Tim
 
     longs, shorts = exposure_marks(records, account, times, equity.to_numpy())
     columns = {"long": longs, "short": shorts, "net": longs + shorts, "gross": longs - shorts}
-    return pd.DataFrame(columns, index=equity.index)
+    return pd.DataFrame(columns, index=equity.index, copy=False)  # of large arrays that nobody else has
 
 
 def contribution_table(
