@@ -665,8 +665,6 @@ HOLES = st.lists(st.tuples(st.integers(1, 120), st.sampled_from([1, 2, 4, 5, 6, 
 @pytest.mark.parametrize("model", MODELS)
 @settings(max_examples=3)
 @example(seed=93302, holes=[], at_start=0, at_end=40, lead=0, waits=False)  # an order times out in the hole at the end
-@example(seed=7, holes=[(70, 2600)], at_start=0, at_end=3, lead=3, waits=True)  # longer than two pages
-@example(seed=7, holes=[(70, 2600)], at_start=0, at_end=3, lead=3, waits=False)
 @given(
     seed=SEEDS,
     holes=HOLES,
@@ -678,6 +676,22 @@ HOLES = st.lists(st.tuples(st.integers(1, 120), st.sampled_from([1, 2, 4, 5, 6, 
 def test_random_worlds_with_holes(
     model: str, seed: int, holes: list[tuple[int, int]], at_start: int, at_end: int, lead: int, *, waits: bool
 ) -> None:
+    holed(model, seed, holes, at_start=at_start, at_end=at_end, lead=lead, waits=waits)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("waits", "model"), each_once([True, False], ["vwap", "pessimistic", "touch"])
+)
+def test_a_hole_longer_than_two_pages(model: str, *, waits: bool) -> None:
+    """How it is fetched, and how long it is waited for, does not depend on the model."""
+    holed(model, 7, [(70, 2600)], at_start=0, at_end=3, lead=3, waits=waits)
+
+
+def holed(
+    model: str, seed: int, holes: list[tuple[int, int]], *, at_start: int, at_end: int, lead: int, waits: bool
+) -> None:
+    """Parity of a live run in a world with holes, each behind so many minutes and so long."""
     minutes, now = list(range(-lead, 0)), at_start
     for before, hole in [*holes, (60, 0)]:
         minutes += range(now, now + before)

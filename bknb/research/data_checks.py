@@ -274,7 +274,7 @@ class DataChecks:
             found = self._changed([one for one in data if one not in still])
         if not found:
             self._note_made_before([one for one in data if one not in still and one.name not in preparation.unread])
-        if not self._market.fine and data:
+        if data and not self._market.fine:
             self.unseen.append("prices without moments: the market is too coarse to tell them from other numbers")
         known = {one.name for one in data}
         for variable in held if not found else ():

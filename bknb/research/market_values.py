@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -43,6 +43,8 @@ NUMBER_BYTES: Final = re.compile(rb"(?<![\w.])-?\d+\.\d+(?:[eE][+-]?\d+)?(?![\w.
 class MarketValues:
     """All open, high, low and close prices of the base bars of a market, each with the moment it was first known.
 
+    They are sorted when they are needed first: most strategies have no data to compare with them.
+
     Parameters
     ----------
     minutes
@@ -54,23 +56,39 @@ class MarketValues:
     def __init__(self, minutes: Candles, step: int = MINUTE_MS, closes: NDArray[np.int64] | None = None) -> None:
         self.minutes, self.step = minutes, step
         closed = self._closes = minutes.timestamp + step if closes is None else closes
-        values = np.concatenate([minutes.open, minutes.high, minutes.low, minutes.close])
-        known = np.concatenate([closed] * 4)
-        order = np.lexsort((known, values))
-        values, known = values[order], known[order]
-        first = np.ones(len(values), dtype=bool)
-        first[1:] = values[1:] != values[:-1]
         self.span = (int(closed[0]), int(closed[-1])) if len(closed) else (0, 0)
         """When the first and the last of them closed, UTC ms."""
-        self._values: Floats = values[first]
-        self._known: NDArray[np.int64] = known[first]
-        steps = np.diff(self._values)
-        possible = (self._values[-1] - self._values[0]) / steps.min() + 1 if len(steps) else 1.0
-        self.fine = len(self._values) / possible <= _FULL
-        """Whether a price tells from when it is: the market has many more possible prices than occurred."""
-        self.size = usual_size(values)
-        """What moves are relative to, where the market has prices at or below zero; ``None``: to the price itself."""
         self._copied = FoundByNumbers()
+
+    @cached_property
+    def _sorted(self) -> tuple[Floats, NDArray[np.int64]]:
+        """All prices in ascending order, and when each was known."""
+        minutes = self.minutes
+        values = np.concatenate([minutes.open, minutes.high, minutes.low, minutes.close])
+        known = np.concatenate([self._closes] * 4)
+        order = np.lexsort((known, values))
+        return values[order], known[order]
+
+    @cached_property
+    def _first(self) -> tuple[Floats, NDArray[np.int64]]:
+        """Each price once, and when it was known first."""
+        values, known = self._sorted
+        first = np.ones(len(values), dtype=bool)
+        first[1:] = values[1:] != values[:-1]
+        return values[first], known[first]
+
+    @cached_property
+    def fine(self) -> bool:
+        """Whether a price tells from when it is: the market has many more possible prices than occurred."""
+        values, _ = self._first
+        steps = np.diff(values)
+        possible = (values[-1] - values[0]) / steps.min() + 1 if len(steps) else 1.0
+        return bool(len(values) / possible <= _FULL)
+
+    @cached_property
+    def size(self) -> float | None:
+        """What moves are relative to, where the market has prices at or below zero; ``None``: to the price itself."""
+        return usual_size(self._sorted[0])
 
     def closes_of(self, opens: NDArray[np.int64], step: int) -> NDArray[np.int64]:
         """When candles of ``step`` ms are known, UTC ms: the last one of a session when it closes."""
@@ -78,11 +96,12 @@ class MarketValues:
 
     def known_at(self, numbers: Floats) -> NDArray[np.int64]:
         """When each number was first a price of the market, UTC ms; 0 where it never was."""
-        if not self.fine or not len(self._values):
+        values, known = self._first
+        if not self.fine or not len(values):
             return np.zeros(numbers.shape, dtype=np.int64)
-        place = np.minimum(np.searchsorted(self._values, numbers), len(self._values) - 1)
-        hit = np.isclose(self._values[place], numbers, rtol=1e-13, atol=0.0)
-        return np.where(hit, self._known[place], 0)
+        place = np.minimum(np.searchsorted(values, numbers), len(values) - 1)
+        hit = np.isclose(values[place], numbers, rtol=1e-13, atol=0.0)
+        return np.where(hit, known[place], 0)
 
     def copied_at(self, numbers: Floats) -> NDArray[np.int64]:
         """As ``known_at``, and 0 also where the numbers around are no prices: one alone may be so by chance."""
