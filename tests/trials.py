@@ -62,9 +62,10 @@ def status(pid: int) -> dict[str, str]:
 
 
 def children(parent: int) -> list[int]:
-    """Processes that a process has started and that were not waited for."""
-    pids = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
-    return [pid for pid in pids if status(pid).get("PPid") == str(parent)]
+    """Interpreters of trials that a process has started and that were not waited for."""
+    tasks = [path / "children" for path in Path(f"/proc/{parent}/task").glob("*")]
+    pids = [int(pid) for path in tasks for pid in path.read_text(encoding="utf-8").split()]
+    return [pid for pid in pids if b"bknb.sandbox.interpreter" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 def servers() -> list[int]:
@@ -78,12 +79,12 @@ def trials() -> list[int]:
     return [pid for each in (os.getpid(), *started) for pid in children(each) if pid not in started]
 
 
-def soon(found: Callable[[], T], *, seconds: float = 20.0) -> T:
+def soon(found: Callable[[], T], *, seconds: float = 60.0) -> T:
     """What a function returns as soon as that is something."""
     until = time.monotonic() + seconds
     while not (value := found()):
         assert time.monotonic() < until, "it did not come"
-        time.sleep(0.005)
+        time.sleep(0.02)
     return value
 
 
