@@ -22,7 +22,8 @@ from .calling_functions import Scope
 from .foresight import suspicion
 from .is_market_copy import is_copy
 from .lookahead_report import Finding
-from .market_values import MarketValues, OtherFuture
+from .market_values import MarketValues
+from .other_future import OtherFuture
 from .paired_rows import paired
 from .patched_readers import DATABASE, ENVIRONMENT, Rows, handing_out
 from .read_only import is_database

@@ -1,6 +1,6 @@
 """Rows of a history that hold, from a moment on, what stands in other rows of it.
 
-Another future made by a factor (:mod:`bknb.research.market_values`) changes no sign, no text and no category. What
+Another future made by a factor (:mod:`bknb.research.other_future`) changes no sign, no text and no category. What
 stands in other rows is of the same kind, whatever that is.
 """
 

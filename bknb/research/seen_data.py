@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from ..market.candles import Candles
-from .market_values import NUMBER, NUMBER_BYTES, OtherFuture
+from .other_future import NUMBER, NUMBER_BYTES, OtherFuture
 
 _SMALL: Final = 64  # numbers: a row, a line
 
