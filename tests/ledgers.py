@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from bknb.brokers.paper_broker import PaperBroker
 from bknb.domain.broker_orders_and_ids import Order
 from bknb.domain.sweep_trial import Trial
@@ -100,6 +102,12 @@ def _attempt_numbers(folder: Path) -> list[int]:
 
 def _place(folder: Path, number: int, disk: Disk) -> None:
     asyncio.run(PaperBroker(journal=folder / "paper.jsonl", disk=disk).place(order(number)))
+
+
+def place_entry(folder: Path, number: int, disk: Disk) -> None:
+    """Place an order that the first release knew, too."""
+    entry = replace(order(number), purpose="open", side="buy", kind="market", trigger=None)
+    asyncio.run(PaperBroker(journal=folder / "paper.jsonl", disk=disk).place(entry))
 
 
 def _number(text: Any) -> int:

@@ -367,7 +367,7 @@ def test_a_broker_of_the_user_is_called_outside_also_where_it_is_joined() -> Non
     real = Real("mine")
     both = bknb.brokers.joined(spot=real, perp=bknb.brokers.paper())
     outside = [broker_outside(both.broker_of_symbol(each)) for each in (SPOT, PERP, "spot:ETHUSDT")]
-    assert [type(each).__name__ for each in outside] == ["_BrokerOutside", "PaperBrokerOfSymbol", "_BrokerOutside"]
+    assert [type(each).__name__ for each in outside] == ["_BrokerOutside", "PaperAccountOfSymbol", "_BrokerOutside"]
     assert outside[0]._calls is outside[2]._calls  # type: ignore[union-attr]
     assert isinstance(outside[1], PaperMarket)
     assert not isinstance(both.broker_of_symbol(SPOT), PaperMarket)

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from killed import killed_in_a_child
-from ledgers import LEDGERS, Ledger, attempts
+from ledgers import LEDGERS, Ledger, attempts, place_entry
 
 from bknb.errors import BknbError, StateError
 from bknb.stores.disk import Disk
@@ -148,7 +148,8 @@ def test_an_entry_after_a_torn_line_is_not_lost(ledger: Ledger, tmp_path: Path) 
 
 @by_ledger
 def test_what_is_written_is_what_the_first_release_wrote(ledger: Ledger, tmp_path: Path) -> None:
-    ledger.add(tmp_path, 7, Disk())
+    add = place_entry if ledger.name == "paper orders" else ledger.add  # stops came later
+    add(tmp_path, 7, Disk())
     assert ledger.path(tmp_path).read_bytes() == WRITTEN[ledger.name]
 
 
@@ -169,7 +170,10 @@ WRITTEN = {
     "paper orders": (
         b'{"client_id":"bk7","broker_id":"paper-1","symbol":"BTCUSDT","side":"buy","quantity":0.5,"price":null,'
         b'"status":"accepted","filled_quantity":0.0,"average_price":null,"received":1,"note":"","created_at":0,'
-        b'"rests":false,"part":1.0,"cancels_rest":false,"version":2}\n'
+        b'"rests":false,"part":1.0,"cancels_rest":false,'
+        # what came later, which the first release passes over
+        b'"kind":null,"trigger":null,"reduces_only":false,"fee_percent":0.0,"fee_currency":"USDT","fee_in_base":false,'
+        b'"trades":[],"version":2}\n'
     ),
 }
 

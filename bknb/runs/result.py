@@ -77,8 +77,6 @@ class Result(Savable):
         ``Scheduled``, ``Opened``, ``Closed`` and ``Cancelled`` in order.
     position_events : list
         ``Reduced``, ``Added``, ``AddCancelled`` and ``Moved`` of managed positions, in order.
-    milestones : list of Milestone
-        Partial milestones in order; of a live run the newest, at least 1 000.
     warnings : list of str
         What a reader of the numbers should know.
     stopped : bool
@@ -125,7 +123,22 @@ class Result(Savable):
 
     @property
     def milestones(self) -> list[Milestone]:
-        """Partial milestones in order; of a live run the newest, at least 1 000."""
+        """Partial milestones in order; of a live run the newest, at least 1 000.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> def get_signal(price):
+        ...     return bknb.Signal(
+        ...         position="long", price_take_profit=price * 1.02, price_stop_loss=price * 0.99,
+        ...         minute_estimated_time=120,
+        ...     )
+        >>> day = ("2024-01-01", "2024-01-02")
+        >>> result = bknb.backtest("BTCUSDT", strategy=get_signal, exchange="demo", frame=day)
+        >>> first = result.milestones[0]
+        >>> first.side, first.level
+        ('loss', 10)
+        """
         return self._records.milestones
 
     # --- tables -------------------------------------------------------------------------------------------------
