@@ -219,10 +219,18 @@ class BrokerError(BknbError):
     ----------
     refused : bool
         Whether it is certain that nothing happened. Else the outcome is unknown and has to be asked for.
+    later : bool
+        Of a refusal: whether the same may be sent again after a while, as where an exchange is asked too often.
+
+    Examples
+    --------
+    >>> BrokerError("too many requests", refused=True, later=True).later
+    True
     """
 
-    def __init__(self, message: str, *, refused: bool = False) -> None:
+    def __init__(self, message: str, *, refused: bool = False, later: bool = False) -> None:
         self.refused = refused
+        self.later = later
         super().__init__(message)
 
 

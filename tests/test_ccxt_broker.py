@@ -68,7 +68,7 @@ class Exchange:
         params = {
             k: v for k, v in sent_parameters(url, body).items() if k not in ("timestamp", "signature", "recvWindow")
         }
-        if path == "time":
+        if path == "time" and ("GET", "time") not in self.answers:
             return {"serverTime": self.time - AHEAD}
         self.sent.append((method, path, params))
         if path == "exchangeInfo":
@@ -291,7 +291,7 @@ PLACE, CANCEL, ASK = (Request(f"private_{how}_order", {}) for how in ("post", "d
         (PLACE, 400, "-1121", "Invalid symbol.", "refused"),
         (PLACE, 401, "-2015", "Invalid API-key, IP, or permissions for action.", "refused"),
         (PLACE, 400, "-1022", "Signature for this request is not valid.", "refused"),
-        (PLACE, 503, "-1008", "Server is currently overloaded", "refused"),
+        (PLACE, 503, "-1008", "Server is currently overloaded", "busy"),
         (PLACE, 503, "", "Unknown error, please check your request or try again later.", "unknown"),
         (PLACE, 500, "-1000", "An unknown error occurred", "unknown"),
         (PLACE, 400, "-1006", "An unexpected response was received", "unknown"),
@@ -333,12 +333,73 @@ def test_only_a_clear_no_is_a_refusal(made, answer, refused):
     assert told.value.refused is refused
 
 
+BUSY = error(-1008, "Server is currently overloaded with other requests.", 503)
+CLOCK = error(-1021, "Timestamp for this request is outside of the recvWindow.")
+
+
+@pytest.mark.parametrize(
+    ("answers", "later"),
+    [
+        ([error(-1003, "Too many requests", 429)], True),
+        ([error(-1015, "Too many new orders")], True),
+        ([BUSY], True),
+        ([CLOCK, CLOCK], True),
+        ([error(-2010, "Account has insufficient balance for requested action.")], False),
+    ],
+)
+def test_a_refusal_says_whether_the_same_may_be_sent_later(made, answers, later):
+    broker, exchange = made
+    exchange.answer("POST", "order", *answers)
+    with pytest.raises(BrokerError) as told:
+        asyncio.run(broker.place(stop()))
+    assert (told.value.refused, told.value.later) == (True, later)
+
+
+@pytest.mark.parametrize(
+    "answer", [error(-1003, "Too many requests", 429), (502, "<html>"), {}, OSError("gone")], ids=str
+)
+def test_where_the_exchange_does_not_tell_its_time_nothing_was_sent(made, answer):
+    broker, exchange = made
+    exchange.answer("GET", "time", answer)
+    with pytest.raises(BrokerError, match="the clock of binance is not known, so nothing else was sent") as told:
+        asyncio.run(broker.place(order()))
+    assert (told.value.refused, told.value.later) == (True, True)
+    assert "POST order" not in exchange.paths()
+
+
+@pytest.mark.parametrize("purpose", ["open", "add"])
+def test_an_entry_that_sells_is_refused_at_a_spot_market(made, purpose):
+    broker, exchange = made
+    with pytest.raises(BrokerError, match="a spot market has no short positions") as told:
+        asyncio.run(broker.place(order(purpose=purpose, side="sell")))
+    assert (told.value.refused, told.value.later) == (True, False)
+    assert "POST order" not in exchange.paths()
+
+
+def test_a_swap_is_no_spot_market(made):
+    broker, exchange = made
+    with pytest.raises(BrokerError, match=r"BTC/USDT:USDT is a swap, and binance spot sandbox trades spot") as told:
+        asyncio.run(broker.place(order(symbol="BTC/USDT:USDT")))
+    assert told.value.refused
+    assert exchange.sent == []
+
+
+def test_a_client_that_is_to_send_again_what_failed_sends_it_once(made):
+    broker = bknb.brokers.ccxt("binance", config={"options": {"maxRetriesOnFailure": 3}})
+    exchange = Exchange(broker)
+    exchange.answer("POST", "order", *2 * [ccxt.RequestTimeout("no answer")])
+    with pytest.raises(BrokerError) as told:
+        asyncio.run(broker.place(order()))
+    assert not told.value.refused
+    assert exchange.paths().count("POST order") == 1
+
+
 def test_a_clock_that_is_off_is_measured_anew_and_the_order_is_sent_once_more(made):
     broker, exchange = made
-    exchange.answer("POST", "order", error(-1021, "Timestamp for this request is outside of the recvWindow."), FILLED)
+    exchange.answer("POST", "order", CLOCK, FILLED)
     assert asyncio.run(broker.place(order())).status == "filled"
     assert exchange.client.options["timeDifference"] == AHEAD
-    exchange.answer("POST", "order", *2 * [error(-1021, "Timestamp for this request is outside of the recvWindow.")])
+    exchange.answer("POST", "order", CLOCK, CLOCK)
     with pytest.raises(BrokerError) as told:
         asyncio.run(broker.place(order(client_id="again")))
     assert told.value.refused
@@ -364,6 +425,16 @@ def test_nothing_leaves_before_the_time_it_is_told_to_wait_and_stops_leave_first
 
     asyncio.run(play())
     assert exchange.slept == [pytest.approx(seconds + 0.5), pytest.approx(seconds)]
+
+
+def test_a_long_ban_is_a_refusal_at_once_and_not_even_the_time_is_asked_for(made):
+    broker, exchange = made
+    exchange.answer("GET", "time", error(-1003, "Too many requests", 418))
+    for _ in range(2):
+        with pytest.raises(BrokerError, match=r"60 s") as told:
+            asyncio.run(broker.place(order()))
+        assert (told.value.refused, told.value.later) == (True, True)
+    assert exchange.paths() == ["GET time"]
 
 
 def test_a_long_ban_is_a_refusal_at_once(made):
@@ -517,7 +588,7 @@ def test_no_address_leads_to_real_money_unless_it_is_asked_for(made, monkeypatch
 
 
 @pytest.mark.parametrize("may", [True, False])
-def test_a_key_that_may_withdraw_places_no_order_with_real_money(monkeypatch, may):
+def test_a_key_that_may_withdraw_opens_nothing_with_real_money(monkeypatch, may):
     monkeypatch.setenv("BKNB_BINANCE_KEY", KEY)
     monkeypatch.setenv("BKNB_BINANCE_SECRET", SECRET)
     broker = bknb.brokers.ccxt("binance", sandbox=False, real_money=True)
@@ -531,6 +602,8 @@ def test_a_key_that_may_withdraw_places_no_order_with_real_money(monkeypatch, ma
         asyncio.run(broker.place(order()))
     assert told.value.refused
     assert "POST order" not in exchange.paths()
+    asyncio.run(broker.place(stop()))  # what is held is protected all the same
+    assert exchange.paths()[-1] == "POST order"
 
 
 def test_a_planted_key_is_in_no_text_log_error_or_pickle(made, caplog):

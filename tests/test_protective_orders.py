@@ -171,6 +171,51 @@ def test_a_stop_that_is_refused_is_tried_once_more_then_watched_here_and_told():
     assert all("the order to protect 'a'" in text and "was refused" in text for _, text in life.told)
 
 
+class Busy(Exchange):
+    """Asks to wait with whatever protects or closes, until ``pauses`` were made."""
+
+    pauses = 0
+    life = None
+
+    async def place(self, order):
+        if order.reduces_only and len(self.life.slept) < self.pauses:
+            raise BrokerError("429: nothing is asked for 60 s", refused=True, later=True)
+        return await super().place(order)
+
+
+@pytest.mark.parametrize("watch", ["both", "here"])
+def test_what_protects_or_closes_waits_where_the_exchange_asks_to_wait(watch):
+    life = Life(broker=exchange(Busy, abilities=replace(LOCKS, watch=watch)))
+    life.broker.life = life
+
+    async def play():
+        life.broker.pauses = 20
+        await life.receive(opened())
+        assert at_rest(life) == ([(2.0, 90.0)] if watch == "both" else [])
+        assert life.desk.disagreement == ""
+        life.broker.pauses = len(life.slept) + 20
+        await life.receive(closed())
+        assert life.desk.disagreement == ""
+
+    life.live(play)
+    assert life.broker.position("BTCUSDT") == 0.0
+    assert life.statuses == {
+        ENTRY: "filled", **({stop(): "cancelled"} if watch == "both" else {}), closing(): "filled",
+    }  # fmt: skip
+    assert sum("waits, it is not sent: BrokerError: 429" in text for _, text in life.told) == len(life.told)
+    assert len(life.told) == (2 if watch == "both" else 1)
+
+
+def test_an_entry_does_not_wait():
+    class Refuses(Exchange):
+        async def place(self, order):
+            raise BrokerError("429: nothing is asked for 60 s", refused=True, later=True)
+
+    life = Life(broker=exchange(Refuses))
+    life.live(lambda: life.receive(opened()))
+    assert life.statuses == {ENTRY: "rejected"}
+
+
 def test_a_stop_that_ended_without_our_doing_is_armed_again_once():
     life = Life(broker=exchange())
 

@@ -165,6 +165,17 @@ def test_rules_that_are_not_told_hold_up_what_opens_and_not_what_closes():
     assert life.statuses == {ENTRY: "filled", closing(): "filled"}
 
 
+def test_a_market_that_there_is_not_is_told_once_and_the_entry_never_leaves():
+    class Nowhere(Exchange):
+        async def market(self, symbol):
+            raise BrokerError("-1121 Invalid symbol.", refused=True)
+
+    life = lives(opened(), closed(), broker=Nowhere(rules=BINANCE))
+    assert life.statuses == {ENTRY: "rejected"}
+    (told,) = life.told
+    assert told[1].endswith("is not sent: BrokerError: -1121 Invalid symbol.")
+
+
 def test_rules_are_asked_for_again_when_an_order_was_refused():
     class Changing(Exchange):
         step, asked = 0.001, 0

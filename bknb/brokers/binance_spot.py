@@ -27,7 +27,7 @@ _TYPES: Final = {"market": "MARKET", "limit": "LIMIT", "stop": "STOP_LOSS", "tar
 
 _REFUSED: Final = frozenset(
     {
-        *("-1002", "-1008", "-1010", "-1013", "-1014", "-1016", "-1020", "-1022", "-1121", "-2008", "-2014", "-2015"),
+        *("-1002", "-1010", "-1013", "-1014", "-1016", "-1020", "-1022", "-1121", "-2008", "-2014", "-2015"),
         *(f"-11{number:02}" for number in range(37)),  # parameters
         "-2010",
         "-2011",
@@ -87,13 +87,15 @@ class BinanceSpot:
             return "wait"
         if error.code == "-1021":
             return "clock"
+        if error.code == "-1008":
+            return "busy"
         if error.code == "-2010" and _TEXT_OF_DUPLICATE in error.text:
             return "known"
         if error.code == "-2013" or (error.code == "-2011" and request.call == "private_delete_order"):
             return "missing"
         if error.code == "-2026":
             return "forgotten"
-        if error.code in _REFUSED and (error.status < 500 or error.code == "-1008"):
+        if error.code in _REFUSED and error.status < 500:
             return "refused"
         return "unknown"
 

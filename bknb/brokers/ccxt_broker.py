@@ -60,13 +60,13 @@ def make_broker(
         raise MissingDependency("ccxt", purpose="orders at an exchange", extra="ccxt") from None
     base = getattr(package, profile.client)
     check_requests(base, profile, version=str(package.__version__))
-    keys = keys_of(exchange, sandbox=sandbox)
-    options = {**profile.options, **given.get("options", {})}
-    secret = {"apiKey": keys.key, "secret": keys.secret}
-    client = client_of(base, profile, {"enableRateLimit": True, **given, **secret, "options": options})
+    options = {**profile.options, **given.get("options", {}), "maxRetriesOnFailure": 0}  # an order leaves once
+    client = client_of(base, profile, {"enableRateLimit": True, **given, "options": options})
     if sandbox and "urls" not in given:
         profile.demo(client)
     _must_not_be_real(client, profile, real_money=real_money)
+    keys = keys_of(exchange, sandbox=sandbox)
+    client.apiKey, client.secret = keys.key, keys.secret
     return CcxtBroker(profile, client, real_money=real_money, watch=watch)
 
 
@@ -153,13 +153,15 @@ class CcxtBroker:
         return await self._on_fetch_loop(self._place(order))
 
     async def _place(self, order: Order) -> Report:
-        await self._check_key()
+        await self._check_key(order)
         market = await self._market(order.symbol)
         may_have_left = (
             order.client_id in self._placed or await self._client.exchange_now() - order.created_at > _NEW_MS
         )
         if may_have_left and (known := await self._report(order.client_id, order.symbol)) is not None:
             return known
+        if self._profile.market == "spot":
+            _must_not_be_short(order)
         _must_fit(order, market)
         request = self._profile.place(order)
         self._placed.add(order.client_id)
@@ -294,6 +296,9 @@ class CcxtBroker:
         return await self._on_fetch_loop(self._market(symbol))
 
     async def _market(self, symbol: str) -> BrokerMarket:
+        if ":" in symbol and self._profile.market == "spot":
+            spot = symbol.partition(":")[0]
+            raise BrokerError(f"{symbol} is a swap, and {self.name} trades spot, such as {spot}", refused=True)
         if symbol not in self._markets:
             answer = await self._client.ask(self._profile.market_rules(symbol))
             self._markets[symbol] = self._read(self._profile.market_of, symbol, answer)
@@ -305,9 +310,9 @@ class CcxtBroker:
 
     # --- inside -------------------------------------------------------------------------------------------------
 
-    async def _check_key(self) -> None:
-        """Refuse a key that may withdraw, before the first order with real money."""
-        if self._may_trade:
+    async def _check_key(self, order: Order) -> None:
+        """Refuse a key that may withdraw, before the first order with real money that opens something."""
+        if self._may_trade or order.reduces_only:
             return
         answer = await self._client.ask(self._profile.may_withdraw())
         if self._profile.may_withdraw_of(answer):
@@ -327,6 +332,14 @@ def _all_of(report: Report, trades: list[Trade]) -> bool:
     """Whether trades are all that an order has filled."""
     told = math.fsum(trade.quantity for trade in trades)
     return abs(told - report.filled_quantity) <= report.filled_quantity * EXACT
+
+
+def _must_not_be_short(order: Order) -> None:
+    """Refuse what would sell coins that no order of ours has bought: a spot market has no short positions."""
+    if order.side == "sell" and not order.reduces_only:
+        raise BrokerError(
+            f"{order_text(order)}: a spot market has no short positions; coins of the account would be sold", refused=True
+        )
 
 
 def _must_fit(order: Order, market: BrokerMarket) -> None:

@@ -121,16 +121,28 @@ class ExchangeClient:
 
     async def measure_clock(self) -> None:
         """Measure how far the clocks differ: the quickest of three answers counts."""
+        await self._until_free(urgent=True)
         best: tuple[int, int] | None = None
         for _ in range(_CLOCK_SAMPLES):
             before = self._now()
-            there = self.profile.time_of(await self._raw(self.profile.time()))
+            there = await self._time_there()
             after = self._now()
             sample = (after - before, (before + after) // 2 - there)
             best = sample if best is None else min(best, sample)
         assert best is not None  # the loop ran  # noqa: S101
         self._ahead_ms = best[1]
         self._client.options["timeDifference"] = best[1]
+
+    async def _time_there(self) -> int:
+        request = self.profile.time()
+        try:
+            return self.profile.time_of(await self._raw(request))
+        except ErrorAnswer as error:
+            why: Exception = self._error(request, error.answer)
+        except (BrokerError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+            why = error
+        text = f"the clock of {self.profile.exchange} is not known, so nothing else was sent: {why}"
+        raise BrokerError(text, refused=True, later=True)
 
     async def ask(self, request: Request, *, urgent: bool = False) -> Any:
         """The answer to a request.
@@ -140,7 +152,8 @@ class ExchangeClient:
         Raises
         ------
         BrokerError
-            With ``refused=True`` where it is certain that nothing happened.
+            With ``refused=True`` where it is certain that nothing happened, and ``later=True`` where the same may be
+            asked again after a while.
         """
         await self.exchange_now()
         for again in (True, False):
@@ -159,7 +172,8 @@ class ExchangeClient:
         if left <= 0.0:
             return
         if left > _LONGEST_WAIT_SECONDS:
-            raise BrokerError(f"{self.profile.exchange} asks to wait for {left:.0f} s more", refused=True)
+            text = f"{self.profile.exchange} asks to wait for {left:.0f} s more"
+            raise BrokerError(text, refused=True, later=True)
         await self._sleep(left if urgent else left + 0.5)
 
     async def _raw(self, request: Request) -> Any:
@@ -178,14 +192,15 @@ class ExchangeClient:
         if verdict == "wait":
             self._blocked_until = max(self._blocked_until, self.profile.wait_until(answer, self._now()))
             seconds = max((self._blocked_until - self._now()) / 1000, 0.0)
-            return BrokerError(f"{text}; nothing is asked for {seconds:.0f} s", refused=True)
+            return BrokerError(f"{text}; nothing is asked for {seconds:.0f} s", refused=True, later=True)
         if verdict == "missing":
             return NoSuchOrderError(text, refused=True)
         if verdict == "known":
             return KnownOrderError(text)
         if verdict == "forgotten":
             return Forgotten(text)
-        return BrokerError(text, refused=verdict in ("refused", "clock"))
+        later = verdict in ("busy", "clock")
+        return BrokerError(text, refused=later or verdict == "refused", later=later)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -545,6 +545,8 @@ class OrderDesk:
                 continue
             await self._do(action)
             before = action
+            if isinstance(action, Place) and self._known(action.order).status == "intended":  # it may leave later
+                tried.add(attempt_of(action))
             if isinstance(action, CancelOrder | Query):
                 tried |= {attempt_of(action), (Query, action.order.client_id)}  # cancelling in vain asks
         waits = [*due_actions(orders, protects=self._protects), *filter(None, [self._unanswered(orders)])]
@@ -639,7 +641,12 @@ class OrderDesk:
                 await self._query(order)
 
     async def _place(self, order: Order) -> None:
-        order = await self._rules.fitted(order, self._signals[order.key])
+        try:
+            order = await self._rules.fitted(order, self._signals[order.key])
+        except BrokerError as error:
+            if not error.refused:
+                raise
+            order = msgspec.structs.replace(order, quantity=0.0, status="rejected", note=named_error(error))
         if order.done:
             self._saved.put(order)
             self._report_problem("broker", f"{order_text(order)} is not sent: {order.note}")
@@ -652,6 +659,12 @@ class OrderDesk:
             report = await answered(self._broker.place(sent), self._answer_seconds)
         except Exception as error:  # noqa: BLE001 -- whatever a broker raises, the outcome is unknown unless it says so
             refused = isinstance(error, BrokerError) and error.refused
+            if refused and sent.reduces_only and getattr(error, "later", False):  # what protects or closes waits
+                if self._pauses.in_a_row(order.key) == 0:
+                    text = f"{order_text(order)} waits, it is not sent: {named_error(error)}"
+                    self._report_problem("broker", text)
+                self._change(sent, status="intended", note=named_error(error))
+                return
             if refused:
                 self._rules.forget()
             self._change(sent, status="rejected" if refused else "unknown", note=named_error(error))
