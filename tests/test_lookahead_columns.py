@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import gc
+import shelve
+import types
 import weakref
 
 import lookahead_columns as columns
+import numpy as np
 import pytest
 from lookahead_cases import CLOSE
 from quick import rest_long
 
 import bknb
+from bknb.research.handed_over import origins
 
 FRAME = ("2024-01-02", "2024-01-07")
 
@@ -100,3 +104,15 @@ def test_a_check_that_is_over_keeps_nothing_of_the_functions_that_asked():
     kept = asking()
     gc.collect()
     assert kept() is None
+
+
+def test_an_object_that_raises_whoever_looks_at_it_ends_no_check(tmp_path):
+    with shelve.open(str(tmp_path / "shelf")) as closed:  # noqa: S301 -- it is empty
+        closed["one"] = 1
+    numbers = np.arange(30.0)
+
+    def strategy(ctx):
+        return numbers
+
+    space = {"closed": closed, "numbers": numbers.copy()}
+    assert origins(types.FunctionType(strategy.__code__, space, "strategy", None, strategy.__closure__)) == []

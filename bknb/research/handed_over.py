@@ -7,6 +7,7 @@ statement that made it. What holds the same numbers in a namespace does: a varia
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -89,14 +90,20 @@ def _places(space: dict[str, Any], value: Any) -> Iterator[tuple[str, Any]]:
     for name, one in list(space.items()):
         if name.startswith("__"):
             continue
-        if _is_same(one, value):
-            yield name, _WHOLE
-        elif hasattr(one, "columns") and hasattr(one, "iloc"):
-            yield from ((name, key) for key in one.columns if one.columns.is_unique and _is_same(one[key], value))
-        elif isinstance(one, Mapping) and len(one) <= _MOST:
-            yield from ((name, key) for key, entry in list(one.items()) if _is_same(entry, value))
-        elif isinstance(one, (list, tuple)) and len(one) <= _MOST:
-            yield from ((name, at) for at, entry in enumerate(one) if _is_same(entry, value))
+        with suppress(Exception):  # some objects raise whoever looks at them, such as a shelf that was closed
+            yield from ((name, key) for key in _keys(one, value))
+
+
+def _keys(one: Any, value: Any) -> Iterator[Any]:
+    """Keys of entries of an object that have what is in a value, or ``_WHOLE``."""
+    if _is_same(one, value):
+        yield _WHOLE
+    elif hasattr(one, "columns") and hasattr(one, "iloc"):
+        yield from (key for key in one.columns if one.columns.is_unique and _is_same(one[key], value))
+    elif isinstance(one, Mapping) and len(one) <= _MOST:
+        yield from (key for key, entry in list(one.items()) if _is_same(entry, value))
+    elif isinstance(one, (list, tuple)) and len(one) <= _MOST:
+        yield from (at for at, entry in enumerate(one) if _is_same(entry, value))
 
 
 def _is_history(value: Any) -> bool:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
-from os import cpu_count
 from typing import TYPE_CHECKING, Final
 
 from ..domain.interval import MINUTE_MS, interval_ms
@@ -16,6 +16,11 @@ MUCH: Final = 200_000
 """So many questions to a strategy take longer than workers take to begin: some seconds."""
 MINUTES: Final = 20  # that are loaded and checked in the time of a question
 ROW_RUNS: Final = 40  # questions in the time in which a compiled loop runs a year of rows
+
+
+def cores() -> int:
+    """How many processor cores this process may use: fewer than there are in many containers."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def is_inline(executor: object) -> bool:
@@ -42,11 +47,11 @@ def processes_of(executor: object) -> int | None:
 
     Examples
     --------
-    >>> processes_of(2), processes_of(None)
-    (2, None)
+    >>> processes_of(2), processes_of(None), processes_of("processes") == cores()
+    (2, None, True)
     """
     if executor == "processes":
-        return cpu_count() or 1
+        return cores()
     return executor if isinstance(executor, int) else None
 
 
@@ -75,5 +80,5 @@ def executor_for(executor: object, questions: int) -> object:
     >>> executor_for("inline", 10**9), executor_for(None, 10)
     ('inline', None)
     """
-    pays = executor is None and questions >= MUCH and (cpu_count() or 1) > 1
+    pays = executor is None and questions >= MUCH and cores() > 1
     return "processes" if pays and find_spec("cloudpickle") is not None else executor
