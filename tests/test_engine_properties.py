@@ -126,12 +126,13 @@ def test_milestones_told_at_once_are_those_told_one_by_one(model: str, seed: int
 
 
 def test_milestones_that_nobody_looked_at_are_made_before_candles_are_released() -> None:
-    done, expected = run(1, "touch"), run(1, "touch").records.milestones
-    copied = done.records.snapshot()
+    done, other = run(1, "touch"), run(1, "touch")
+    expected, copied = other.records.milestones, done.records.snapshot()
     done.release_candles(done.plan)
     assert done.window is None
     assert expected
     assert done.records.milestones == copied.milestones == expected
+    assert run(1, "touch").records == other.records  # of which one has made them
 
 
 def average_price(high: list[float], low: list[float], close: list[float], volume: list[float]) -> float:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
-from .reads_of_context import newest_of
 from .rows_asked import rows_asked
 from .strategy_context import Context, current
 
@@ -60,10 +59,7 @@ def get_candles(symbol: str, interval: str, limit: int) -> Candles:
     >>> len(bknb.backtest("BTCUSDT", strategy=get_signal, exchange=bknb.exchanges.demo(), frame=frame).trades)
     0
     """
-    context = current.get() or context_for("get_candles")
-    if symbol == context.symbol:  # as is nearly always asked
-        return newest_of(context)(symbol, interval, limit, context.when_ms)
-    return context.get_candles(symbol, interval, limit)
+    return (current.get() or context_for("get_candles")).get_candles(symbol, interval, limit)
 
 
 def get_series(
