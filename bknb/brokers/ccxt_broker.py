@@ -338,7 +338,7 @@ def _must_not_be_short(order: Order) -> None:
     """Refuse what would sell coins that no order of ours has bought: a spot market has no short positions."""
     if order.side == "sell" and not order.reduces_only:
         raise BrokerError(
-            f"{order_text(order)}: a spot market has no short positions; coins of the account would be sold", refused=True
+            f"{order_text(order)}: a spot market has no short positions; coins of the account would go", refused=True
         )
 
 

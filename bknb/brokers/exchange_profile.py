@@ -14,8 +14,8 @@ from ..domain.broker_orders_and_ids import Order, Report
 Verdict: TypeAlias = Literal["refused", "known", "missing", "forgotten", "unknown", "wait", "busy", "clock"]
 """What an error says of the request: ``"refused"``: nothing happened, ``"known"``: an order with that id is there,
 ``"missing"``: there is no such order, ``"forgotten"``: there may have been one, ``"unknown"``: it may have been carried
-out, ``"wait"``: nothing happened, and nothing may be asked for a while, ``"busy"``: nothing happened, and the same may be
-asked after a while, ``"clock"``: nothing happened, as the clocks differ."""
+out, ``"wait"``: nothing happened, and nothing may be asked for a while, ``"busy"``: nothing happened, and the same may
+be asked after a while, ``"clock"``: nothing happened, as the clocks differ."""
 
 
 class Request(NamedTuple):
