@@ -92,6 +92,15 @@ def test_of_orders_on_the_way_the_nearest_is_met_first_whenever_it_was_placed() 
     assert [fill.price for fill in of.book.fills] == [Decimal(98), Decimal(95), Decimal(92)]
 
 
+@pytest.mark.parametrize(("stops_lock", "price"), [(True, "94"), (True, "106"), (False, "94"), (False, "106")])
+def test_a_pair_that_is_done_holds_nothing_whatever_its_orders_cost(price: str, *, stops_lock: bool) -> None:
+    of = ledger(stops_lock=stops_lock, children=not stops_lock)
+    of.pair((wish("buy", price="95", client_id="low"), wish("buy", trigger="105", client_id="high")))
+    to_price(of.book, "BTCUSDT", Decimal(price))
+    assert [fill.quantity for fill in of.book.fills] == [1]
+    assert of.book.funds.locked["USDT"] == 0
+
+
 # --- swaps ------------------------------------------------------------------------------------------------------------
 
 
