@@ -17,8 +17,8 @@ import bknb
 from bknb.market.candles import Candles
 from bknb.research.foresight import foresight, suspicion
 from bknb.research.market_values import MarketValues
-from bknb.research.other_future import OtherFuture
 from bknb.research.moment_parsing import as_moments
+from bknb.research.other_future import OtherFuture
 from bknb.research.paired_rows import paired
 from bknb.research.patched_readers import name_of
 from bknb.research.rows_swapped_in_strategy_data import is_dense, is_history
