@@ -13,12 +13,12 @@ Cooldown(pause='4h', losses=3, per='profile')
 
 from __future__ import annotations
 
-from .domain.cooldown_and_drawdown_limits import Cooldown as cooldown  # noqa: N813 -- named as the rule that it is
-from .domain.cooldown_and_drawdown_limits import Correlation as correlation  # noqa: N813
-from .domain.cooldown_and_drawdown_limits import DailyLoss as daily_loss  # noqa: N813
-from .domain.cooldown_and_drawdown_limits import MaxDrawdown as max_drawdown  # noqa: N813
-from .domain.cooldown_and_drawdown_limits import MaxExposure as max_exposure  # noqa: N813
-from .domain.cooldown_and_drawdown_limits import MaxOpen as max_open  # noqa: N813
-from .domain.cooldown_and_drawdown_limits import StopGuard as stop_guard  # noqa: N813
+from .domain.protections_of_risk_profiles import Cooldown as cooldown  # noqa: N813 -- named as the rule that it is
+from .domain.protections_of_risk_profiles import Correlation as correlation  # noqa: N813
+from .domain.protections_of_risk_profiles import DailyLoss as daily_loss  # noqa: N813
+from .domain.protections_of_risk_profiles import MaxDrawdown as max_drawdown  # noqa: N813
+from .domain.protections_of_risk_profiles import MaxExposure as max_exposure  # noqa: N813
+from .domain.protections_of_risk_profiles import MaxOpen as max_open  # noqa: N813
+from .domain.protections_of_risk_profiles import StopGuard as stop_guard  # noqa: N813
 
 __all__ = ["cooldown", "correlation", "daily_loss", "max_drawdown", "max_exposure", "max_open", "stop_guard"]

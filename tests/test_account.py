@@ -22,7 +22,7 @@ from bknb.domain.pnl import trade_pnl
 from bknb.domain.signal import OpenSignal
 from bknb.domain.signal_events import Active
 from bknb.metrics.account_definitions import ACCOUNT_DEFINITIONS
-from bknb.metrics.annualised_sharpe_sortino_and_drawdown import Account, account_figures, daily_marks, under_water
+from bknb.metrics.account_sharpe_sortino_and_drawdown import Account, account_figures, daily_marks, under_water
 from bknb.metrics.marked_equity import MarkedEquity, mark
 from bknb.metrics.marked_positions import Positions, StillOpen, positions_from
 from bknb.reports import dashboard_panels

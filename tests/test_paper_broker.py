@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
-from bknb.brokers.factories import paper
+from bknb.brokers.ccxt_and_paper import paper
 from bknb.brokers.paper_broker import PaperBroker, Trouble
 from bknb.domain.broker_orders_and_ids import Order
 from bknb.domain.fills_at_stops_and_gaps import Minute

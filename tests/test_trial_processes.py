@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from trials import ENDLESS, SYSTEM, asking, children, running, servers, soon, status, told, trials
 
 import bknb
-from bknb.sandbox import fork_server, process
+from bknb.sandbox import fork_client, process
 from bknb.sandbox.process import Job, Limits, run_job
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only there are trials forks")
@@ -28,7 +28,7 @@ KEY = "sk-" + "planted-"[::-1]  # in two pieces: the text of this file does not 
 @pytest.fixture(scope="module", autouse=True)
 def _no_other_server() -> None:
     """Those that tests before these have started are ended."""
-    for server in fork_server._servers.values():
+    for server in fork_client._servers.values():
         server.end()
 
 
@@ -56,7 +56,7 @@ def begin_with(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None
     """Has interpreters of trials begin with a change; servers that did are ended afterwards."""
     before = servers()
     yield lambda change: monkeypatch.setattr(process, "_START", process._START.replace("main()", f"{change}; main()"))
-    for server in fork_server._servers.values():
+    for server in fork_client._servers.values():
         if server.process.pid not in before:
             server.end()
 

@@ -12,7 +12,7 @@ from threading import Thread
 from typing import TypeVar
 
 from bknb.config import Settings
-from bknb.sandbox import fork_server
+from bknb.sandbox import fork_client
 from bknb.sandbox.process import Job, run_job
 
 T = TypeVar("T")
@@ -65,12 +65,12 @@ def children(parent: int) -> list[int]:
     """Interpreters of trials that a process has started and that were not waited for."""
     tasks = [path / "children" for path in Path(f"/proc/{parent}/task").glob("*")]
     pids = [int(pid) for path in tasks for pid in path.read_text(encoding="utf-8").split()]
-    return [pid for pid in pids if b"bknb.sandbox.interpreter" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [pid for pid in pids if b"bknb.sandbox.trial_forks" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 def servers() -> list[int]:
     """Those of this process that are there."""
-    return [server.process.pid for server in fork_server._servers.values() if not server.has_ended]
+    return [server.process.pid for server in fork_client._servers.values() if not server.has_ended]
 
 
 def trials() -> list[int]:

@@ -24,14 +24,14 @@ from ..domain.broker_orders_and_ids import (
 from ..domain.broker_orders_and_ids import (
     Report as Report,
 )
-from .ccxt_broker import (
-    CcxtBroker as CcxtBroker,
-)
-from .factories import (
+from .ccxt_and_paper import (
     ccxt as ccxt,
 )
-from .factories import (
+from .ccxt_and_paper import (
     paper as paper,
+)
+from .ccxt_broker import (
+    CcxtBroker as CcxtBroker,
 )
 from .joined_brokers import (
     JoinedBroker as JoinedBroker,

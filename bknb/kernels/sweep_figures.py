@@ -81,7 +81,7 @@ def _has_account(closed: Any) -> bool:
 
 
 def _equity(closed: Any) -> Any:
-    """Final equity, deepest fall in percent, whether it was lost; ``metrics.trade_formulas.walk_equity``."""
+    """Final equity, deepest fall in percent, whether it was lost: ``walk_equity`` of ``bknb.metrics``."""
     equity = peak = 1.0
     deepest = 0.0
     for i in range(len(closed)):

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from ..domain.formatting import money_decimals, percent_text
 from .account_definitions import ACCOUNT_DEFINITIONS
-from .annualised_sharpe_sortino_and_drawdown import Account
+from .account_sharpe_sortino_and_drawdown import Account
 from .trade_definitions import Definition
 
 _HELD: Final = {

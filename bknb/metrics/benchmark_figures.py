@@ -10,11 +10,11 @@ import numpy as np
 
 from ..domain.interval import DAY_MS
 from ..domain.pnl import net_percentage
-from .annualised_sharpe_sortino_and_drawdown import NO_POSITION, daily_marks
+from .account_sharpe_sortino_and_drawdown import NO_POSITION, daily_marks
 from .benchmark_definitions import BENCHMARK_DEFINITIONS, LEAST_DAYS
 
 if TYPE_CHECKING:
-    from .annualised_sharpe_sortino_and_drawdown import Account
+    from .account_sharpe_sortino_and_drawdown import Account
     from .marked_equity import MarkedEquity
     from .marked_positions import Floats, Times
 

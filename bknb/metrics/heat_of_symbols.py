@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .figure_table import HeatStatistics, Statistics
 from .trade_definitions import HEAT_DEFINITIONS, PORTFOLIO_POOLED, PORTFOLIO_WEIGHTED
-from .trade_formulas import measure
+from .trade_sharpe_and_other_formulas import measure
 from .trade_table import read_ledger
 from .trend_and_pressure import total
 

@@ -11,7 +11,7 @@ from ..domain.interval import DAY_MS, MINUTE_MS
 from ..domain.least_samples import GATES
 from ..domain.pnl import net_percentage
 from .account_definitions import ACCOUNT_DEFINITIONS, SESSION_DAYS
-from .annualised_sharpe_sortino_and_drawdown import Account, account_figures
+from .account_sharpe_sortino_and_drawdown import Account, account_figures
 from .marked_equity import MarkedEquity, mark
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .figure_table import HeatStatistics, Statistics
 from .heat_of_symbols import heat_statistics
 from .trade_definitions import DEFINITIONS, HEAT_DEFINITIONS, OF_ACCOUNT, OF_RESULTS, Definition
-from .trade_formulas import measure
+from .trade_sharpe_and_other_formulas import measure
 from .trade_table import read_ledger
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from . import reasons
 from .reasons import Reasons, any_of
 
 if TYPE_CHECKING:
-    from .trade_formulas import Figure
+    from .trade_sharpe_and_other_formulas import Figure
 
 Better: TypeAlias = Literal["higher", "lower"] | None
 

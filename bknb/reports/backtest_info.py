@@ -29,7 +29,7 @@ from .remarks import partial, remarks, watched
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ..metrics.annualised_sharpe_sortino_and_drawdown import Account
+    from ..metrics.account_sharpe_sortino_and_drawdown import Account
 
 FIGURES: Final = (
     "n",

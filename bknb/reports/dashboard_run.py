@@ -43,7 +43,7 @@ from .signals_of_run import SignalsOfRun
 
 if TYPE_CHECKING:
     from ..domain.position_seen_by_manage import HeldPosition
-    from ..metrics.annualised_sharpe_sortino_and_drawdown import Account
+    from ..metrics.account_sharpe_sortino_and_drawdown import Account
     from ..metrics.run_account import Terms
 
 Key: TypeAlias = tuple[str, str, str]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from ..metrics.annualised_sharpe_sortino_and_drawdown import Account
+    from ..metrics.account_sharpe_sortino_and_drawdown import Account
     from ..metrics.statistics import Statistics
 
 _SHORT_DAYS: Final = 4

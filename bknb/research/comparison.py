@@ -10,7 +10,7 @@ from ..domain.formatting import MISSING, minute_text, percent_text, points_text,
 from ..domain.least_samples import GATES, MIN_DAYS
 from ..errors import UnknownName, UsageError
 from ..metrics.account_definitions import BESIDE_TRADES
-from ..metrics.annualised_sharpe_sortino_and_drawdown import Account
+from ..metrics.account_sharpe_sortino_and_drawdown import Account
 from ..metrics.daily_returns import of_results
 from ..metrics.reasons import ADDS, why_no_account
 from ..metrics.trade_definitions import DEFINITIONS, Definition, label_of

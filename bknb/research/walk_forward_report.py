@@ -16,7 +16,7 @@ from ..domain.formatting import MISSING, minute_text
 from ..domain.interval import DAY_MS
 from ..errors import UsageError
 from ..metrics.account_definitions import ACCOUNT_DEFINITIONS
-from ..metrics.annualised_sharpe_sortino_and_drawdown import Account
+from ..metrics.account_sharpe_sortino_and_drawdown import Account
 from ..metrics.figure_table import Statistics, for_ranking
 from ..metrics.reasons import BELOW_ZERO
 from ..metrics.trade_definitions import DEFINITIONS, label_of

@@ -22,7 +22,7 @@ from ..engine.marked_account_equity import (
 )
 from ..market.source_hours import bar_grid_of
 from ..metrics.account_in_money import AccountInMoney
-from ..metrics.annualised_sharpe_sortino_and_drawdown import account_figures
+from ..metrics.account_sharpe_sortino_and_drawdown import account_figures
 from ..metrics.marked_equity import MarkedEquity
 from ..metrics.marked_positions import Positions
 from ..metrics.run_account import buy_and_hold, cut_off
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ..domain.signal import OpenSignal
-    from ..metrics.annualised_sharpe_sortino_and_drawdown import Account
+    from ..metrics.account_sharpe_sortino_and_drawdown import Account
     from ..metrics.marked_positions import Floats, Times
     from ..metrics.run_account import Terms
     from .account_result import RunAccount

@@ -10,7 +10,7 @@ from ..domain.interval import MINUTE_MS
 from ..domain.leg_position import leg_name
 from ..engine.marked_account_equity import prices_at
 from ..errors import DataError
-from ..metrics.annualised_sharpe_sortino_and_drawdown import period_marks
+from ..metrics.account_sharpe_sortino_and_drawdown import period_marks
 from .account_equity import closes_by_leg, exposure_marks, marked_span
 from .monthly_returns_and_drawdowns import edges_of
 

@@ -12,7 +12,7 @@ from ..domain.signal import key_of
 from ..domain.signal_events import Added, Reduced
 from ..errors import DataError
 from ..market.source_hours import bar_grid_of, sessions_of
-from ..metrics.annualised_sharpe_sortino_and_drawdown import daily_marks
+from ..metrics.account_sharpe_sortino_and_drawdown import daily_marks
 from ..metrics.marked_equity import MarkedEquity
 from ..metrics.marked_positions import StillOpen, positions_of, with_open
 from ..metrics.reasons import ADDS, INSTEAD, why_no_account
@@ -21,7 +21,7 @@ from ..metrics.run_account import Terms, account_of, cut_off, figures_of_bars, m
 if TYPE_CHECKING:
     from ..engine.backtest import BacktestRun
     from ..live.run import LiveRun
-    from ..metrics.annualised_sharpe_sortino_and_drawdown import Account
+    from ..metrics.account_sharpe_sortino_and_drawdown import Account
     from ..metrics.marked_positions import Positions, Times
     from .run_record import RunRecord
 

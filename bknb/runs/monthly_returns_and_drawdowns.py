@@ -10,7 +10,7 @@ import numpy as np
 from ..domain.interval import DAY_MS, MINUTE_MS
 from ..domain.whole_number import whole_number
 from ..errors import UsageError
-from ..metrics.annualised_sharpe_sortino_and_drawdown import period_returns, under_water
+from ..metrics.account_sharpe_sortino_and_drawdown import period_returns, under_water
 from ..metrics.compounding import drawdown
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..domain.html import Html
     from ..domain.signal_events import TickResult
     from ..engine.marked_account_equity import Moments
-    from ..metrics.annualised_sharpe_sortino_and_drawdown import Account
+    from ..metrics.account_sharpe_sortino_and_drawdown import Account
     from ..metrics.benchmark_figures import Benchmark
     from ..metrics.marked_equity import MarkedEquity
     from ..metrics.marked_positions import Floats

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from ..domain.html import Html
     from ..market.candles import Candles
-    from ..metrics.annualised_sharpe_sortino_and_drawdown import Account
+    from ..metrics.account_sharpe_sortino_and_drawdown import Account
     from ..metrics.benchmark_figures import Benchmark
     from ..metrics.marked_equity import MarkedEquity
     from ..metrics.run_account import Terms

@@ -19,7 +19,7 @@ from ..errors import UsageError
 from ..log import log
 from ..market.candles import Candles
 from ..market.sources import WindowSource
-from ..metrics.annualised_sharpe_sortino_and_drawdown import Account
+from ..metrics.account_sharpe_sortino_and_drawdown import Account
 from ..metrics.figure_table import Statistics, for_ranking
 from ..metrics.marked_positions import positions_of
 from ..metrics.reasons import ADDS, BELOW_ZERO

@@ -1,7 +1,7 @@
 """Running a proposed strategy in a child process that has the candles of one range and nothing else.
 
 The process begins with an empty folder, a bare environment and an interpreter that ignores the user's settings, which
-it has for itself or is a fork of (:mod:`bknb.sandbox.interpreter`); it then gives up files, network and processes
+it has for itself or is a fork of (:mod:`bknb.sandbox.trial_forks`); it then gives up files, network and processes
 (:mod:`bknb.sandbox.seccomp`) before it reads a line of the strategy.
 It sends back data only: the moments at which the strategy was asked, and its answers.
 """
@@ -24,7 +24,7 @@ from ..domain.signal import Signal
 from ..market.calls_in_threads import UserCalls
 from ..market.sessions import Sessions
 from ..sweeps.fork_server import CAN_FORK
-from .fork_server import fork_server
+from .fork_client import fork_server
 from .packages import packages_of
 from .trial_processes import Fork, OwnInterpreter, TrialProcess
 
@@ -127,7 +127,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     enforced_limits: tuple[str, ...] = ()
 
 
-_START: Final = "import sys; sys.path[:0] = sys.argv[2:]; from bknb.sandbox.interpreter import main; main()"
+_START: Final = "import sys; sys.path[:0] = sys.argv[2:]; from bknb.sandbox.trial_forks import main; main()"
 _FORKED: Final = ("pandas",)
 """Packages that take so long to import that the trials that need them are forks of a process that has them."""
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Final, Self, cast
 
-from .fork_server import ForkServer
+from .fork_client import ForkServer
 from .messages import END, LENGTH
 
 if TYPE_CHECKING:
