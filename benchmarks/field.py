@@ -58,8 +58,9 @@ def cases(given: argparse.Namespace) -> Iterator[Case]:
 def once(case: Case, candles: Path, told: Path) -> dict[str, Any]:
     """One fresh process in a folder of its own: its figures; its trades are in ``told``."""
     command = [*case.command[:2], str(candles), str(told), *case.command[2:]]
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, cwd=folder, env=kept, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{case.name} failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
     figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
