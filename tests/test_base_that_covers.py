@@ -178,6 +178,7 @@ def expected(rows: dict[str, Any], start: int, last: int) -> str:
     return base
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @settings(max_examples=8, deadline=None, phases=[Phase.generate])
 def test_the_base_is_that_of_the_rule_whoever_answers_and_with_gaps(data: st.DataObject) -> None:

@@ -57,6 +57,7 @@ class TestBinanceSpot(BrokerContract):
         return True
 
 
+@pytest.mark.slow
 class TestBinanceSpotWithFeesInBnb(TestBinanceSpot):
     fee_currency = "BNB"
 

@@ -47,6 +47,7 @@ async def _different(base: Any, profile: Profile) -> str:
 
     client = client_of(Offline, profile, {"apiKey": "none", "secret": "none", "options": dict(profile.options)})
     client.enableRateLimit = False
+    client.timeout_on_exit = 0  # no connection is there that would need time to close
     try:
         for golden in profile.golden:
             sent.clear()
