@@ -209,13 +209,16 @@ def test_of_a_pair_one_order_is_filled_and_the_other_one_expires(
     assert desk.do("state")["spot"]["balances"]["BTC"] == {"free": "0", "locked": "0"}
 
 
-def test_of_a_pair_that_is_not_linked_the_other_order_stays_and_finds_nothing_to_sell(desk: Desk) -> None:
+@pytest.mark.parametrize(("first", "then", "left"), [("55000", "44000", "s"), ("44000", "55000", "target")])
+def test_of_a_pair_that_is_not_linked_the_other_order_stays_and_finds_nothing_to_sell(
+    desk: Desk, first: str, then: str, left: str
+) -> None:
     desk.ask("POST /api/v3/orderList/oco", **pair())
     desk.do("fault", name="pair_not_linked")
-    desk.do("price", symbol="BTCUSDT", price="55000")
-    assert [row["clientOrderId"] for row in desk.ask("GET /api/v3/openOrders").body] == ["s"]
-    desk.do("price", symbol="BTCUSDT", price="44000")
-    told = desk.ask(f"GET {ORDER}", symbol="BTCUSDT", origClientOrderId="s").body
+    desk.do("price", symbol="BTCUSDT", price=first)
+    assert [row["clientOrderId"] for row in desk.ask("GET /api/v3/openOrders").body] == [left]
+    desk.do("price", symbol="BTCUSDT", price=then)
+    told = desk.ask(f"GET {ORDER}", symbol="BTCUSDT", origClientOrderId=left).body
     assert (told["status"], told["executedQty"]) == ("EXPIRED", "0.00000000")
 
 

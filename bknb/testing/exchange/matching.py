@@ -111,7 +111,10 @@ def _carry_out(book: Book, order: Order, price: Decimal) -> None:
         trigger(book, order)
     else:
         _others_of_pair(book, order)
-        filled = book.fill(order, order.rest, order.price or price, maker=order.price is not None)
+        try:
+            filled = book.fill(order, order.rest, order.price or price, maker=order.price is not None)
+        except RefusedError:
+            filled = None
         if filled is None or order.is_open:
             book.end(order, "expired")
 
