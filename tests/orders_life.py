@@ -31,8 +31,8 @@ from bknb.testing.clocks import SimulatedClock
 
 LOADED = (bknb.Live, bknb.size.Units, bknb.Margin)  # once, before anybody is forked
 KINDS = ("signal", "schedule", "account", "money", "ended")
-OF_LIVES = {  # what depends on how often and when each was saved last, and by which life
-    *("turn", "turns", "fed", "memo", "asked", "last_managed", "heard", "untold", "accounts", "changes"),
+OF_LIVES = {  # what depends on how often and when each was saved or looked at last, and by which life
+    *("turn", "turns", "fed", "memo", "asked", "last_managed", "heard", "untold", "accounts", "changes", "solvent"),
 }
 
 
