@@ -191,8 +191,8 @@ def test_a_cancelled_trial_leaves_no_fork(endless: Job, begin_with: Callable[[st
 
     Also where the server takes its time.
     """
-    slow = "interpreter._end = lambda *trial: (time.sleep(0.05), end(*trial))"
-    begin_with(f"import time; from bknb.sandbox import interpreter; end = interpreter._end; {slow}")
+    slow = "trial_forks._end = lambda *trial: (time.sleep(0.05), end(*trial))"
+    begin_with(f"import time; from bknb.sandbox import trial_forks; end = trial_forks._end; {slow}")
 
     async def cancelled(turns: int) -> None:
         trial = asyncio.create_task(run_job(endless))
@@ -263,7 +263,7 @@ def test_a_fork_that_cannot_be_made_is_reported(begin_with: Callable[[str], None
 
 @pytest.mark.slow
 def test_a_server_that_nobody_asks_ends(begin_with: Callable[[str], None], candles: bytes) -> None:
-    begin_with("from bknb.sandbox import interpreter; interpreter._IDLE_SECONDS = 0.05")
+    begin_with("from bknb.sandbox import trial_forks; trial_forks._IDLE_SECONDS = 0.05")
     before = servers()
     for _ in range(2):
         assert told(asking("raise ValueError(1)", candles=candles)) == "ValueError: 1"
