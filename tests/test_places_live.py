@@ -313,6 +313,25 @@ def test_what_is_open_is_watched_to_its_end_however_many_places_there_are_now(be
     assert {key[:2] for key in left} == {("rests", "BTCUSDT")}
 
 
+def test_what_places_hold_is_in_the_contribution_and_the_allocation_of_their_leg() -> None:
+    """Two places of the first leg and the second one have bought for 300 each, and are a tenth up when it ends."""
+    higher = dict.fromkeys(range(3, 99), (110, 110, 110, 110))
+    result = of_portfolio.live(
+        {
+            "legs": [("A", resting(2, ["a", "b"])), ("B", resting(1, [None], name="alone"))],
+            "exchange": {symbol: source(market(higher, 90)) for symbol in "AB"},
+            "settings": SETTINGS | FREE, "capital": 1_000, "sizing": bknb.size.Cash(300),
+        },
+        SimulatedClock(ORIGIN), until=at(20),
+    )  # fmt: skip
+    assert len(result.run_account.end.positions) == 3
+    assert result.contribution["money"].tolist() == pytest.approx([60.0, 30.0])
+    assert result.contribution["money"].sum() == pytest.approx(result.equity.iloc[-1] - 1_000)
+    legs = result.snapshot().legs
+    assert [leg.held for leg in legs] == pytest.approx([660 / 10.9, 330 / 10.9])
+    assert [leg.result for leg in legs] == pytest.approx([60.0, 30.0])
+
+
 def test_a_set_up_of_before_is_named_as_long_as_one_place_has_something_of_it() -> None:
     """ "a" ends, and is taken again with the interval of now; "b" is open from before all the time."""
 

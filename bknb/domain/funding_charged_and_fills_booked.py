@@ -165,6 +165,10 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
         """The names under which a leg may hold something: its own, and those of its places."""
         return [leg, *(name for name in self.accounts if name != leg and leg_name(name) == leg)]
 
+    def quantity_of(self, leg: str) -> float:
+        """What a leg holds in all its places, base currency; below 0 for a short."""
+        return sum(held.quantity for part in self.parts_of(leg) if (held := self.positions.get(part)) is not None)
+
     # -- changes
 
     def apply(self, fill: LegFill) -> Booked:

@@ -166,8 +166,8 @@ def _of_positions(name: str, prices: Mapping[str, float], account: RunAccount) -
     """As :func:`_of_leg`, of positions: live the movements of cash are those since the last start."""
     positions = [position.columns() for position in account.positions[int(name)].values()]
     money = sum(each["money"] for each in positions)
-    if (held := account.end.positions.get(name)) is not None:
-        money += held.quantity * prices[name]
+    if held := account.end.quantity_of(name):
+        money += held * prices[name]
     paid = {kind: sum(each[kind] for each in positions) for kind in ("funding", "borrow", "forgiven")}
     return _contributed(int(name), money, paid, account)
 

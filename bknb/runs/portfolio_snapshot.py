@@ -183,8 +183,8 @@ def with_account(
     results = made[-1] if len(made) else money_at_end(records, terms, account)
     legs = []
     for order, record in enumerate(records):
-        position = ledger.positions.get(str(order))
-        value = 0.0 if position is None else position.quantity * float(prices_at(closes[str(order)], last)[0])
+        quantity = ledger.quantity_of(name := str(order))
+        value = quantity * float(prices_at(closes[name], last)[0]) if quantity else 0.0
         held = float(percent_of(np.array([value]), worth[-1:])[0])
         legs.append(LegSnapshot(*_counts(record), float(results[order]), held, made[:, order]))
     return PortfolioSnapshot(
