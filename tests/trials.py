@@ -63,9 +63,16 @@ def status(pid: int) -> dict[str, str]:
 
 def children(parent: int) -> list[int]:
     """Interpreters of trials that a process has started and that were not waited for."""
-    tasks = [path / "children" for path in Path(f"/proc/{parent}/task").glob("*")]
-    pids = [int(pid) for path in tasks for pid in path.read_text(encoding="utf-8").split()]
-    return [pid for pid in pids if b"bknb.sandbox.trial_forks" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    pids = [int(pid) for thread in Path(f"/proc/{parent}/task").glob("*") for pid in read(thread / "children").split()]
+    return [pid for pid in pids if b"bknb.sandbox.trial_forks" in read(Path(f"/proc/{pid}/cmdline"))]
+
+
+def read(path: Path) -> bytes:
+    """What a file of a thread or a process says; nothing where that has ended meanwhile."""
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
 
 
 def servers() -> list[int]:
