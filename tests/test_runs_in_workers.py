@@ -472,6 +472,20 @@ def test_much_work_is_done_in_workers_where_nothing_is_said_and_it_can_be(monkey
     assert begun == []
 
 
+def test_an_exchange_that_refuses_is_asked_once_where_workers_were_to_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[Any, ...]] = []
+
+    def refuses(*given: Any) -> Any:
+        asked.append(given)
+        raise bknb.UsageError("no such market")
+
+    monkeypatch.setattr("bknb.sweeps.executor_options.MUCH", 10)
+    options: dict[str, Any] = {"symbol": "BTCUSDT", "exchange": refuses, "frame": FRAME, "interval": "1h", "base": "1m"}
+    with pytest.raises(bknb.UsageError, match="no such market"):
+        bknb.sweep(counted(), params={"up": [1.01, 1.02]}, metric="total_pnl", **options)
+    assert len(asked) == 1
+
+
 # --- what is sent back ----------------------------------------------------------------------------------------------
 
 

@@ -29,7 +29,7 @@ from ..provenance.strategy_hash import params_text, running
 from ..research.comparison import rankable
 from ..research.walk_forward_report import Fold, WalkForward, combinations_of, warning_text
 from ..research.walk_forward_windows import Stretch, span_ms, span_text, stretches
-from ..sweeps.executor_options import ROW_RUNS, checked_executor, executor_for, is_inline
+from ..sweeps.executor_options import ROW_RUNS, CannotBeSentError, checked_executor, executor_for, is_inline
 from ..sweeps.prepared_candles import goes_compiled
 from .result import Result
 from .run_record import record_of
@@ -117,9 +117,9 @@ class WalkForwardTask(Counted, Task[WalkForward, Fold]):
             try:
                 given = (self.plan, window, self.steps, folds, executor, self._warn_of_all)
                 self._workers = await folds_in_workers(*given)
-            except UsageError:
+            except CannotBeSentError:
                 if executor == self._executor:
-                    raise  # else the strategy cannot be sent, and runs here
+                    raise  # else it runs here
         await (self._walk(folds) if self._workers is None else self._walk_in_workers(folds, self._workers))
         minutes = (await window.load_run(plan.symbol, plan.frame.start)).candles
         return WalkForward(

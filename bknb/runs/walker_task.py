@@ -14,7 +14,7 @@ from ..domain.formatting import failure_text
 from ..engine.backtest import BacktestRun
 from ..engine.plan import Plan, open_window
 from ..engine.registry import WalkerSpec
-from ..errors import DataError, UsageError
+from ..errors import DataError
 from ..events import messages, subjects
 from ..events.messages import WalkerStep
 from ..market.candle_fingerprint import CandleRange
@@ -23,7 +23,7 @@ from ..metrics.reasons import OF_POINTS
 from ..metrics.statistics import ranked_beside_points
 from ..metrics.why_figure_is_missing import why_unranked
 from ..research.comparison import Comparison, Entry, questions_failed, ranked
-from ..sweeps.executor_options import executor_for, is_inline, questions_of
+from ..sweeps.executor_options import CannotBeSentError, executor_for, is_inline, questions_of
 from .result import Result
 from .run_record import record_of, with_weak_source
 from .task import Task
@@ -122,9 +122,9 @@ class WalkerTask(Task[Comparison, WalkerStep]):
 
             try:
                 self._workers = await strategies_in_workers(self.plans, window, executor, self._warn)
-            except UsageError:
+            except CannotBeSentError:
                 if executor == self._executor:
-                    raise  # else they cannot be sent, and run here
+                    raise  # else they run here
             if self._stopped and self._workers is not None:  # while candles were loaded
                 self._workers.stop()
             with nullcontext() if self._workers is None else self._workers:

@@ -28,6 +28,10 @@ def is_inline(executor: object) -> bool:
     return executor is None or (isinstance(executor, str) and executor == "inline")
 
 
+class CannotBeSentError(UsageError):
+    """Something that another process was to get cannot be copied."""
+
+
 def checked_executor(executor: object) -> None:
     """Raise ``UsageError`` for an ``executor=`` option that names no executor."""
     if is_inline(executor) or executor == "processes":

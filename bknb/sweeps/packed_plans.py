@@ -10,7 +10,8 @@ from msgspec.structs import replace
 
 from ..engine.registration_checks import definition, make_strategy
 from ..engine.registry import Exchange, registry
-from ..errors import MissingDependency, UsageError
+from ..errors import MissingDependency
+from .executor_options import CannotBeSentError
 from .pickled_code import to_bytes
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def pickled(content: object, strategies: Sequence[Strategy], *, purpose: str) ->
     ------
     MissingDependency
         Without cloudpickle.
-    UsageError
+    CannotBeSentError
         When it holds something that cannot be sent.
     """
     from ..provenance.source_code_and_hash import own_modules  # a worker unpacks it, and needs none of them
@@ -97,7 +98,7 @@ def pickled(content: object, strategies: Sequence[Strategy], *, purpose: str) ->
             return to_bytes(content, own)
     except Exception as error:
         which = " or ".join(repr(each.name) for each in strategies[:3])
-        raise UsageError(
+        raise CannotBeSentError(
             f"strategy {which} cannot be sent to a worker: {type(error).__name__}: {error}\n"
             "let its function create what cannot be copied (locks, files, connections), or use executor='inline'"
         ) from error

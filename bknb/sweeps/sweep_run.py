@@ -14,7 +14,6 @@ import numpy as np
 
 from ..engine.get_signals_vectorised import signal_rows, unsteady_rows
 from ..engine.registration_checks import with_params
-from ..errors import UsageError
 from ..events import subjects
 from ..kernels.sweep_figures import FIGURES
 from ..market.candles_in_mapped_files import CandleFiles
@@ -24,7 +23,15 @@ from .batches import Batch, WorkDir
 from .compiled_loops import Loop, loop_of
 from .evaluate_combination import Outcome, needs_source
 from .executor_of_sweep import make_executor
-from .executor_options import ROW_RUNS, executor_for, is_inline, loading_of, processes_of, questions_of
+from .executor_options import (
+    ROW_RUNS,
+    CannotBeSentError,
+    executor_for,
+    is_inline,
+    loading_of,
+    processes_of,
+    questions_of,
+)
 from .executors import get_workers_ready
 from .packed_days import frame_days
 from .parameter_search import Params, Space, make_search
@@ -44,12 +51,7 @@ if TYPE_CHECKING:
 
 _BATCH: Final = 32  # combinations in a task, at most
 _IN_MEMORY: Final = 512  # outcomes whose daily returns are in no file
-_OF_WORKERS: Final = (
-    "bknb.sweeps.batches",
-    "bknb.sweeps.compiled_loops",
-    "bknb.sweeps.symbols_in_workers",
-    "cloudpickle",
-)
+_OF_WORKERS: Final = [f"bknb.sweeps.{name}" for name in ("batches", "compiled_loops", "symbols_in_workers")]
 _CANDLES_BY_EVENTS: Final = (
     "over these candles a sweep goes through the event engine, which takes some hundred times as long as the compiled "
     "loop: bars count from the open of their market, prices may be at or below zero, or ticks are too fine for floats"
@@ -150,15 +152,15 @@ class SweepRun:
         began, given = stopwatch(), self.plan.executor
         compiled = goes_compiled(self.plan.plans[0].strategy)
         self.plan = replace(self.plan, executor=executor_for(given, self._questions(compiled=compiled)))
-        get_workers_ready(self.plan.executor, *_OF_WORKERS, *(("numba",) if compiled else ()))
+        get_workers_ready(self.plan.executor, "cloudpickle", *_OF_WORKERS, *(("numba",) if compiled else ()))
         folder = Path(tempfile.mkdtemp(prefix="bknb-sweep-"))
         try:
             try:
                 self._run_in(WorkDir(folder))
-            except UsageError:
+            except CannotBeSentError:
                 if self.plan.executor == given:
                     raise
-                self.plan = replace(self.plan, executor=given)  # the strategy cannot be sent to workers
+                self.plan = replace(self.plan, executor=given)
                 self._run_in(WorkDir(Path(tempfile.mkdtemp(dir=folder))))
         finally:
             self.trials.save()

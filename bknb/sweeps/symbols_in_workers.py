@@ -11,9 +11,8 @@ from msgspec.structs import replace
 
 from ..domain.interval import DAY_MS
 from ..engine.registry import Exchange
-from ..errors import UsageError
 from ..market.candle_fingerprint import hash_in
-from .executor_options import processes_of
+from .executor_options import CannotBeSentError, processes_of
 from .packed_plans import PackedPlan, packed_plan, pickled, unpacked_plan
 from .prepared_candles import OverLongerBars, Prepared, prepare, with_candles_beside
 from .run_units import RunsElsewhere
@@ -109,7 +108,7 @@ def prepared_elsewhere(
         content = pickled(
             (prepare_symbol, (packed, str(folder), params, hashed)), [plans[0].strategy], purpose="a sweep"
         )
-    except UsageError:
+    except CannotBeSentError:
         return None
     runs = RunsElsewhere(
         executor, content, len(rest), name=lambda at: rest[at].symbol, warn=lambda _: None, kept=source
