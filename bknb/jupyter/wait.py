@@ -218,12 +218,12 @@ def _note(task: Any, seconds: float) -> str:
     if getattr(task, "progress", None) is None:
         return f"over after {clock_text(seconds)} min, {_so_far(task, seconds)}"
     result = task.result()
+    stopped = bool(getattr(result, "stopped", False))
     ending = getattr(task, "ending", None)
-    if ending is not None:
-        return f"done in {seconds:.1f} s · {ending()}"
-    if _minutes_behind(task) is None:
-        return f"{'stopped early' if getattr(result, 'stopped', False) else 'done'} in {seconds:.1f} s"
+    if ending is not None or _minutes_behind(task) is None:
+        became = "" if ending is None else f" · {ending()}"
+        return f"{'stopped early' if stopped else 'done'} in {seconds:.1f} s{became}"
     minutes = minutes_between(result.start, result.end)
-    how = "stopped early, partial result" if result.stopped else "done"
-    pace = [] if result.stopped else _speed(task, minutes, seconds)
+    how = "stopped early, partial result" if stopped else "done"
+    pace = [] if stopped else _speed(task, minutes, seconds)
     return f"{how} in {seconds:.1f} s{''.join(f' ({each})' for each in pace)} · {_trades(len(result.trades))}"

@@ -89,6 +89,14 @@ class WalkForwardTask(Counted, Task[WalkForward, Fold]):
         """Folds that are done."""
         return len(self.folds)
 
+    def facts_so_far(self) -> list[str]:
+        """What to say of it beside how far it is: how many folds are done."""
+        return [f"{self.processed:,} of {self.total:,} folds"]
+
+    def ending(self) -> str:
+        """What came of it, in a few words: the folds that are done."""
+        return self.facts_so_far()[0]
+
     def stop(self, *, now: bool = False) -> None:  # noqa: ARG002 -- a set takes milliseconds
         """Start no further combination; the walk holds the folds that are done."""
         self._stopped = True

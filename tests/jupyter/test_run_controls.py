@@ -132,6 +132,51 @@ def test_work_that_cannot_be_paused_has_no_pause_button() -> None:
             act()
 
 
+@pytest.mark.parametrize("kind", ["backtest", "sweep", "walk-forward", "portfolio"])
+def test_every_kind_of_task_that_a_cell_waits_for_says_how_far_it_is_and_how_it_ended(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bknb.jupyter import wait
+    from bknb.runs import task as tasks
+
+    began, gate = threading.Event(), threading.Event()
+
+    def held(fast: int = 1) -> None:
+        began.set()
+        assert gate.wait(20)
+
+    lines: list[str] = []
+    waiting = tasks.Task.wait_or_stop
+
+    def follow(task: Any) -> Any:
+        follower = wait.Follower(task, line=True)
+        assert follower._line is not None
+        monkeypatch.setattr(follower._line, "show", lambda text, **_: lines.append(text))
+        monkeypatch.setattr(follower._line, "close", lines.append)
+        assert began.wait(20)
+        follower.refresh()
+        gate.set()
+        result = waiting(task)
+        follower.close()
+        return result
+
+    monkeypatch.setattr(tasks.Task, "wait_or_stop", follow)
+    where: dict[str, Any] = {"exchange": "demo", "frame": ("2024-01-01", "2024-01-05")}
+    if kind == "backtest":
+        follow(bknb.Backtest.background("BTCUSDT", strategy=held, **where))
+    elif kind == "sweep":
+        bknb.sweep(held, params={"fast": [1, 2]}, symbol="BTCUSDT", executor="inline", **where)
+    elif kind == "walk-forward":
+        bknb.walk_forward(held, {"fast": [1, 2]}, symbol="BTCUSDT", train="1d", test="1d", executor="inline", **where)
+    else:
+        bknb.portfolio(strategies=[held], symbols=["BTCUSDT"], **where)
+    first, last = lines
+    shown = {"backtest": "0 trades", "sweep": "0 of 2", "walk-forward": "0 of 3 folds", "portfolio": "0 trades"}[kind]
+    assert shown in first, lines
+    assert last.startswith("done in"), lines
+    assert last.endswith({"walk-forward": "3 of 3 folds", "sweep": " s"}.get(kind, "0 trades")), lines
+
+
 def test_the_source_is_one_small_module_for_every_widget() -> None:
     text = controls.source("controls.js", "bar.js")
     assert text.count("export function mountControls") == 1
