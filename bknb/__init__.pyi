@@ -8,6 +8,7 @@ from . import brokers as brokers
 from . import exchanges as exchanges
 from . import indicators as indicators
 from . import llm as llm
+from . import notify as notify
 from . import panels as panels
 from . import protections as protections
 from . import size as size

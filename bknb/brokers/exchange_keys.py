@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-import os
 from typing import NoReturn
 
 from ..errors import UsageError
-
-_SERVICE = "bknb"
+from ..keys_and_tokens import SERVICE, found
 
 
 class Keys:
@@ -53,23 +50,12 @@ def keys_of(exchange: str, *, sandbox: bool) -> Keys:
     UsageError
         There are none.
     """
-    key, secret = (_found(name) for name in key_names(exchange, sandbox=sandbox))
+    key, secret = (found(name) for name in key_names(exchange, sandbox=sandbox))
     if key and secret:
         return Keys(key, secret)
     names = " and ".join(key_names(exchange, sandbox=sandbox))
     kind = "its sandbox" if sandbox else "real money"
     raise UsageError(
         f"there are no keys for {exchange} ({kind}): set {names} in the environment before Python starts\n"
-        f"or keep them in a keyring: keyring set {_SERVICE} NAME, for both names; never write them into a cell"
+        f"or keep them in a keyring: keyring set {SERVICE} NAME, for both names; never write them into a cell"
     )
-
-
-def _found(name: str) -> str:
-    value = os.environ.get(name, "").strip()
-    if value:
-        return value
-    try:
-        keyring = importlib.import_module("keyring")
-        return str(keyring.get_password(_SERVICE, name) or "").strip()
-    except Exception:  # noqa: BLE001 -- none is installed, it is locked, or none works here: there is no key
-        return ""

@@ -62,9 +62,10 @@ FailureKind = Literal[
     "hole",
     "silence",
     "lag",
+    "unprotected",
 ]
 
-ONE_FOR_EACH_TEXT: Final = ("state", "broker", "double_fill", "cut_fill")
+ONE_FOR_EACH_TEXT: Final = ("state", "broker", "double_fill", "cut_fill", "unprotected")
 """Kinds of what is no error of somebody's code, but of the state or of the broker."""
 
 
@@ -83,7 +84,7 @@ class Failure:
         ``"late"``: a question waited or was too old, or an order was decided more than a minute after its moment;
         ``"hole"``: minutes never came, and the run went on without them; ``"silence"``: no minute came for so long that
         what is open is not watched; ``"lag"``: something blocked all live runs, or what is open is watched minutes
-        later than its candles came.
+        later than its candles came; ``"unprotected"``: a position is held without a stop at the exchange.
     message
         The first error's type and text; of those that no error tells, such as ``"late"``, a sentence.
     where
