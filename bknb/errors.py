@@ -221,6 +221,8 @@ class BrokerError(BknbError):
         Whether it is certain that nothing happened. Else the outcome is unknown and has to be asked for.
     later : bool
         Of a refusal: whether the same may be sent again after a while, as where an exchange is asked too often.
+    reached : bool
+        Of a refusal: whether a stop cannot rest because the price is beyond it already.
 
     Examples
     --------
@@ -228,9 +230,10 @@ class BrokerError(BknbError):
     True
     """
 
-    def __init__(self, message: str, *, refused: bool = False, later: bool = False) -> None:
+    def __init__(self, message: str, *, refused: bool = False, later: bool = False, reached: bool = False) -> None:
         self.refused = refused
         self.later = later
+        self.reached = reached
         super().__init__(message)
 
 

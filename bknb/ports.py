@@ -229,12 +229,17 @@ class BrokerWithAccount(Broker, Protocol):
     """
 
     async def amend(self, order: Order) -> Report:
-        """Move an order that rests: it has the id of one that was placed, and another trigger, price or quantity.
+        """Move an order that rests, by one request.
+
+        Where :meth:`abilities` says ``"amend"`` it has the id of the one that rests, and another trigger, price or
+        quantity; where it says ``"replace"`` it is another order, and takes the place of the one that ``replaces``
+        names: that one is cancelled, and only then this one is placed.
 
         Raises
         ------
         BrokerError
-            ``refused=True``: it rests as before, or is done; also where :meth:`abilities` does not say ``"amend"``.
+            ``refused=True``: this order does not rest so; the other one rests as before, or is done, also by this
+            request: it is asked about. ``reached=True``: the price is beyond its trigger already.
         """
         ...
 

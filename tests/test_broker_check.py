@@ -29,7 +29,8 @@ from bknb.brokers.paper_broker import PaperBroker, Trouble
 from bknb.domain.broker_orders_and_ids import MAX_CLOSES, Order, Report, order_beside, own_prefix
 from bknb.domain.broker_orders_of_events import ended, orders_after
 from bknb.domain.lifecycle import Flat
-from bknb.domain.next_order_action import CancelOrder, Query, Save, next_action
+from bknb.domain.next_order_action import next_action
+from bknb.domain.order_actions import CancelOrder, Query, Save
 from bknb.domain.signal_events import Closed, Opened
 from bknb.errors import BrokerError, StateError
 from bknb.live import broker_asked_at_restart, orders_from_record

@@ -128,3 +128,41 @@ def test_a_position_is_protected_at_the_exchange_moved_reduced_and_sold_there_on
         assert held is None or held.total < 1e-5
 
     life.live(play)
+
+
+def test_a_stop_is_replaced_by_one_request_and_both_halves_that_fail_are_told(exchange, broker):
+    exchange.reset()
+    exchange.price("BTCUSDT", 100.0)
+    life = Life(broker=broker, quantity=1.0)
+
+    def stop(generation):
+        return client_id("sma", "BTCUSDT", ("a", MINUTE), "protect", generation=generation)
+
+    def moved(level):
+        return replace(managed(), book=replace(managed().book, stop=level))
+
+    async def rests():
+        return [(each.client_id, each.trigger) for each in await broker.open_orders("BTCUSDT")]
+
+    async def play():
+        await life.receive(opened())
+        seen = len(exchange.lines())
+        await life.become(moved(92.0))
+        asked = [line for line in exchange.lines()[seen:] if line["event"] == "request"]
+        moves = [line["operation"] for line in asked if line["operation"] in ("stop", "cancel", "replace")]
+        assert moves == ["replace"]
+        assert await rests() == [(stop(1), 92.0)]
+        exchange.fault("replace_half", reason="price_band", times=1)
+        await life.become(moved(93.0))
+        assert await rests() == [(stop(3), 92.0)]
+        exchange.fault("reply_lost", on="replace", times=1)
+        await life.become(moved(94.0))
+        assert await rests() == [(stop(4), 94.0)]
+        exchange.fault("replace_half", times=1)
+        await life.become(moved(95.0))
+        assert await rests() == []
+        assert life.statuses[stop(6)] == "filled"
+        assert life.desk.position() == pytest.approx(0.0, abs=1e-5)
+        assert "BTC" not in await broker.balance()
+
+    life.live(play)

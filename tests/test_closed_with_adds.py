@@ -14,7 +14,8 @@ from test_live_portfolio import backtest, live, told
 
 import bknb
 from bknb.domain.broker_orders_and_ids import MAX_CLOSES, finished, given_up, is_superseded
-from bknb.domain.next_order_action import CancelOrder, Query, Save, attempt_of, due_actions, next_action
+from bknb.domain.next_order_action import due_actions, next_action
+from bknb.domain.order_actions import CancelOrder, Query, Save, attempt_of
 from bknb.testing.clocks import SimulatedClock
 
 

@@ -35,7 +35,8 @@ import bknb
 from bknb.brokers.paper_broker import PaperBroker
 from bknb.domain.broker_orders_and_ids import Order, client_id, left_open
 from bknb.domain.broker_orders_of_events import orders_after
-from bknb.domain.next_order_action import CancelOrder, Place, Query, Save, due_actions, next_action
+from bknb.domain.next_order_action import due_actions, next_action
+from bknb.domain.order_actions import CancelOrder, Place, Query, Save
 from bknb.domain.quantity_of_partial_closes import size_of
 from bknb.domain.sent_orders_reconciled_at_restart import reconcile
 from bknb.live.saved_orders import read_orders

@@ -34,7 +34,8 @@ from bknb.domain.broker_orders_and_ids import (
 from bknb.domain.broker_orders_of_events import ended, orders_after, orders_of_state
 from bknb.domain.broker_reports import after_report, report_problem
 from bknb.domain.lifecycle import Flat
-from bknb.domain.next_order_action import CancelOrder, Place, Query, Save, next_action
+from bknb.domain.next_order_action import next_action
+from bknb.domain.order_actions import CancelOrder, Place, Query, Save
 from bknb.domain.sent_orders_reconciled_at_restart import compared_with_open, postponed, reconcile, to_query
 from bknb.domain.signal_events import Idle
 

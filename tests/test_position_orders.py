@@ -28,7 +28,8 @@ from order_events import (
 from bknb.domain.broker_orders_and_ids import MAX_CLOSES, Order, client_id, left_open
 from bknb.domain.broker_orders_of_events import ended, orders_after, orders_of_state
 from bknb.domain.lifecycle import Flat
-from bknb.domain.next_order_action import CancelOrder, Place, Query, Save, next_action
+from bknb.domain.next_order_action import next_action
+from bknb.domain.order_actions import CancelOrder, Place, Query, Save
 from bknb.domain.quantity_of_partial_closes import free_to_close, size_of
 from bknb.domain.sent_orders_reconciled_at_restart import postponed, reconcile
 from bknb.live.saved_orders import MAX_FINISHED_SIGNALS, read_orders

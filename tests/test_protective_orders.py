@@ -20,6 +20,19 @@ RULES = BrokerMarket(symbol="", tick=0.1, step=0.001, least_value=5.0)
 WITH_FEE = replace(RULES, taker=0.1, fee_in="base")
 
 
+class Timed(Life):
+    """A life with a clock that its pauses move."""
+
+    at = 2 * MINUTE
+
+    def __init__(self, **more):
+        super().__init__(now=lambda: self.at, **more)
+
+    async def sleep(self, seconds):
+        self.at += int(seconds * 1000)
+        await super().sleep(seconds)
+
+
 def stop(generation=0):
     return client_id("sma", "BTCUSDT", ("a", MINUTE), "protect", generation=generation)
 
@@ -147,21 +160,29 @@ def test_each_partial_fill_is_protected_as_it_comes():
 
 
 class Refuses(Exchange):
-    """Takes no stop."""
+    """Takes no stop, or none but some, by their generation."""
+
+    takes = ()
 
     async def place(self, order):
-        if order.kind == "stop":
-            raise BrokerError("-2010 Stop price would trigger immediately.", refused=True)
+        if order.kind == "stop" and order.generation not in self.takes:
+            raise BrokerError("-1013 Filter failure: PERCENT_PRICE_BY_SIDE", refused=True)
         return await super().place(order)
+
+    async def amend(self, order):
+        if order.generation not in self.takes:
+            await super().cancel(order.replaces, order.symbol)
+            raise BrokerError("-1013 Filter failure: PERCENT_PRICE_BY_SIDE", refused=True)
+        return await super().amend(order)
 
 
 def test_a_stop_that_is_refused_is_tried_once_more_then_watched_here_and_told():
-    life = Life(broker=exchange(Refuses))
+    life = Life(broker=exchange(Refuses, abilities=replace(LOCKS, unprotected="watch")))
 
     async def play():
         await life.receive(opened())
         assert life.statuses == {ENTRY: "filled", stop(): "rejected", stop(1): "rejected"}
-        assert "does not rest at paper: BrokerError: -2010" in life.desk.disagreement
+        assert "does not rest at paper: BrokerError: -1013" in life.desk.disagreement
         await life.receive(closed())
         assert life.desk.disagreement == ""
 
@@ -169,6 +190,139 @@ def test_a_stop_that_is_refused_is_tried_once_more_then_watched_here_and_told():
     assert life.broker.position("BTCUSDT") == 0.0
     assert len(life.told) == 2
     assert all("the order to protect 'a'" in text and "was refused" in text for _, text in life.told)
+
+
+def test_a_position_that_no_stop_is_taken_for_is_sold_after_a_minute():
+    life = Timed(broker=exchange(Refuses))
+
+    async def play():
+        life.desk.follow(opened())
+        while sum(life.slept) < 60.0:
+            await asyncio.sleep(0)
+            assert life.broker.position("BTCUSDT") in (0.0, 2.0)
+            assert stop(2) not in life.statuses
+        assert await life.desk.settle(5.0)
+
+    life.live(play)
+    assert life.statuses == {ENTRY: "filled", stop(): "rejected", stop(1): "rejected", stop(2): "filled"}
+    assert life.broker.position("BTCUSDT") == 0.0
+
+
+@pytest.mark.parametrize("market", ["spot", "swap"])
+def test_a_stop_that_the_price_has_passed_already_counts_as_reached_and_is_sold_at_the_market(market):
+    life = Life(broker=exchange(market=market))
+
+    async def play():
+        life.desk.follow(opened())
+        life.broker.now = 89.0
+        assert await life.desk.settle(5.0)
+
+    life.live(play)
+    assert life.statuses == {ENTRY: "filled", stop(): "rejected", stop(1): "filled"}
+    assert life.broker.position("BTCUSDT") == 0.0
+    assert set(life.received.values()) == {1}
+
+
+REPLACES = Abilities(stop="market", move="replace", locks=True, watch="both")
+AMENDS = Abilities(stop="market", move="amend", locks=True, watch="both")
+
+
+@pytest.mark.parametrize("able", [REPLACES, AMENDS], ids=["replace", "amend"])
+def test_a_stop_is_moved_by_one_request_where_the_broker_can(able):
+    life = Life(broker=exchange(abilities=able))
+
+    async def play():
+        await life.receive(opened())
+        await life.become(moved_to(95.0))
+        assert at_rest(life) == [(2.0, 95.0)]
+        await life.become(moved_to(97.0))
+        assert at_rest(life) == [(2.0, 97.0)]
+        await life.receive(closed())
+
+    life.live(play)
+    after = {stop(): "cancelled", stop(1): "cancelled", stop(2): "cancelled"} if able is REPLACES else {
+        stop(): "cancelled"
+    }  # fmt: skip
+    assert life.statuses == {ENTRY: "filled", **after, closing(): "filled"}
+    assert life.broker.position("BTCUSDT") == 0.0
+    assert life.told == []
+
+
+@pytest.mark.parametrize("trouble", ["lost_reply", "lost_request", "refuse"])
+@pytest.mark.parametrize("able", [REPLACES, AMENDS], ids=["replace", "amend"])
+def test_a_stop_whose_move_fails_is_asked_about_and_protects_all_the_while(able, trouble):
+    def script(call, about, number):
+        first = (call, number) == ("amend", 1) and about in (stop(), stop(1))
+        return Trouble(kind=trouble) if first else None
+
+    life = Life(broker=exchange(abilities=able, script=script))
+
+    async def play():
+        await life.receive(opened())
+        life.desk.follow_state(moved_to(95.0))
+        settled = asyncio.create_task(life.desk.settle(5.0))
+        while not settled.done():
+            assert [quantity for quantity, _ in at_rest(life)] == [2.0]
+            await asyncio.sleep(0)
+        assert at_rest(life) == [(2.0, 90.0 if able is REPLACES and trouble == "refuse" else 95.0)]
+        await life.receive(closed())
+
+    life.live(play)
+    assert life.broker.position("BTCUSDT") == 0.0
+    assert set(life.received.values()) == {1}
+
+
+@pytest.mark.parametrize("market", ["spot", "swap"])
+@pytest.mark.parametrize("able", [REPLACES, AMENDS, SWAP, LOCKS], ids=["replace", "amend", "both", "gap"])
+def test_a_stop_that_is_moved_beyond_the_price_is_sold_at_the_market(able, market):
+    life = Life(broker=exchange(market=market, abilities=able))
+
+    async def play():
+        await life.receive(opened())
+        life.broker.now = 94.0
+        await life.become(moved_to(95.0))
+
+    life.live(play)
+    assert life.broker.position("BTCUSDT") == 0.0
+    assert at_rest(life) == []
+    assert set(life.received.values()) == {1}
+    assert all(order.done for order in life.desk.orders)
+
+
+def test_where_a_replacement_is_refused_and_the_old_stop_is_gone_that_rests_again():
+    life = Life(broker=exchange(Refuses, abilities=REPLACES))
+    life.broker.takes = (0, 2, 4)
+
+    async def play():
+        await life.receive(opened())
+        await life.become(moved_to(95.0))
+        assert at_rest(life) == [(2.0, 90.0)]
+        assert "its stop does not move to 95" in life.desk.disagreement
+        await life.become(moved_to(97.0))
+        assert at_rest(life) == [(2.0, 90.0)]
+        life.broker.takes = (5,)
+        await life.become(moved_to(98.0))
+        assert at_rest(life) == [(2.0, 98.0)]
+        assert life.desk.disagreement == ""
+        await life.receive(closed())
+
+    life.live(play)
+    assert life.broker.position("BTCUSDT") == 0.0
+
+
+def test_where_the_old_level_is_refused_too_what_is_held_is_sold():
+    life = Life(broker=exchange(Refuses, abilities=REPLACES))
+    life.broker.takes = (0,)
+
+    async def play():
+        await life.receive(opened())
+        await life.become(moved_to(95.0))
+
+    life.live(play)
+    assert life.statuses == {
+        ENTRY: "filled", stop(): "cancelled", stop(1): "rejected", stop(2): "rejected", stop(3): "filled",
+    }  # fmt: skip
+    assert life.broker.position("BTCUSDT") == 0.0
 
 
 class Busy(Exchange):
@@ -217,7 +371,7 @@ def test_an_entry_does_not_wait():
 
 
 def test_a_stop_that_ended_without_our_doing_is_armed_again_once():
-    life = Life(broker=exchange())
+    life = Life(broker=exchange(abilities=replace(LOCKS, unprotected="watch")))
 
     async def play():
         await life.receive(opened())
@@ -281,6 +435,12 @@ class Dying(Exchange):
         await self._moment()
         return report
 
+    async def amend(self, order):
+        await self._moment()
+        report = await super().amend(order)
+        await self._moment()
+        return report
+
     async def report(self, name, symbol):
         await self._moment()
         report = await super().report(name, symbol)
@@ -304,10 +464,11 @@ STEPS = (
 """Event, state behind it, and what is held then."""
 
 
-@pytest.mark.parametrize("market", ["spot", "swap"])
-def test_killed_before_and_after_every_call_what_is_held_is_protected_and_nothing_is_sold_twice(market):
+@pytest.mark.parametrize("able", [LOCKS, REPLACES, AMENDS, SWAP], ids=["gap", "replace", "amend", "both"])
+def test_killed_before_and_after_every_call_what_is_held_is_protected_and_nothing_is_sold_twice(able):
     def life_that_dies(at):
-        broker = exchange(lambda **more: Dying(at, **more), market=market)
+        market = "spot" if able.locks else "swap"
+        broker = exchange(lambda **more: Dying(at, **more), market=market, abilities=able)
         life = Life(broker=broker)
 
         async def step(event, state):

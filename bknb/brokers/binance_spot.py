@@ -39,6 +39,7 @@ _REFUSED: Final = frozenset(
 )
 _BANNED_UNTIL: Final = re.compile(r"until (\d{13})")
 _TEXT_OF_DUPLICATE: Final = "Duplicate order sent"
+_TEXT_OF_REACHED: Final = "would trigger immediately"
 _LEAST_WAIT_MS: Final = 60_000  # where a ban does not say how long it is
 
 
@@ -49,7 +50,7 @@ class BinanceSpot:
     market = "spot"
     client = "binance"
     abilities = Abilities(
-        stop="market", move="gap", locks=True, knows_hours=90 * 24.0, late_seconds=5.0
+        stop="market", move="replace", locks=True, knows_hours=90 * 24.0, late_seconds=5.0
     )  # fmt: skip
     options: Mapping[str, Any] = {
         "recvWindow": 5000,
@@ -77,6 +78,7 @@ class BinanceSpot:
         """An answer that is an error."""
         code, text = "", ""
         if isinstance(answer, dict):
+            answer = _half_of(answer)
             code, text = str(answer.get("code", "")), str(answer.get("msg", ""))
         after = next((value for name, value in headers.items() if name.lower() == "retry-after"), "").strip()
         return Answer(status, code, text or body[:200], float(after) if after.isdecimal() else None)
@@ -91,6 +93,8 @@ class BinanceSpot:
             return "busy"
         if error.code == "-2010" and _TEXT_OF_DUPLICATE in error.text:
             return "known"
+        if error.code == "-2010" and _TEXT_OF_REACHED in error.text:
+            return "reached"
         if error.code == "-2013" or (error.code == "-2011" and request.call == "private_delete_order"):
             return "missing"
         if error.code == "-2026":
@@ -175,6 +179,11 @@ class BinanceSpot:
             params["stopPrice"] = decimal_text(order.trigger)
         return Request("private_post_order", params)
 
+    def move(self, order: Order) -> Request:
+        """Have a stop take the place of another: it is placed only where that one was cancelled."""
+        more = {"cancelReplaceMode": "STOP_ON_FAILURE", "cancelOrigClientOrderId": order.replaces}
+        return Request("private_post_order_cancelreplace", {**self.place(order).params, **more})
+
     def cancel(self, client_id: str, symbol: str) -> Request:
         """Cancel an order."""
         return Request("private_delete_order", {"symbol": _id_of(symbol), "origClientOrderId": client_id})
@@ -189,6 +198,7 @@ class BinanceSpot:
 
     def report_of(self, symbol: str, answer: Any) -> Report:
         """The state of an order; what is filled of it counts more than what its status says."""
+        answer = _placed_of(answer)
         ordered, filled = float(answer["origQty"]), float(answer["executedQty"])
         status = _STATUSES[answer["status"]]
         if status == "filled" and filled < ordered * (1 - EXACT):
@@ -202,10 +212,12 @@ class BinanceSpot:
             average_price=value / filled if filled else None,
             broker_id=str(answer["orderId"]),
             note="" if status in ("accepted", "partly_filled", "filled") else str(answer["status"]).lower(),
+            trigger=float(answer.get("stopPrice") or 0.0) or None,
         )
 
     def trades_in_placing(self, answer: Any) -> list[Trade]:
         """The trades that the answer to placing an order tells."""
+        answer = _placed_of(answer)
         side: Side = "buy" if answer.get("side") == "BUY" else "sell"
         return [
             Trade(
@@ -266,6 +278,20 @@ def _id_of(symbol: str) -> str:
     return symbol.partition(":")[0].replace("/", "").upper()
 
 
+def _placed_of(answer: Any) -> Any:
+    """The order in an answer; in that to a replacement, the new one."""
+    return answer.get("newOrderResponse") or answer if isinstance(answer, dict) else answer
+
+
+def _half_of(answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Of the answer to a replacement that was not carried out, the part that says why; others as they are."""
+    told = answer.get("data")
+    if not (isinstance(told, dict) and "cancelResult" in told):
+        return answer
+    part = told.get("newOrderResponse") if told["cancelResult"] == "SUCCESS" else told.get("cancelResponse")
+    return part if isinstance(part, dict) else answer
+
+
 def _number(rule: Mapping[str, Any], name: str, missing: float) -> float:
     return float(rule.get(name, missing))
 
@@ -279,6 +305,11 @@ _PLACED: Final = {"symbol": "BTCUSDT", "side": "SELL", "quantity": "0.00199", "n
 _FULL: Final = {"newOrderRespType": "FULL"}
 _ASKED: Final = {"symbol": "BTCUSDT", "origClientOrderId": _ID}
 _STOP: Final = {**_PLACED, **_FULL, "type": "STOP_LOSS", "stopPrice": "58000.01"}
+_REPLACED: Final = {
+    **_STOP,
+    "cancelReplaceMode": "STOP_ON_FAILURE",
+    "cancelOrigClientOrderId": "bksmacroqb3bfpqx3ykz7ftwzs3zq4",
+}
 _TARGET: Final = {**_PLACED, **_FULL, "type": "TAKE_PROFIT", "stopPrice": "71000"}
 _MARKET: Final = {**_PLACED, **_FULL, "type": "MARKET"}
 _LIMIT: Final = {**_PLACED, **_FULL, "type": "LIMIT", "price": "71000", "timeInForce": "GTC"}
@@ -294,6 +325,7 @@ _GOLDEN: Final = (
     _golden("private_post_order", "POST", "/api/v3/order", _LIMIT),
     _golden("private_post_order", "POST", "/api/v3/order", _STOP),
     _golden("private_post_order", "POST", "/api/v3/order", _TARGET),
+    _golden("private_post_order_cancelreplace", "POST", "/api/v3/order/cancelReplace", _REPLACED),
     _golden("private_delete_order", "DELETE", "/api/v3/order", _ASKED),
     _golden("private_get_order", "GET", "/api/v3/order", _ASKED),
     _golden("private_get_order", "GET", "/api/v3/order", {"symbol": "BTCUSDT", "orderId": "28"}),

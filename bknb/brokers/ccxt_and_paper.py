@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from ..domain.broker_account import Abilities, BrokerMarket, Watch
+from ..domain.broker_account import Abilities, BrokerMarket, Unprotected, Watch
 from .ccxt_broker import CcxtBroker, make_broker
 from .paper_account import PaperKind
 from .paper_broker import PaperBroker
@@ -20,6 +20,7 @@ def ccxt(
     sandbox: bool = True,
     real_money: bool = False,
     watch: Watch = "both",
+    unprotected: Unprotected = "close",
     config: Mapping[str, Any] | None = None,
 ) -> CcxtBroker:
     """An account at an exchange, through ccxt: its sandbox, unless real money is asked for twice.
@@ -42,6 +43,9 @@ def ccxt(
     watch : {"both", "here"}
         ``"both"``: the stop of a position rests at the exchange, too, for as much of it as was filled. ``"here"``:
         nothing rests there, and nothing sells while no process runs.
+    unprotected : {"close", "watch"}
+        What becomes of a position whose stop the exchange does not take: after a minute it is sold at the market, or it
+        is watched by the process alone.
     config : mapping, optional
         Handed to the client of ccxt: ``urls``, ``timeout``, proxies; no keys.
 
@@ -60,7 +64,10 @@ def ccxt(
         ...
     bknb.errors.UsageError: orders at binance spot with sandbox=False are worth real money: say so by real_money=True
     """
-    return make_broker(exchange, market=market, sandbox=sandbox, real_money=real_money, config=config, watch=watch)
+    return make_broker(
+        exchange, market=market, sandbox=sandbox, real_money=real_money, config=config, watch=watch,
+        unprotected=unprotected,
+    )  # fmt: skip
 
 
 def paper(

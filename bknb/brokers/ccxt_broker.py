@@ -12,7 +12,16 @@ from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
-from ..domain.broker_account import Abilities, AccountPosition, Balance, BrokerMarket, Fill, Watch, added_up
+from ..domain.broker_account import (
+    Abilities,
+    AccountPosition,
+    Balance,
+    BrokerMarket,
+    Fill,
+    Unprotected,
+    Watch,
+    added_up,
+)
 from ..domain.broker_orders_and_ids import Order, Report, order_text
 from ..domain.formatting import plain_number
 from ..domain.quantity_step_and_least_amount import EXACT, rounded_down, too_small
@@ -23,7 +32,7 @@ from ..market.system_clock import SystemClock
 from .binance_spot import BinanceSpot
 from .exchange_client import ExchangeClient, KnownOrderError, NoSuchOrderError, client_of, is_urgent
 from .exchange_keys import keys_of
-from .exchange_profile import Profile, Trade
+from .exchange_profile import Profile, Request, Trade
 from .golden_requests import check_requests
 from .refused_exchanges import refused
 
@@ -44,6 +53,7 @@ def make_broker(
     real_money: bool,
     config: Mapping[str, Any] | None,
     watch: Watch = "both",
+    unprotected: Unprotected = "close",
 ) -> CcxtBroker:
     """The broker of an exchange; see :func:`bknb.brokers.ccxt`."""
     of_exchange = PROFILES.get((exchange, market))
@@ -52,6 +62,8 @@ def make_broker(
     profile = of_exchange()
     if watch not in get_args(Watch):
         raise UsageError(f"watch= is 'both' or 'here', got {watch!r}")
+    if unprotected not in get_args(Unprotected):
+        raise UsageError(f"unprotected= is 'close' or 'watch', got {unprotected!r}")
     _must_be_deliberate(profile, sandbox=sandbox, real_money=real_money)
     given = _without_keys(config)
     try:
@@ -67,7 +79,7 @@ def make_broker(
     _must_not_be_real(client, profile, real_money=real_money)
     keys = keys_of(exchange, sandbox=sandbox)
     client.apiKey, client.secret = keys.key, keys.secret
-    return CcxtBroker(profile, client, real_money=real_money, watch=watch)
+    return CcxtBroker(profile, client, real_money=real_money, watch=watch, unprotected=unprotected)
 
 
 def _must_be_deliberate(profile: Profile, *, sandbox: bool, real_money: bool) -> None:
@@ -119,13 +131,14 @@ class CcxtBroker:
         *,
         real_money: bool,
         watch: Watch = "both",
+        unprotected: Unprotected = "close",
         now: Callable[[], int] | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self.name = f"{profile.exchange} {profile.market}{'' if real_money else ' sandbox'}"
         self.real_money = real_money
         self._profile = profile
-        self._abilities = replace(profile.abilities, watch=watch)
+        self._abilities = replace(profile.abilities, watch=watch, unprotected=unprotected)
         self._client = ExchangeClient(client, profile, now=now or SystemClock().now, sleep=sleep)
         self._markets: dict[str, BrokerMarket] = {}
         self._placed: set[str] = set()  # client ids that left from here
@@ -163,7 +176,10 @@ class CcxtBroker:
         if self._profile.market == "spot":
             _must_not_be_short(order)
         _must_fit(order, market)
-        request = self._profile.place(order)
+        return await self._send(order, self._profile.move(order) if order.replaces else self._profile.place(order))
+
+    async def _send(self, order: Order, request: Request) -> Report:
+        """Send an order that is none yet."""
         self._placed.add(order.client_id)
         try:
             answer = await self._client.ask(request, urgent=is_urgent(order))
@@ -194,10 +210,19 @@ class CcxtBroker:
         return found
 
     async def amend(self, order: Order) -> Report:
-        """Refused: no order is moved in place here; see :meth:`bknb.ports.BrokerWithAccount.amend`."""
-        raise BrokerError(
-            f"{self.name} moves no order in place: cancel {order.client_id}, and place another", refused=True
-        )
+        """Move an order that rests; see :meth:`bknb.ports.BrokerWithAccount.amend`."""
+        if self._abilities.move != ("replace" if order.replaces else "amend"):
+            text = f"{self.name} does not move {order.replaces or order.client_id} so: cancel it, and place another"
+            raise BrokerError(text, refused=True)
+        return await self._on_fetch_loop(self._place(order) if order.replaces else self._amend(order))
+
+    async def _amend(self, order: Order) -> Report:
+        _must_fit(order, await self._market(order.symbol))
+        await self._client.ask(self._profile.move(order), urgent=True)
+        found = await self._report(order.client_id, order.symbol)
+        if found is None:
+            raise BrokerError(f"{self.name} has moved {order.client_id}, and does not find it")
+        return found
 
     async def report(self, client_id: str, symbol: str) -> Report | None:
         """The state of an order; see :meth:`bknb.ports.Broker.report`."""

@@ -199,8 +199,8 @@ class ExchangeClient:
             return KnownOrderError(text)
         if verdict == "forgotten":
             return Forgotten(text)
-        later = verdict in ("busy", "clock")
-        return BrokerError(text, refused=later or verdict == "refused", later=later)
+        later, reached = verdict in ("busy", "clock"), verdict == "reached"
+        return BrokerError(text, refused=later or reached or verdict == "refused", later=later, reached=reached)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -11,8 +11,9 @@ import msgspec
 from ..domain.broker_account import Abilities, Balance, BrokerMarket, Fee, Side
 from ..domain.broker_orders_and_ids import Order, Report
 
-Verdict: TypeAlias = Literal["refused", "known", "missing", "forgotten", "unknown", "wait", "busy", "clock"]
-"""What an error says of the request: ``"refused"``: nothing happened, ``"known"``: an order with that id is there,
+Verdict: TypeAlias = Literal["refused", "reached", "known", "missing", "forgotten", "unknown", "wait", "busy", "clock"]
+"""What an error says of the request: ``"refused"``: nothing happened, ``"reached"``: nor did it, as the price is beyond
+the trigger of a stop already, ``"known"``: an order with that id is there,
 ``"missing"``: there is no such order, ``"forgotten"``: there may have been one, ``"unknown"``: it may have been carried
 out, ``"wait"``: nothing happened, and nothing may be asked for a while, ``"busy"``: nothing happened, and the same may
 be asked after a while, ``"clock"``: nothing happened, as the clocks differ."""
@@ -156,6 +157,10 @@ class Profile(Protocol):
 
     def place(self, order: Order) -> Request:
         """Place an order."""
+        ...
+
+    def move(self, order: Order) -> Request:
+        """Move a stop by one request, where its abilities say so: in place, or by one that ``order.replaces``."""
         ...
 
     def cancel(self, client_id: str, symbol: str) -> Request:

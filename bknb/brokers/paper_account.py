@@ -96,7 +96,7 @@ def refusal(order: Order, rules: PaperRules, held: float, working: Iterable[Pape
     small = too_small(order.quantity, at, limits)
     if small is not None:
         return small.text
-    if order.trigger is not None and price is not None and _reached(order, price):
+    if order.trigger is not None and price is not None and is_reached(order, price):
         return f"a {order.kind} at {plain_number(order.trigger)} would trigger at once"
     if rules.kind == "spot" and order.side == "sell":
         free = free_to_sell(held, working, locks=rules.abilities.locks)
@@ -107,8 +107,10 @@ def refusal(order: Order, rules: PaperRules, held: float, working: Iterable[Pape
     return ""
 
 
-def _reached(order: Order, price: float) -> bool:
-    assert order.trigger is not None  # the caller looked  # noqa: S101
+def is_reached(order: Order, price: float) -> bool:
+    """Whether a price (quote currency) is at the trigger of a stop or a target, or beyond; other orders have none."""
+    if order.trigger is None:
+        return False
     rises = (order.side == "buy") == (order.kind == "stop")
     return price >= order.trigger if rises else price <= order.trigger
 

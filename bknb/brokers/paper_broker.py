@@ -22,7 +22,7 @@ from ..domain.interval import MINUTE_MS
 from ..errors import BrokerError, UsageError
 from ..stores.atomic import as_path
 from ..stores.disk import Disk
-from .paper_account import PaperKind, balances_of, closable, paper_rules, positions_of, refusal
+from .paper_account import PaperKind, balances_of, closable, is_reached, paper_rules, positions_of, refusal
 from .paper_order_fills import JOURNAL_EXAMPLE, PaperOrder, journal_of_orders, orders_in
 from .paper_trouble import CALLS, Call, Script, Trouble, TroubleKind
 
@@ -188,12 +188,18 @@ class PaperBroker:
         """Move an order that rests; see :meth:`bknb.ports.BrokerWithAccount.amend`."""
         trouble = self._trouble("amend", order.client_id)
         await self._on_the_way(trouble, f"amend {order.client_id}")
-        known = self._find(order.client_id, order.symbol)
-        if self._rules.abilities.move != "amend" or known is None or not known.working or known.is_market:
-            raise BrokerError(f"{order.client_id} cannot be moved", refused=True)
-        others = [each for each in self._working(order.symbol) if each is not known]
-        self._refuse(order, others)
-        known.quantity, known.price, known.trigger = order.quantity, order.price, order.trigger
+        known = self._find(order.replaces or order.client_id, order.symbol)
+        move = "replace" if order.replaces else "amend"
+        if self._rules.abilities.move != move or known is None or not known.working or known.is_market:
+            raise BrokerError(f"{order.replaces or order.client_id} cannot be moved", refused=True)
+        if order.replaces:
+            known.cancel()
+            self._save(known)
+            known = self._receive(order, trouble)
+        else:
+            others = [each for each in self._working(order.symbol) if each is not known]
+            self._refuse(order, others)
+            known.quantity, known.price, known.trigger = order.quantity, order.price, order.trigger
         self._save(known)
         return await self._on_the_way_back(trouble, f"amend {order.client_id}", known.report())
 
@@ -285,7 +291,8 @@ class PaperBroker:
         price = None if self._price_of is None else self._price_of(order.symbol)
         why = refusal(order, self._rules, self.position(order.symbol), working, price)
         if why:
-            raise BrokerError(f"the paper broker refuses {order.client_id}: {why}", refused=True)
+            beyond = price is not None and is_reached(order, price)
+            raise BrokerError(f"the paper broker refuses {order.client_id}: {why}", refused=True, reached=beyond)
 
     def _receive(self, order: Order, trouble: Trouble | None) -> PaperOrder:
         self._refuse(order, self._working(order.symbol))

@@ -73,6 +73,7 @@ class PaperOrder(msgspec.Struct, kw_only=True):
             broker_id=self.broker_id,
             note=self.note,
             fees=self._fees(self.filled_quantity, self.average_price or 0.0),
+            trigger=self.trigger if self.working else None,
         )
 
     def fills(self) -> list[Fill]:

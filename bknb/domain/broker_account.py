@@ -12,6 +12,7 @@ from .quantity_step_and_least_amount import MarketLimits
 Side: TypeAlias = Literal["buy", "sell"]
 StopKind: TypeAlias = Literal["market", "limit"]
 Watch: TypeAlias = Literal["here", "both"]
+Unprotected: TypeAlias = Literal["close", "watch"]
 StopMove: TypeAlias = Literal["amend", "both", "replace", "gap"]
 
 
@@ -185,8 +186,9 @@ class Abilities(msgspec.Struct, frozen=True, kw_only=True):
     stop
         What a stop becomes when it is triggered; ``None``: no stop can rest there.
     move
-        How a resting stop is moved: ``"amend"`` in place, ``"both"``: the new one rests before the old one goes,
-        ``"replace"``: cancelled and placed by one request, ``"gap"``: by two.
+        How a resting stop is moved: ``"amend"`` in place, ``"both"``: the new one rests before the old one goes, as
+        orders that only reduce a position cannot sell more than there is, ``"replace"``: cancelled and placed by one
+        request, ``"gap"``: by two.
     locks
         Whether a resting stop holds the balance it would sell, so that no second one can rest.
     pair
@@ -199,6 +201,9 @@ class Abilities(msgspec.Struct, frozen=True, kw_only=True):
         How long after it was sent a request may still be carried out, in seconds.
     watch
         ``"both"``: the stop of a position rests at the broker, too. ``"here"``: it is watched by the process alone.
+    unprotected
+        What becomes of a position whose stop the broker does not take: after a minute it is sold (``"close"``), or it
+        is watched by the process alone (``"watch"``).
 
     Examples
     --------
@@ -214,6 +219,7 @@ class Abilities(msgspec.Struct, frozen=True, kw_only=True):
     knows_hours: float = math.inf
     late_seconds: float = 0.0
     watch: Watch = "here"
+    unprotected: Unprotected = "close"
 
 
 def in_currency(fees: tuple[Fee, ...], currency: str) -> float:

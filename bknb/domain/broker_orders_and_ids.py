@@ -53,7 +53,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         The signal it belongs to, and when that was decided (UTC ms).
     purpose
         ``"open"`` for the entry, ``"close"`` for what ends it; ``"add"`` and ``"reduce"`` in between. ``"protect"`` for
-        a stop or a target that rests at the broker for what is held.
+        a stop or a target that rests at the broker for what is held, and for what sells it where none can rest.
     kind
         ``"stop"`` and ``"target"`` rest until the last price reaches ``trigger``, and are market orders then.
     quantity
@@ -72,6 +72,14 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         What its fills cost, as the broker reported it last.
     stop
         On the entry: the stop of the record; ``None``: there is none.
+    replaces
+        Of a stop: the client id of the one that rests and whose place it takes by one request; empty: of none.
+    reached
+        Of a stop: whether the price was beyond it already, so that it could not rest; what it was for is sold.
+    child
+        What a stop became when it was triggered, as the broker calls it.
+    since
+        When its status changed last (UTC ms, by the clock here), where stops rest at the broker; 0: not known.
     record_price
         The price the record has for this trade.
     created_at
@@ -149,6 +157,10 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     least: float = 0.0
     fees: tuple[Fee, ...] = ()
     stop: float | None = None
+    replaces: str = ""
+    reached: bool = False
+    child: str = ""
+    since: int = 0
 
     @property
     def net_filled(self) -> float:
@@ -200,6 +212,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     child
         The broker's own name for the order that a stop became when it was triggered. Its fills count as those of the
         stop; the status is ``"triggered"`` until it is known what it has filled.
+    trigger
+        At which price a stop that works rests, in quote currency; ``None`` where the broker does not say.
 
     Examples
     --------
@@ -216,6 +230,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""
     fees: tuple[Fee, ...] = ()
     child: str = ""
+    trigger: float | None = None
 
 
 # --- names ------------------------------------------------------------------------------------------------------

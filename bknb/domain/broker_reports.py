@@ -10,6 +10,7 @@ import msgspec
 
 from .broker_orders_and_ids import WORKING, Order, Report, ReportStatus
 from .formatting import plain_number
+from .protective_orders import has_moved
 from .quantity_step_and_least_amount import EXACT, is_near, is_rounded, is_rounded_down, is_whole, is_whole_part
 from .text import readable
 
@@ -19,6 +20,8 @@ def after_report(order: Order, report: Report) -> Order:
     filled = max(order.filled_quantity, report.filled_quantity)
     note = "" if order.status == "lost" else order.note  # that of a lost one says that there is no such order
     back = order.done and order.status != "lost" and report.status in WORKING
+    if order.trigger is not None:
+        order = _after_report_of_stop(order, report)
     return msgspec.structs.replace(
         order,
         status=order.status if back else report.status,
@@ -29,6 +32,15 @@ def after_report(order: Order, report: Report) -> Order:
         in_doubt=0.0,
         fees=report.fees if report.filled_quantity >= order.filled_quantity and report.fees else order.fees,
     )
+
+
+def _after_report_of_stop(order: Order, report: Report) -> Order:
+    """A stop with what it became, and the level at which it rests; one nobody here has moved there is as it was."""
+    order = msgspec.structs.replace(order, child=_as_text(report.child) or order.child)
+    level = report.trigger
+    if level is None or report.status not in WORKING or not has_moved(level, order.trigger):
+        return order
+    return msgspec.structs.replace(order, trigger=level, record_price=level)
 
 
 def _as_text(value: object) -> str:

@@ -3,66 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
 
 from msgspec.structs import replace
 
+from .broker_account import Abilities
 from .broker_orders_and_ids import MAX_CLOSES, Order, closing_orders, is_superseded, order_beside
 from .interval import MINUTE_MS
-from .protective_orders import is_stale, protective_orders, taken_back, unarmed
-from .quantity_of_partial_closes import by_number, free_to_close, owed, size_of
+from .order_actions import Action, Attempt, CancelOrder, Place, Query, Save, attempt_of
+from .protective_actions import protective_actions
+from .protective_orders import free_to_sell, overlaps, protective_orders
+from .quantity_of_partial_closes import by_number, owed, size_of
 from .quantity_step_and_least_amount import EXACT
 
 
-@dataclass(frozen=True, slots=True)
-class _OnOrder:
-    order: Order
-
-
-class Place(_OnOrder):
-    """Send this order; it provably never left before."""
-
-    __slots__ = ()
-
-
-class CancelOrder(_OnOrder):
-    """Cancel what is unfilled of this order."""
-
-    __slots__ = ()
-
-
-class Query(_OnOrder):
-    """Query the broker for the state of this order."""
-
-    __slots__ = ()
-
-
-class Save(_OnOrder):
-    """Save this order."""
-
-    __slots__ = ()
-
-
-Action: TypeAlias = Place | CancelOrder | Query | Save
-
-
-Attempt: TypeAlias = tuple[type[Action], str]
-"""What was tried: the kind of an action, and the client id of its order."""
-
-
-def attempt_of(action: Action) -> Attempt:
-    """What was tried when an action was carried out."""
-    return type(action), action.order.client_id
-
-
-def next_action(orders: Sequence[Order], tried: Collection[Attempt] = (), *, protects: bool = False) -> Action | None:
+def next_action(
+    orders: Sequence[Order], tried: Collection[Attempt] = (), *, able: Abilities | None = None, now: int = 0
+) -> Action | None:
     """The first of :func:`due_actions` that was not tried yet; ``None``: there is none."""
-    due = due_actions(orders, protects=protects)
+    due = due_actions(orders, able=able, now=now)
     return next((action for action in due if attempt_of(action) not in tried), None)
 
 
-def due_actions(orders: Sequence[Order], *, protects: bool = False) -> Iterator[Action]:
+def due_actions(orders: Sequence[Order], *, able: Abilities | None = None, now: int = 0) -> Iterator[Action]:
     """The actions that are due for the orders of one signal, the most urgent first; none: wait for the next event.
 
     Each can be carried out although those before it were tried in vain: an order that the broker does not cancel, or
@@ -75,12 +37,14 @@ def due_actions(orders: Sequence[Order], *, protects: bool = False) -> Iterator[
     ----------
     orders
         Its entry, then the others in turn.
-    protects
-        Whether a stop is to rest at the broker; see :mod:`bknb.domain.protective_orders`.
+    able
+        What the broker can do, where a stop is to rest there; see :mod:`bknb.domain.protective_actions`.
+    now
+        UTC ms, by the clock here.
     """
     entry = orders[0]
-    if protects or protective_orders(orders):
-        yield from _protective_actions(orders, protects=protects)
+    if able is not None or protective_orders(orders):
+        yield from protective_actions(orders, able, now)
     if not entry.done and entry.ended_at is None:
         beside = any(order.purpose != "protect" for order in orders[1:])
         if (beside or entry.has_enough) and _hangs(entry):
@@ -88,25 +52,11 @@ def due_actions(orders: Sequence[Order], *, protects: bool = False) -> Iterator[
         else:
             yield from _entry_actions(entry)
         return
-    free = free_to_close(orders)
-    yield from _position_actions(orders, free) if entry.ended_at is None else _closing_actions(orders, free)
-
-
-def _protective_actions(orders: Sequence[Order], *, protects: bool) -> Iterator[Action]:
-    """The actions for the stops that rest at the broker, or are to rest there; see :mod:`.protective_orders`."""
-    for stop in protective_orders(orders):
-        stale = not protects or is_stale(stop, orders)
-        if stop.status == "intended":
-            yield (
-                Save(replace(taken_back(stop), status="cancelled", note="it was not needed")) if stale else Place(stop)
-            )
-        elif stop.status in ("sent", "unknown", "triggered"):
-            yield Query(stop)
-        elif stop.working and stale:
-            yield Save(taken_back(stop)) if stop.ended_at is None else CancelOrder(stop)
-    wanted = unarmed(orders) if protects else None
-    if wanted is not None:
-        yield Save(wanted)
+    free = free_to_sell(orders, able, now)
+    if entry.ended_at is None:
+        yield from _position_actions(orders, free, beside_stops=overlaps(able))
+    else:
+        yield from _closing_actions(orders, free)
 
 
 def _hangs(order: Order) -> bool:
@@ -114,11 +64,14 @@ def _hangs(order: Order) -> bool:
     return order.working and order.opened_at is not None and (order.kind == "limit" or order.status == "partly_filled")
 
 
-def _position_actions(orders: Sequence[Order], free: float) -> Iterator[Action]:
-    """The actions for the parts and adds of a position; ``free`` is how much may be closed (base currency)."""
+def _position_actions(orders: Sequence[Order], free: float, *, beside_stops: bool) -> Iterator[Action]:
+    """The actions for the parts and adds of a position.
+
+    ``free`` is how much may be closed (base currency); ``beside_stops``: also while stops rest.
+    """
     waits: list[Query] = []
     hanging: list[Order] = []
-    locked = any(not stop.done for stop in protective_orders(orders))
+    locked = any(not stop.done and not (beside_stops and stop.working) for stop in protective_orders(orders))
     for order in orders[1:]:
         waits_for_stop = locked and order.purpose == "reduce" and order.status == "intended"
         if order.done or order.purpose == "protect" or waits_for_stop:

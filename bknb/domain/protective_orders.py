@@ -1,18 +1,6 @@
-"""Stops that rest at the broker for what a position holds there: which action is due about them.
+"""Stops that rest at the broker for what a position holds there, and what sells it where none can rest.
 
-Nothing that sells is sent beside a stop that holds the same coins: it is taken back first, and its last fill is read.
-
-==============  ================================================  ==================================================
-at the broker   and                                               due
-==============  ================================================  ==================================================
-nothing rests   something is held, and the record has a stop      a stop of the next generation for all that is free
-a stop rests    more was filled                                   another one for what is new
-a stop rests    the stop of the record has moved                  it is taken back; then nothing rests
-a stop rests    a part is to be sold, or the record is over       it is taken back; then that order leaves
-on its way      nobody knows whether it arrived                   it is asked about, and nothing is placed beside it
-it has ended    and nobody here took it back                      one more at this level; then it is watched here
-it was filled   by the market                                     nothing: less is held
-==============  ================================================  ==================================================
+:mod:`bknb.domain.protective_actions` says which action is due about them.
 """
 
 from __future__ import annotations
@@ -22,20 +10,25 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from .broker_account import Abilities
 from .broker_orders_and_ids import MAX_CLOSES, Order, client_id, order_beside
 from .interval import MINUTE_MS
 from .quantity_of_partial_closes import by_number, free_to_close, owed, size_of
-from .quantity_step_and_least_amount import is_dust, rounded_down
+from .quantity_step_and_least_amount import EXACT, is_dust, rounded_down
 
 LEAST_MOVE: Final = 0.0005
 """A stop is moved at the broker where the record's is further away than this part of it: each move is an order."""
 MOST_FAILED: Final = 2
 """Stops tried at one level that the broker refuses or ends; then the level is watched here alone."""
+UNPROTECTED_MS: Final = 60_000
+"""How long a position is watched here alone before it is sold, where it is to be."""
+TRIGGERED_MS: Final = 5_000
+"""How long a stop that was triggered may take to fill before the rest is sold."""
 _SPARE: Final = 1.01  # a stop is worth this much more than the least value at its trigger
 
 
 def protective_orders(orders: Sequence[Order]) -> list[Order]:
-    """The stops of a position at the broker, in turn."""
+    """The stops of a position at the broker, and the sales in their place, in turn."""
     return [order for order in orders if order.purpose == "protect"]
 
 
@@ -52,34 +45,142 @@ def has_moved(level: float | None, stop: float | None) -> bool:
     return abs(level - stop) > LEAST_MOVE * abs(level)
 
 
-def unarmed(orders: Sequence[Order]) -> Order | None:
-    """The stop that is to rest next at the broker, for what is free; ``None``: there is none to place.
+def overlaps(able: Abilities | None) -> bool:
+    """Whether two stops may rest for the same, and one beside what sells it: none sells more than there is."""
+    return able is not None and able.move == "both"
+
+
+def is_sale(order: Order) -> bool:
+    """Whether an order sells at the market what no stop can rest for."""
+    return order.purpose == "protect" and order.trigger is None
+
+
+def free_to_sell(orders: Sequence[Order], able: Abilities | None, now: int) -> float:
+    """How much of a position may be sold now, in base currency; stops that rest hold it where they do not overlap."""
+    if not overlaps(able):
+        return free_to_close(orders)
+    return free_to_close([replace(each, status="cancelled") if _yields(each, now) else each for each in orders])
+
+
+def _yields(order: Order, now: int) -> bool:
+    """Whether what a stop would sell may be sold beside it: it rests, or it was triggered long ago and has not."""
+    if order.purpose != "protect" or is_sale(order) or not order.working:
+        return False
+    return order.status == "accepted" or is_overdue(order, now)
+
+
+def is_overdue(stop: Order, now: int) -> bool:
+    """Whether a stop was triggered so long ago (now: UTC ms) that what it has not sold is to be sold otherwise."""
+    return stop.status == "triggered" and now - stop.since >= TRIGGERED_MS
+
+
+def unarmed(orders: Sequence[Order], able: Abilities, now: int) -> Order | None:
+    """The next order that protects a position: a stop, or where none can rest a sale; ``None``: there is none to make.
 
     Parameters
     ----------
     orders
         Of one signal, its entry first.
+    able
+        What the broker can do.
+    now
+        UTC ms, by the clock here.
     """
     entry, stops = orders[0], protective_orders(orders)
-    level = entry.stop
-    if level is None or entry.ended_at is not None or is_given_up(orders) or frees(orders):
+    if entry.stop is None or entry.ended_at is not None:
         return None
-    if any(not stop.done and (not stop.working or stop.ended_at is not None) for stop in stops):
+    if frees(orders) and not (overlaps(able) and not any(map(_rests, stops))):
+        return None
+    if any(not stop.done and not _rests(stop) and not (overlaps(able) and is_overdue(stop, now)) for stop in stops):
         return None  # what becomes of it decides how much is free
-    quantity = rounded_down(free_to_close(orders), entry.step)
-    least = entry.least * max(entry.record_price / level, 1.0) * _SPARE
+    quantity = rounded_down(free_to_sell(orders, able, now), entry.step)
+    if is_to_be_sold(orders, able, now):
+        return _sale(orders, quantity)
+    level = _level_to_arm(orders)
+    if level is None or is_given_up(orders) or _is_armed(orders, able, quantity, level):
+        return None
+    return _made(orders, quantity, level, stop=True)
+
+
+def _rests(stop: Order) -> bool:
+    """Whether a stop rests at the broker, and is to."""
+    return stop.status == "accepted" and stop.ended_at is None and not is_sale(stop)
+
+
+def _is_armed(orders: Sequence[Order], able: Abilities, quantity: float, level: float) -> bool:
+    """Whether the newest stop is for all that is held, where it rests beside others; else what is free has none."""
+    resting = [stop for stop in protective_orders(orders) if _rests(stop)]
+    if not overlaps(able) or not resting:
+        return False
+    newest = resting[-1]
+    return abs(newest.quantity - quantity) <= quantity * EXACT and not has_moved(newest.record_price, level)
+
+
+def _level_to_arm(orders: Sequence[Order]) -> float | None:
+    """The level for the next stop: that of the record, or the one before where its replacement was refused."""
+    last = next(reversed(protective_orders(orders)), None)
+    if last is not None and last.replaces and refused_here(orders):
+        return next((stop.record_price for stop in orders if stop.client_id == last.replaces), None)
+    return orders[0].stop
+
+
+def refused_here(orders: Sequence[Order]) -> bool:
+    """Whether the broker has refused to move a stop to the level of the record."""
+    level = orders[0].stop
+    return any(
+        stop.replaces and stop.status == "rejected" and not has_moved(stop.record_price, level)
+        for stop in protective_orders(orders)
+    )
+
+
+def _made(orders: Sequence[Order], quantity: float, level: float, *, stop: bool, attempt: int = 1) -> Order | None:
+    entry, generation = orders[0], len(protective_orders(orders))
+    least = entry.least * max(entry.record_price / level, 1.0) * (_SPARE if stop else 1.0)
     if quantity <= 0.0 or is_dust(quantity, entry.step, least):
         return None
     known = entry.created_at if entry.opened_at is None else entry.opened_at + MINUTE_MS
-    made = order_beside(entry, "protect", quantity=quantity, record_price=level, created_at=known)
-    generation = len(stops)
+    made = order_beside(entry, "protect", quantity=quantity, record_price=level, created_at=known, attempt=attempt)
     name = client_id(entry.strategy, entry.symbol, entry.key, "protect", generation=generation)
-    return replace(made, client_id=name, kind="stop", trigger=level, generation=generation)
+    made = replace(made, client_id=name, generation=generation)
+    return replace(made, kind="stop", trigger=level) if stop else made
 
 
-def is_stale(stop: Order, orders: Sequence[Order]) -> bool:
-    """Whether a stop is not to rest any more: its level is another one, or what it holds is to be sold."""
-    return has_moved(stop.record_price, orders[0].stop) or frees(orders)
+def _sale(orders: Sequence[Order], quantity: float) -> Order | None:
+    level = orders[0].stop
+    assert level is not None  # there is a stop to stand for  # noqa: S101
+    attempt = 1 + sum(is_sale(order) and order.ended_at is None for order in orders)
+    return _made(orders, quantity, level, stop=False, attempt=attempt) if attempt <= MAX_CLOSES else None
+
+
+def replacement(stop: Order, orders: Sequence[Order]) -> Order | None:
+    """The stop that takes the place of one that rests, at the level of the record; ``None``: too little is left."""
+    level = orders[0].stop
+    assert level is not None  # it has moved there  # noqa: S101
+    made = _made(orders, stop.quantity - stop.filled_quantity, level, stop=True)
+    return None if made is None else replace(made, replaces=stop.client_id)
+
+
+def is_to_be_sold(orders: Sequence[Order], able: Abilities, now: int) -> bool:
+    """Whether what is held is to be sold at the market: its stop was reached, or none is taken for too long."""
+    level = orders[0].stop
+    stops = [order for order in protective_orders(orders) if order.status != "intended"]
+    if any(is_sale(order) and order.ended_at is None for order in stops):
+        return True
+    if any(order.reached and not has_moved(order.record_price, level) for order in stops):
+        return True
+    if any(_ended_midway(order, orders) or is_overdue(order, now) for order in stops):
+        return True
+    last = stops[-1:]
+    if last and has_failed(last[0], orders) and not last[0].replaces and refused_here(orders):
+        return has_moved(last[0].record_price, level)  # the level before was refused, too
+    late = bool(last) and now - last[0].since >= UNPROTECTED_MS
+    return able.unprotected == "close" and late and is_given_up(orders)
+
+
+def _ended_midway(stop: Order, orders: Sequence[Order]) -> bool:
+    """Whether a stop was triggered and has not sold all it was for."""
+    triggered = bool(stop.child) or stop.filled_quantity > 0.0
+    return triggered and not is_sale(stop) and has_failed(stop, orders)
 
 
 def frees(orders: Sequence[Order]) -> bool:
@@ -98,15 +199,17 @@ def _waits(part: Order, orders: Sequence[Order]) -> bool:
     return unsized and size_of(part, orders) is None
 
 
+def has_failed(stop: Order, orders: Sequence[Order]) -> bool:
+    """Whether the broker has refused or ended a stop without our doing."""
+    replaced = any(order.replaces == stop.client_id and order.status != "intended" for order in orders)
+    return stop.done and stop.status != "filled" and stop.ended_at is None and not replaced
+
+
 def is_given_up(orders: Sequence[Order]) -> bool:
     """Whether the broker has refused or ended the last stops at the level of the record, without our doing."""
     stops = protective_orders(orders)[-MOST_FAILED:]
     return len(stops) == MOST_FAILED and all(
-        stop.done
-        and stop.status != "filled"
-        and stop.ended_at is None
-        and not has_moved(stop.record_price, orders[0].stop)
-        for stop in stops
+        has_failed(stop, orders) and not has_moved(stop.record_price, orders[0].stop) for stop in stops
     )
 
 

@@ -29,18 +29,9 @@ from ..domain.broker_reports import after_report, closed_in_doubt, fills_more, r
 from ..domain.fills_at_stops_and_gaps import Minute
 from ..domain.formatting import plain_number
 from ..domain.lifecycle import State, signals_of
-from ..domain.next_order_action import (
-    Action,
-    Attempt,
-    CancelOrder,
-    Place,
-    Query,
-    Save,
-    attempt_of,
-    due_actions,
-    next_action,
-)
-from ..domain.protective_orders import is_given_up, protective_orders, stopped_there
+from ..domain.next_order_action import due_actions, next_action
+from ..domain.order_actions import Action, Attempt, CancelOrder, MoveStop, Place, Query, Save, Wait, attempt_of
+from ..domain.protective_orders import is_given_up, protective_orders, refused_here, stopped_there, taken_back
 from ..domain.quantity_of_partial_closes import by_number, part_given_up, rounded_part, sold_beyond
 from ..domain.sent_orders_reconciled_at_restart import (
     a_minute_after,
@@ -155,13 +146,16 @@ class OrderDesk:
         self._late_after = late_after
         self._saved = SavedOrders(store, strategy, symbol, on_problem=self._report_problem)
         self._signals = self._saved.signals
-        self._protects = isinstance(broker, BrokerWithAccount) and broker.abilities().watch == "both"
+        able = broker.abilities() if isinstance(broker, BrokerWithAccount) else None
+        self._able = able if able is not None and able.watch == "both" and able.stop is not None else None
+        if self._able is not None:
+            self._saved.clock = self._clock
         self._to_look_at: set[str] = set()  # client ids of resting stops, until they were asked about in this minute
         self._stopped: dict[SignalKey, int] = {}  # minutes the record has had open what its stop at the broker has sold
         self._following = Following(
             self._saved, Quantities(quantity, on_problem=self._report_problem),
             save=self._save_orders, on_problem=self._report_problem, last_open=last_open, kept_of=kept_of,
-            with_stops=self._protects,
+            with_stops=self._able is not None,
         )  # fmt: skip
         self._check = BrokerCheck(
             broker, self._saved, answer_seconds=answer_seconds, sleep=sleep,
@@ -312,7 +306,7 @@ class OrderDesk:
         known = {order.client_id: self._market(order) for order in self.orders if not order.done}
         self._newest = minute.low, minute.high
         self._traded_at = minute.t if minute.traded else self._traded_at
-        if self._protects:
+        if self._able is not None:
             self._look_at_stops()
         self._seen = {each: (min(minute.low, *of), max(minute.high, *of)) for each, of in known.items()}
         if isinstance(self._broker, PaperMarket):
@@ -431,10 +425,14 @@ class OrderDesk:
                 return f"{order_text(part[-1])} could not be carried out; more is held than the record says"
             if orders[0].ended_at is None and sold_beyond(part):
                 return f"{order_text(part[-1])}: more was closed than was to be; less is held than the record says"
-        if self._protects and is_given_up(orders) and left_open(orders):
+        if self._able is not None and is_given_up(orders) and left_open(orders):
             stop = protective_orders(orders)[-1]
             why = stop.note or stop.status
             return f"{order_text(stop)} does not rest at {self._broker.name}: {why}; it is watched here alone"
+        if self._able is not None and orders[0].ended_at is None and refused_here(orders) and left_open(orders):
+            why = next(each.note for each in reversed(orders) if each.replaces and each.status == "rejected")
+            level = plain_number(orders[0].stop or 0.0)
+            return f"{of}: its stop does not move to {level} at {self._broker.name}: {why}"
         if orders[0].ended_at is None and self._stopped.get(orders[0].key):
             sold = plain_number(stopped_there(orders))
             return f"{sold} {of} were sold by its stop at {self._broker.name}; the record has it open"
@@ -530,12 +528,12 @@ class OrderDesk:
                 return
             self._report(key, cut_fills(orders))  # before the rest is closed
             action = (
-                next_action(orders, tried, protects=self._protects)
+                next_action(orders, tried, able=self._able, now=self._clock())
                 or self._unanswered(orders, tried)
                 or self._to_look(orders, tried)
             )
             again = isinstance(action, Save) and self._is_another_try(action.order)
-            if again or not isinstance(action, Place | Save):
+            if again or not isinstance(action, Place | MoveStop | Save):
                 action = self._to_cancel(orders, tried) or action
             if action is None or action == before:
                 break
@@ -547,9 +545,12 @@ class OrderDesk:
             before = action
             if isinstance(action, Place) and self._known(action.order).status == "intended":  # it may leave later
                 tried.add(attempt_of(action))
+            if isinstance(action, MoveStop | Wait):
+                tried.add(attempt_of(action))
             if isinstance(action, CancelOrder | Query):
                 tried |= {attempt_of(action), (Query, action.order.client_id)}  # cancelling in vain asks
-        waits = [*due_actions(orders, protects=self._protects), *filter(None, [self._unanswered(orders)])]
+        due = due_actions(orders, able=self._able, now=self._clock())
+        waits = [*due, *filter(None, [self._unanswered(orders)])]
         cancels = any(kind is CancelOrder and name in self._check.to_cancel for kind, name in tried)
         if waits or cancels:
             if cancels or not all(self._next_candle_fills(action.order) for action in waits):
@@ -635,10 +636,14 @@ class OrderDesk:
                 self._saved.put(order)
             case Place(order):
                 await self._place(order)
+            case MoveStop(order):
+                await self._move(order)
             case CancelOrder(order):
                 await self._cancel(order)
             case Query(order):
                 await self._query(order)
+            case Wait():
+                pass
 
     async def _place(self, order: Order) -> None:
         try:
@@ -667,7 +672,8 @@ class OrderDesk:
                 return
             if refused:
                 self._rules.forget()
-            self._change(sent, status="rejected" if refused else "unknown", note=named_error(error))
+            reached = refused and getattr(error, "reached", False)
+            self._change(sent, status="rejected" if refused else "unknown", note=named_error(error), reached=reached)
             if not refused:
                 self._report_problem(
                     "broker", f"{order_text(order)}: nobody knows whether it arrived ({named_error(error)}); asking"
@@ -676,6 +682,51 @@ class OrderDesk:
                 self._report_problem("broker", f"{order_text(order)} was refused: {named_error(error)}")
             return
         self._apply_report(sent, report)
+
+    async def _move(self, order: Order) -> None:
+        """Have a stop moved by one request: in place, or by one that takes its place."""
+        order = await self._rules.fitted(order, self._signals[order.key])
+        old = next((each for each in self._signals[order.key] if each.client_id == order.replaces), self._known(order))
+        if order.done:  # too little at its new level
+            self._saved.put(msgspec.structs.replace(order, replaces="") if order.replaces else taken_back(old))
+            return
+        if order.replaces:
+            sent = msgspec.structs.replace(order, status="sent", created_at=self._sent_at(order))
+            if not self._saved.put(sent):
+                self._saved.put(order, quiet=True)  # not saved, so not sent
+                return
+            order = sent
+        assert isinstance(self._broker, BrokerWithAccount)  # it has abilities  # noqa: S101
+        try:
+            report = await answered(self._broker.amend(order), self._answer_seconds)
+        except Exception as error:  # noqa: BLE001 -- as for one that is placed
+            self._not_moved(order, old, error)
+            await self._query(old)
+            return
+        if not order.replaces:
+            level = {"record_price": order.record_price, "trigger": order.trigger}
+            self._saved.put(msgspec.structs.replace(self._known(order), **level))
+        self._apply_report(order, report)
+        if order.replaces:
+            await self._query(old, cancelled_here=True)
+
+    def _not_moved(self, order: Order, old: Order, error: Exception) -> None:
+        """Note that a stop was not moved, or nobody knows; what becomes of the one that rested is asked next."""
+        refused = isinstance(error, BrokerError) and error.refused
+        reached, why = refused and getattr(error, "reached", False), named_error(error)
+        if order.replaces and refused and getattr(error, "later", False):
+            self._change(order, status="intended", note=why)
+        elif order.replaces:
+            self._change(order, status="rejected" if refused else "unknown", note=why, reached=reached)
+        elif reached:
+            self._saved.put(msgspec.structs.replace(old, record_price=order.record_price, reached=True, note=why))
+        if self._pauses.in_a_row(order.key) == 0:
+            what = "was refused" if refused else "may have arrived; asking"
+            text = f"{order_text(old)}: to move it to {plain_number(order.record_price)} {what}: {why}"
+            self._report_problem("broker", text)
+
+    def _clock(self) -> int:
+        return 0 if self._now is None else self._now()
 
     def _sent_at(self, order: Order) -> int:
         """The moment (UTC ms) from which on an order that is sent now may fill."""
@@ -801,8 +852,8 @@ class OrderDesk:
         """The lowest and highest price of the market since an order, as far as it is known."""
         return self._seen.get(order.client_id) or self._newest or (order.record_price,)
 
-    def _change(self, order: Order, *, status: OrderStatus, note: str) -> None:
-        self._saved.put(msgspec.structs.replace(self._known(order), status=status, note=note))
+    def _change(self, order: Order, *, status: OrderStatus, note: str, reached: bool = False) -> None:
+        self._saved.put(msgspec.structs.replace(self._known(order), status=status, note=note, reached=reached))
 
     def _known(self, order: Order) -> Order:
         """The order as it is now: the run may have ended its signal while the broker was working on it."""

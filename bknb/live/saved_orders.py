@@ -82,6 +82,8 @@ class SavedOrders:
         The signals with no action left.
     address
         The strategy and the symbol.
+    clock
+        The time here (UTC ms), where orders are to say since when they have their status.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class SavedOrders:
         self.over: set[SignalKey] = set()
         self._store = store
         self.address = (strategy, symbol)
+        self.clock: Callable[[], int] | None = None
         self._on_problem = on_problem
         self._unsaved = False
 
@@ -123,13 +126,16 @@ class SavedOrders:
             mine = self.signals.setdefault(order.key, [])
             for place, known in enumerate(mine):
                 if known.client_id == order.client_id:
-                    mine[place] = order
+                    mine[place] = order if known.status == order.status else self._since_now(order)
                     break
             else:
-                mine.append(order)
+                mine.append(self._since_now(order))
             self.over.discard(order.key)
             self._unsaved = True
         return self.save(quiet=quiet)
+
+    def _since_now(self, order: Order) -> Order:
+        return order if self.clock is None else msgspec.structs.replace(order, since=self.clock())
 
     def save(self, *, quiet: bool = False) -> bool:
         """Write orders that are not on the disk yet; returns whether everything is on the disk."""

@@ -76,7 +76,7 @@ class BrokerAccountContract(BrokerContractOrders):
         self._with_stops(tmp_path, play)
 
     def test_a_stop_is_moved_as_its_abilities_say(self, tmp_path: Path) -> None:
-        """Amended in place, or beside the old one, or after it; what cannot be is refused, and changes nothing."""
+        """Amended in place, replaced, beside the old one, or after it; what cannot be is refused, and changes nothing."""
 
         async def play(broker: BrokerWithAccount) -> None:
             able = broker.abilities()
@@ -88,6 +88,14 @@ class BrokerAccountContract(BrokerContractOrders):
                 await self._refused(broker.amend(moved))
             same(await self.open_names(broker, stop), [stop.client_id])
             second = self._stop_of(there, replace(stop, trigger=moved.trigger), generation=1)
+            instead = replace(second, replaces=stop.client_id)
+            if able.move == "replace":
+                same((await broker.amend(instead)).client_id, second.client_id)
+                same(await self.open_names(broker, second), [second.client_id])
+                await self.until(broker, stop, "cancelled")
+                stop, second = second, self._stop_of(there, second, generation=2)
+            else:
+                await self._refused(broker.amend(instead))
             if able.locks:
                 await self._refused(broker.place(second))
             else:
