@@ -398,13 +398,3 @@ def order_text(order: Order) -> str:
     what = f"{order.side} {plain_number(order.quantity)} {order.symbol}"
     purpose = "add to" if order.purpose == "add" else order.purpose
     return f"the order to {purpose} {order.signal_id!r} ({what}, {order.client_id})"
-
-
-def closing_failure(before: Order, after: Order) -> str:
-    """How a broker has refused or cancelled an order that closes, as a sentence; empty when it has not just done so."""
-    if not after.reduces_only or after.status == before.status or after.status not in ("rejected", "cancelled"):
-        return ""
-    what = "refused" if after.status == "rejected" else "cancelled at the broker"
-    filled = f"{plain_number(after.filled_quantity)} of {plain_number(after.quantity)} filled"
-    part = f", {filled}" if after.filled_quantity else ""
-    return f"{order_text(after)} was {what}{part}{f': {after.note}' if after.note else ''}"

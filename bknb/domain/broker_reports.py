@@ -8,7 +8,7 @@ from typing import Final, get_args
 
 import msgspec
 
-from .broker_orders_and_ids import WORKING, Order, Report, ReportStatus
+from .broker_orders_and_ids import WORKING, Order, Report, ReportStatus, order_text
 from .formatting import plain_number
 from .protective_orders import has_moved
 from .quantity_step_and_least_amount import EXACT, is_near, is_rounded, is_rounded_down, is_whole, is_whole_part
@@ -41,6 +41,16 @@ def _after_report_of_stop(order: Order, report: Report) -> Order:
     if level is None or report.status not in WORKING or not has_moved(level, order.trigger):
         return order
     return msgspec.structs.replace(order, trigger=level, record_price=level)
+
+
+def closing_failure(before: Order, after: Order) -> str:
+    """How a broker has refused or cancelled an order that closes, as a sentence; empty when it has not just done so."""
+    if not after.reduces_only or after.status == before.status or after.status not in ("rejected", "cancelled"):
+        return ""
+    what = "refused" if after.status == "rejected" else "cancelled at the broker"
+    filled = f"{plain_number(after.filled_quantity)} of {plain_number(after.quantity)} filled"
+    part = f", {filled}" if after.filled_quantity else ""
+    return f"{order_text(after)} was {what}{part}{f': {after.note}' if after.note else ''}"
 
 
 def _as_text(value: object) -> str:

@@ -68,7 +68,7 @@ def protective_actions(orders: Sequence[Order], able: Abilities | None, now: int
         elif order.working and is_sale(order):
             yield Query(order)
         elif order.working:
-            yield from _resting(order, orders, able, now)
+            yield from _resting(order, orders, able)
     if able is not None and orders[0].ended_at is None:
         yield from _unprotected(orders, able, now)
 
@@ -100,7 +100,7 @@ def _is_behind(stop: Order, orders: Sequence[Order]) -> bool:
     return moved and (orders[0].stop is None or not refused_here(orders))
 
 
-def _resting(stop: Order, orders: Sequence[Order], able: Abilities | None, now: int) -> Iterator[Action]:
+def _resting(stop: Order, orders: Sequence[Order], able: Abilities | None) -> Iterator[Action]:
     """The actions for a stop that rests at the broker."""
     if stop.ended_at is not None:
         yield CancelOrder(stop)

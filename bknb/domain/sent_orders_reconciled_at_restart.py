@@ -14,7 +14,6 @@ from .broker_orders_and_ids import (
     Order,
     Report,
     closed_beyond,
-    closing_failure,
     closing_orders,
     is_superseded,
     left_by_rounding,
@@ -22,7 +21,7 @@ from .broker_orders_and_ids import (
     order_text,
 )
 from .broker_orders_of_events import KeptOf, Orders, any_left, ended, not_cut, opened
-from .broker_reports import after_report, closed_in_doubt, report_problem
+from .broker_reports import after_report, closed_in_doubt, closing_failure, report_problem
 from .formatting import plain_number
 from .interval import MINUTE_MS
 from .lifecycle import Holding, Opening, State, position_of, signals_of, waiting_signals

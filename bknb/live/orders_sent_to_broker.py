@@ -18,14 +18,13 @@ from ..domain.broker_orders_and_ids import (
     OrderStatus,
     Report,
     closed_beyond,
-    closing_failure,
     finished,
     given_up,
     left_open,
     order_text,
 )
 from ..domain.broker_orders_of_events import KeptOf, any_left, last_minute, not_cut
-from ..domain.broker_reports import after_report, closed_in_doubt, fills_more, report_problem
+from ..domain.broker_reports import after_report, closed_in_doubt, closing_failure, fills_more, report_problem
 from ..domain.fills_at_stops_and_gaps import Minute
 from ..domain.formatting import plain_number
 from ..domain.lifecycle import State, signals_of

@@ -76,7 +76,7 @@ class BrokerAccountContract(BrokerContractOrders):
         self._with_stops(tmp_path, play)
 
     def test_a_stop_is_moved_as_its_abilities_say(self, tmp_path: Path) -> None:
-        """Amended in place, replaced, beside the old one, or after it; what cannot be is refused, and changes nothing."""
+        """In place, by another, beside the old one, or after it; what cannot be is refused, and changes nothing."""
 
         async def play(broker: BrokerWithAccount) -> None:
             able = broker.abilities()
