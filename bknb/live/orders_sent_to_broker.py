@@ -27,6 +27,7 @@ from ..domain.broker_orders_of_events import KeptOf, any_left, last_minute, not_
 from ..domain.broker_reports import after_report, closed_in_doubt, closing_failure, fills_more, report_problem
 from ..domain.fills_at_stops_and_gaps import Minute
 from ..domain.formatting import plain_number
+from ..domain.implementation_shortfall import TradedOrder
 from ..domain.lifecycle import State, signals_of
 from ..domain.next_order_action import due_actions, next_action
 from ..domain.order_actions import Action, Attempt, CancelOrder, MoveStop, Place, Query, Save, Wait, attempt_of
@@ -388,6 +389,11 @@ class OrderDesk:
     def orders(self) -> list[Order]:
         """All orders known here: those of the signals that are not over, and of the last ones that are."""
         return self._saved.orders
+
+    @property
+    def traded(self) -> tuple[TradedOrder, ...]:
+        """What became of all orders that left, also of those of signals that are over for long."""
+        return self._saved.traded
 
     def position(self) -> float:
         """What the broker reported as filled and not closed again, in base currency; negative when short."""

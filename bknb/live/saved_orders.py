@@ -10,11 +10,13 @@ from typing import Final
 import msgspec
 
 from ..domain.broker_orders_and_ids import Order, finished, net_filled
+from ..domain.implementation_shortfall import TradedOrder, traded_orders
 from ..domain.sent_orders_reconciled_at_restart import differences
 from ..domain.signal import SignalKey
 from ..errors import StateError
 from ..ports import StateStore
 from .saved_values import decode_saved
+from .traded_journal import TradedJournal, all_traded
 
 KIND: Final = "order"
 MAX_FINISHED_SIGNALS: Final = 5
@@ -96,11 +98,17 @@ class SavedOrders:
         self.clock: Callable[[], int] | None = None
         self._on_problem = on_problem
         self._unsaved = False
+        self._traded = TradedJournal(store, self.address)
 
     @property
     def orders(self) -> list[Order]:
         """All orders known here: those of the signals that are not over, and of the last ones that are."""
         return [order for orders in self.signals.values() for order in orders]
+
+    @property
+    def traded(self) -> tuple[TradedOrder, ...]:
+        """What became of all orders that left, also of those of signals that are over for long."""
+        return all_traded(self._traded.items(), self.signals.values())
 
     def position(self) -> float:
         """What the broker reported as filled and not closed again, in base currency; negative when short."""
@@ -116,6 +124,7 @@ class SavedOrders:
             When it cannot be read, or a newer bknb wrote it.
         """
         found = by_signal(read_orders(self._store, *self.address))
+        self._traded.read([])  # what cannot be read of it is missing in tables alone
         self.signals.clear()
         self.signals.update(found)
         self.over = {key for key, orders in self.signals.items() if finished(orders) and _all_reported(orders)}
@@ -158,9 +167,15 @@ class SavedOrders:
         self.over.discard(key)
 
     def tidy(self) -> None:
-        """Remove the orders of finished signals but the last few."""
-        over = [key for key, orders in self.signals.items() if finished(orders)]
-        for key in over[:-MAX_FINISHED_SIGNALS]:
+        """Remove the orders of finished signals but the last few, once what became of them is on the disk."""
+        over = [key for key, orders in self.signals.items() if finished(orders)][:-MAX_FINISHED_SIGNALS]
+        try:
+            self._traded.append(*(each for key in over for each in traded_orders(self.signals[key])))
+        except StateError as error:
+            text = f"what became of the orders of {'/'.join(self.address)} is kept until it can be saved: {error}"
+            self._on_problem("state", text)
+            return
+        for key in over:
             self.discard(key)
 
 

@@ -49,6 +49,7 @@ from .manual_orders import TaskByHand
 from .models_of_live_run import fits_beside
 from .result import Result
 from .run_record import record_of
+from .slippage_of_run import slippage_of_run
 from .task import LOOK_SECONDS, left_text
 from .task_list import TaskList
 
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from ..domain.schedules import Schedule
     from ..live.account_saver import LegAccountSaver
     from ..live.portfolio_clock import LiveLegTurn
+    from ..reports.slippage_report import Slippage
 
 
 _OF_ACCOUNT: Final = ("capital", "currency", "sizing", "account", "costs")
@@ -164,6 +166,15 @@ class LiveTask(TaskByHand):
         return pd.DataFrame([] if self._run.orders is None else self._run.orders.rows())
 
     @property
+    def slippage(self) -> Slippage:
+        """What the fills at its broker have cost beside the record so far; see ``bknb.Result.slippage``."""
+        plan, desk = self.plan, self._run.orders
+        orders = () if desk is None else desk.traded
+        return slippage_of_run(
+            self._run.records, orders, strategy=plan.strategy.name, symbol=plan.symbol, settings=plan.settings
+        )
+
+    @property
     def candles(self) -> Candles:
         """The base bars; those in memory while it runs (none before the first has closed), then the result's."""
         if self.status == "fulfilled":
@@ -179,6 +190,8 @@ class LiveTask(TaskByHand):
         facts = {"State on disk": repr(self.plan.store), "Entries": entries}
         if self.unwatched:
             facts["Not watched"] = self.unwatched
+        if line := self.slippage.line:
+            facts["Slippage"] = line
         holes, silent_since = self._run.records.holes, self._run.silent_since
         if holes:
             count, base = self._run.missing

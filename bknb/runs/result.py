@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from ..metrics.run_account import Terms
     from ..metrics.statistics import Statistics
     from ..provenance.card import Card
+    from ..reports.slippage_report import Slippage
     from ..research.tries_ledger import Tries
     from .account_result import RunAccount
     from .measured import Measured
@@ -217,6 +218,36 @@ class Result(Savable):
         from .account_result import FILL_MONEY
 
         return table_of(rows, (*FILL_COLUMNS, *FILL_MONEY))
+
+    @cached_property
+    def slippage(self) -> Slippage:
+        """What the fills of its account cost beside the prices of the record, fees apart: implementation shortfall.
+
+        In quote currency and basis points (1/100 %) of what was traded, by purpose: entry, add, target, stop, close.
+        It is empty for a backtest, and for a live run without a broker.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> from bknb.testing.clocks import SimulatedClock
+        >>> def get_signal(price):
+        ...     return bknb.Signal(
+        ...         position="long", price_take_profit=price * 1.02, price_stop_loss=price * 0.99,
+        ...         minute_estimated_time=15)
+        >>> task = bknb.Live.background(
+        ...     "BTCUSDT", strategy=get_signal, interval="15m", exchange="demo", store=bknb.stores.memory(),
+        ...     clock=SimulatedClock(1_704_067_200_000), until="2024-01-01 01:05", broker=bknb.brokers.paper(),
+        ...     quantity=0.1)
+        >>> slippage = task.result().slippage
+        >>> slippage.total.fills, slippage.money  # a broker on paper fills at the prices of the record
+        (9, 0.0)
+        """
+        from .slippage_of_run import slippage_of_run
+
+        orders = () if (traded := self.run_record.traded) is None else traded()
+        return slippage_of_run(
+            self._records, orders, strategy=self.strategy, symbol=self.symbol, settings=self.settings
+        )
 
     @property
     def parameters(self) -> dict[str, Any]:

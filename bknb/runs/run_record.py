@@ -27,6 +27,7 @@ from ..market.window import Window
 from ..ports import CandleSource
 
 if TYPE_CHECKING:
+    from ..domain.implementation_shortfall import TradedOrder
     from ..domain.signal import SignalKey
     from ..engine.position_in_money import PositionInMoney
     from ..live.plan import LivePlan
@@ -204,6 +205,8 @@ class RunRecord(msgspec.Struct, frozen=True):
         Its positions in money by signal, also where it shared an account with other legs of its portfolio.
     benchmark
         The prices of its benchmark, where it has one.
+    traded
+        What became of the orders of a live run at its broker; called when it is looked at. ``None``: it had no broker.
     """
 
     plan: Plan | LivePlan
@@ -230,6 +233,7 @@ class RunRecord(msgspec.Struct, frozen=True):
     money: RunAccount | None = None
     money_positions: Mapping[SignalKey, PositionInMoney] | None = None
     benchmark: Benchmark | None = None
+    traded: Callable[[], tuple[TradedOrder, ...]] | None = None
 
     @property
     def has_sizes(self) -> bool:
@@ -323,6 +327,11 @@ def _described(source: CandleSource, symbol: str) -> str:
     return f"{source.__class__.__name__} {source.name}" + ("" if describe is None else describe(symbol))
 
 
+def _traded(run: LiveRun) -> Callable[[], tuple[TradedOrder, ...]] | None:
+    desk = run.orders
+    return None if desk is None else lambda: desk.traded
+
+
 def record_of(run: BacktestRun | LiveRun) -> RunRecord:
     """Return the record of a run up to now."""
     window = run.window if isinstance(run, BacktestRun) else None
@@ -344,4 +353,5 @@ def record_of(run: BacktestRun | LiveRun) -> RunRecord:
         rules=run.rules._replace(sized=False) if isinstance(run, BacktestRun) else None,
         reached=run.reached if isinstance(run, BacktestRun) else None,
         published=run.published,
+        traded=None if isinstance(run, BacktestRun) else _traded(run),
     )

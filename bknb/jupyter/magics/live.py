@@ -173,7 +173,8 @@ def _line(task: Any) -> str:
     count = f"{len(trades):,} trade{'' if len(trades) == 1 else 's'}"
     left = f"; {task.unwatched}" if task.unwatched else ""
     run = f"{task.strategy} on {task.symbol}: {state}, up to {minute_text(task.now)} UTC"
-    return "\n".join((f"{run}, {count}{total}{_open(task)}{left}", *_failures(task)))
+    slippage = [f"  slippage: {line}"] if (line := task.slippage.line) else []
+    return "\n".join((f"{run}, {count}{total}{_open(task)}{left}", *slippage, *_failures(task)))
 
 
 def _failures(task: Any) -> list[str]:
