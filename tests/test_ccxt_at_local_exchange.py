@@ -32,7 +32,7 @@ def _fresh(exchange, monkeypatch, request):
     """An account with nothing bought, for each test."""
     exchange.reset(fee_currency=getattr(request.instance, "fee_currency", ""))
     exchange.price("BTCUSDT", PRICE)
-    config = exchange.ccxt_config()
+    config = exchange.ccxt_config(getattr(request.instance, "client", "binance"))
     monkeypatch.setenv("BKNB_BINANCE_SANDBOX_KEY", config.pop("apiKey"))
     monkeypatch.setenv("BKNB_BINANCE_SANDBOX_SECRET", config.pop("secret"))
     if request.instance is not None:
@@ -41,13 +41,10 @@ def _fresh(exchange, monkeypatch, request):
         request.node.config_of_client = config
 
 
-class TestBinanceSpot(BrokerContract):
+class AtLocalExchange(BrokerContract):
     quantity = 0.01
     price = PRICE
     fee_currency = ""
-
-    def make_broker(self, folder):
-        return bknb.brokers.ccxt("binance", config={**self.config, "enableRateLimit": False})
 
     def far_price(self):
         return PRICE / 2  # an exchange takes no price too far away
@@ -57,9 +54,24 @@ class TestBinanceSpot(BrokerContract):
         return True
 
 
+class TestBinanceSpot(AtLocalExchange):
+    client = "binance"
+
+    def make_broker(self, folder):
+        return bknb.brokers.ccxt("binance", config={**self.config, "enableRateLimit": False})
+
+
 @pytest.mark.slow
 class TestBinanceSpotWithFeesInBnb(TestBinanceSpot):
     fee_currency = "BNB"
+
+
+class TestBinanceUsdm(AtLocalExchange):
+    client = "binanceusdm"
+    symbol = "BTC/USDT:USDT"
+
+    def make_broker(self, folder):
+        return bknb.brokers.ccxt("binance", market="swap", config={**self.config, "enableRateLimit": False})
 
 
 @pytest.fixture

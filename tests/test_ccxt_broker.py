@@ -17,6 +17,7 @@ from msgspec.structs import replace
 import bknb
 from bknb.brokers import BrokerMarket, Fee, Order, Report
 from bknb.brokers.binance_spot import BinanceSpot
+from bknb.brokers.binance_usdm import BinanceUsdm
 from bknb.brokers.exchange_client import client_of, sent_parameters
 from bknb.brokers.exchange_profile import Answer, Request
 from bknb.brokers.golden_requests import check_requests
@@ -312,6 +313,31 @@ def test_what_an_error_says_of_its_request(request_, status, code, text, verdict
     assert BinanceSpot().verdict(request_, Answer(status, code, text)) == verdict
 
 
+FAPI_PLACE, FAPI_CANCEL = Request("fapiprivate_post_algoorder", {}), Request("fapiprivate_delete_algoorder", {})
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "code", "verdict"),
+    [
+        *((FAPI_PLACE, 400, f"-{code}", "refused") for code in (1111, 2019, 2021, 2022, 2027, 4003, 4045, 4061)),
+        *((FAPI_PLACE, 400, f"-{code}", "refused") for code in (4118, 4120, 4131, 4164, 5022)),
+        (FAPI_PLACE, 400, "-4116", "known"),
+        (FAPI_PLACE, 400, "-1021", "clock"),
+        (FAPI_PLACE, 503, "-1008", "busy"),
+        (FAPI_PLACE, 400, "-1015", "wait"),
+        (FAPI_PLACE, 429, "", "wait"),
+        *((FAPI_PLACE, status, code, "unknown") for status, code in ((408, "-1007"), (500, "-1000"), (502, ""))),
+        (FAPI_PLACE, 503, "-4003", "unknown"),
+        (FAPI_PLACE, 400, "-9999", "unknown"),
+        (FAPI_PLACE, 400, "-2011", "refused"),
+        (FAPI_CANCEL, 400, "-2011", "missing"),
+        (FAPI_CANCEL, 400, "-2013", "missing"),
+    ],
+)
+def test_what_an_error_of_the_futures_exchange_says_of_its_request(request_, status, code, verdict):
+    assert BinanceUsdm().verdict(request_, Answer(status, code, "")) == verdict
+
+
 @pytest.mark.parametrize(
     ("answer", "refused"),
     [
@@ -378,20 +404,43 @@ def test_an_entry_that_sells_is_refused_at_a_spot_market(made, purpose):
 
 def test_a_swap_is_no_spot_market(made):
     broker, exchange = made
-    with pytest.raises(BrokerError, match=r"BTC/USDT:USDT is a swap, and binance spot sandbox trades spot") as told:
+    with pytest.raises(BrokerError, match=r"BTC/USDT:USDT is a swap, and binance spot trades spot") as told:
         asyncio.run(broker.place(order(symbol="BTC/USDT:USDT")))
     assert told.value.refused
     assert exchange.sent == []
 
 
-def test_a_client_that_is_to_send_again_what_failed_sends_it_once(made):
-    broker = bknb.brokers.ccxt("binance", config={"options": {"maxRetriesOnFailure": 3}})
-    exchange = Exchange(broker)
+def test_an_order_that_gets_no_answer_is_sent_once(made):
+    broker, exchange = made
     exchange.answer("POST", "order", *2 * [ccxt.RequestTimeout("no answer")])
     with pytest.raises(BrokerError) as told:
         asyncio.run(broker.place(order()))
     assert not told.value.refused
     assert exchange.paths().count("POST order") == 1
+
+
+@pytest.mark.parametrize(
+    ("config", "why"),
+    [
+        ({"options": {"maxRetriesOnFailure": 3}}, r"config= holds options\['maxRetriesOnFailure'\]: orders leave once"),
+        ({"options": {"order": {"maxRetriesOnFailure": 3}}}, r"config= holds options\['order'\]"),
+        ({"options": {"broker": {"spot": "x"}}, "verbose": True}, r"config= holds verbose, options\['broker'\]"),
+        ({"sign": None}, "config= holds sign"),
+        (
+            {"urls": {"api": {"private": "https://me/api/v4"}}},
+            r"with this config= ccxt sends other requests to binance",
+        ),
+    ],
+)
+def test_a_config_changes_neither_what_leaves_nor_how_often(made, config, why):
+    with pytest.raises(UsageError, match=why):
+        bknb.brokers.ccxt("binance", config=config)
+
+
+def test_how_long_an_order_may_be_on_its_way_is_not_the_users(made):
+    broker = bknb.brokers.ccxt("binance", config={"options": {"recvWindow": 60_000}, "timeout": 5_000})
+    client = broker._client._client
+    assert (client.options["recvWindow"], client.timeout) == (5000, 5_000)
 
 
 def test_a_clock_that_is_off_is_measured_anew_and_the_order_is_sent_once_more(made):
@@ -528,7 +577,7 @@ def test_open_orders_fills_balance_and_positions(made):
     balances = {
         "balances": [{"asset": "BTC", "free": "0.5", "locked": "0.25"}, {"asset": "X", "free": "0", "locked": "0"}]
     }
-    exchange.answer("GET", "account", *3 * [balances])
+    exchange.answer("GET", "account", *2 * [balances])
 
     async def play():
         assert [each.client_id for each in await broker.open_orders("BTCUSDT")] == [ID, "other"]
@@ -536,12 +585,11 @@ def test_open_orders_fills_balance_and_positions(made):
         assert [len(fills), fills[0].client_id, fills[-1].client_id, fills[-1].side] == [1001, ID, "web_1", "sell"]
         assert len({fill.trade_id for fill in fills}) == 1001
         assert list(await broker.balance()) == ["BTC"]
-        assert await broker.positions() == []
         market = await broker.market("BTCUSDT")
         assert market == BrokerMarket(
             symbol="BTCUSDT", base="BTC", quote="USDT", tick=0.01, step=0.00001, least_quantity=0.00001,
             most_quantity=9000.0, most_market_quantity=150.5, least_value=5.0, fee_in="base", lowest_trigger=0.2,
-            highest_trigger=5.0, most_stops=5,
+            highest_trigger=5.0, most_stops=5, id="BTCUSDT",
         )  # fmt: skip
         assert await broker.positions() == [bknb.brokers.AccountPosition(symbol="BTCUSDT", quantity=0.75)]
         assert broker.abilities().locks
@@ -559,7 +607,9 @@ def test_open_orders_fills_balance_and_positions(made):
         ("bitget", {}, "cannot be asked about there by its id"),
         ("coinbase", {}, "ccxt drops the id"),
         ("kraken", {}, "its profile is not written yet"),
-        ("binance", {"market": "swap"}, "its profile is not written yet"),
+        ("bybit", {"market": "swap"}, "its profile is not written yet"),
+        ("binance", {"leverage": 3}, "leverage=3 is for market='swap'"),
+        ("binance", {"market": "swap", "leverage": 0.5}, "leverage"),
         ("nowhere", {}, "nobody has looked yet"),
         ("binance", {"sandbox": False}, "say so by real_money=True"),
         ("binance", {"real_money": True}, "give sandbox=False for real money"),

@@ -10,7 +10,7 @@ from desk_life import ENTRY, Exchange, Life, closing, lives
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from order_events import closed, opened
+from order_events import closed, holding, opened
 
 from bknb.brokers import BrokerMarket, Order
 from bknb.domain.broker_account import Fee
@@ -41,6 +41,9 @@ def markets(draw):
         market_step=round(step * draw(st.sampled_from([0, 1, 10])), 9),
         least_quantity=round(step * draw(st.integers(0, 20)), 9),
         least_value=draw(st.sampled_from([0.0, 1.0, 5.0, 10.0])),
+        most_quantity=draw(st.sampled_from([math.inf, 1e5])),
+        most_market_quantity=draw(st.sampled_from([math.inf, 1e3])),
+        margin_modes=draw(st.sampled_from([(), ("isolated",)])),
     )  # fmt: skip
     price = draw(st.floats(1e-6, 1e6))
     return market, draw(st.floats(1e-9, 1e7)), price
@@ -60,17 +63,23 @@ def test_what_is_sent_is_on_the_grid_no_more_than_was_asked_for_and_what_the_mar
     )  # fmt: skip
     stop = price * stop_part
     sent = rounded_order(asked, market, stop=stop)
-    limits = market.limits(market=kind != "limit")
+    limits = market.limits(market=kind != "limit", reduces=kind == "stop")
+    most = market.most_quantity if kind == "limit" else min(market.most_quantity, market.most_market_quantity)
     if sent.done:
         assert (sent.quantity, sent.status) == (0.0, "cancelled" if kind == "stop" else "rejected")
+        if sent.note.startswith("too large"):
+            assert (kind == "stop", quantity > most) == (False, True)
+            return
         assert sent.note.startswith("too small")
         whole = math.floor(quantity / limits.step * (1 + 1e-9)) * limits.step if limits.step else quantity
-        value = limits.least_value * (1 + SPARE_AT_STOP)
+        closing = market.limits(market=True, reduces=True)
+        value = max(limits.least_value, closing.least_value * (1 + SPARE_AT_STOP))
         lowest = min(stop, price if market.tick <= price / 1000 else market.tick / 2)
         assert whole < max(limits.least_quantity, limits.step) * (1 + 1e-6) or whole * lowest < value * (1 + 1e-2)
         return
     assert sent.quantity <= quantity * (1 + 1e-8)
-    assert quantity - sent.quantity <= limits.step * (1 + 1e-6)
+    assert sent.quantity <= most
+    assert min(quantity, most) - sent.quantity <= limits.step * (1 + 1e-6)
     assert multiple(sent.quantity, limits.step)
     level = sent.price or sent.trigger or price
     assert sent.quantity * level >= limits.least_value * (1 - 1e-6)
@@ -163,6 +172,31 @@ def test_rules_that_are_not_told_hold_up_what_opens_and_not_what_closes():
     life.live(play)
     assert life.told[0][1].endswith("could not be carried out: TimeoutError: no answer")
     assert life.statuses == {ENTRY: "filled", closing(): "filled"}
+
+
+def test_more_than_the_market_takes_at_once_is_not_opened_and_is_closed_in_several_orders():
+    rules = replace(BINANCE, most_market_quantity=0.9)
+    life = lives(opened(), closed(), broker=Exchange(rules=rules))
+    assert life.statuses == {ENTRY: "rejected"}
+    assert "too large: 2, the market takes 0.9 in one order; size it smaller" in life.told[0][1]
+
+    class Narrower(Exchange):
+        async def market(self, symbol):
+            return rules if self.orders else BINANCE
+
+    life = Life(broker=Narrower(rules=replace(BINANCE, taker=0.0)))
+
+    async def play():
+        await life.receive(opened())
+        await life.restart(holding())
+        await life.receive(closed())
+
+    life.live(play)
+    assert [(each.quantity, each.status) for each in life.desk.orders] == [
+        (2.0, "filled"), (0.9, "filled"), (0.9, "filled"), (0.2, "filled"),
+    ]  # fmt: skip
+    assert life.broker.position("BTCUSDT") == 0.0
+    assert life.told == []
 
 
 def test_a_market_that_there_is_not_is_told_once_and_the_entry_never_leaves():

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..domain.broker_account import Abilities, BrokerMarket, Unprotected, Watch
-from .ccxt_broker import CcxtBroker, make_broker
+from .broker_at_exchange import make_broker
+from .ccxt_broker import CcxtBroker
 from .paper_account import PaperKind
 from .paper_broker import PaperBroker
 from .paper_trouble import Script, TroubleKind
@@ -21,6 +22,7 @@ def ccxt(
     real_money: bool = False,
     watch: Watch = "both",
     unprotected: Unprotected = "close",
+    leverage: float | None = None,
     config: Mapping[str, Any] | None = None,
 ) -> CcxtBroker:
     """An account at an exchange, through ccxt: its sandbox, unless real money is asked for twice.
@@ -46,14 +48,17 @@ def ccxt(
     unprotected : {"close", "watch"}
         What becomes of a position whose stop the exchange does not take: after a minute it is sold at the market, or it
         is watched by the process alone.
+    leverage : float, optional
+        Of positions in swaps, which are kept with isolated margin, 1 by default: it is set before something is opened,
+        and read back. What would be liquidated before its stop is refused.
     config : mapping, optional
-        Handed to the client of ccxt: ``urls``, ``timeout``, proxies; no keys.
+        How the client of ccxt is connected: ``urls``, ``timeout``, proxies; no keys, and nothing that changes requests.
 
     Raises
     ------
     UsageError
-        The exchange has no profile here, with the reason; this ccxt writes another request; there are no keys; keys
-        stand in ``config``; real money is asked for once.
+        The exchange has no profile here, with the reason; this ccxt, or one with this ``config``, writes another
+        request; there are no keys; keys stand in ``config``; real money is asked for once; leverage at a spot market.
     MissingDependency
         ccxt is not installed.
 
@@ -66,7 +71,7 @@ def ccxt(
     """
     return make_broker(
         exchange, market=market, sandbox=sandbox, real_money=real_money, config=config, watch=watch,
-        unprotected=unprotected,
+        unprotected=unprotected, leverage=leverage,
     )  # fmt: skip
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import math
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from typing import Any, Final, Literal, NoReturn, TypeAlias, TypeVar, get_args
-from urllib.parse import urlsplit
+from typing import Any, Final, NoReturn, TypeVar
 
 from msgspec.structs import replace
 
@@ -23,88 +21,21 @@ from ..domain.broker_account import (
     added_up,
 )
 from ..domain.broker_orders_and_ids import Order, Report, order_text
-from ..domain.formatting import plain_number
-from ..domain.quantity_step_and_least_amount import EXACT, rounded_down, too_small
-from ..domain.tick_grid import round_nearest
-from ..errors import BrokerError, MissingDependency, UsageError
+from ..domain.protective_orders import may_protect
+from ..domain.quantity_step_and_least_amount import EXACT
+from ..errors import BrokerError
 from ..market.fetch_loop import submit
 from ..market.system_clock import SystemClock
-from .binance_spot import BinanceSpot
-from .exchange_client import ExchangeClient, KnownOrderError, NoSuchOrderError, client_of, is_urgent
-from .exchange_keys import keys_of
-from .exchange_profile import Profile, Request, Trade
-from .golden_requests import check_requests
-from .refused_exchanges import refused
+from .account_set_up import AccountSetUp
+from .exchange_client import ExchangeClient, KnownOrderError, NoSuchOrderError, is_urgent
+from .exchange_profile import Profile, SwapProfile, Trade
+from .order_fits_market import must_fit, must_not_be_short
 
-Market: TypeAlias = Literal["spot", "swap"]
+_About = TypeVar("_About", str, BrokerMarket)
 _Answer = TypeVar("_Answer")
 
-PROFILES: Final[Mapping[tuple[str, str], Callable[[], Profile]]] = {("binance", "spot"): BinanceSpot}
-"""The exchanges and markets where orders are placed."""
 _NEW_MS: Final = 60_000  # an order that was made less long ago cannot have left before
-_MOST_TRADES: Final = 1000
-
-
-def make_broker(
-    exchange: str,
-    *,
-    market: Market,
-    sandbox: bool,
-    real_money: bool,
-    config: Mapping[str, Any] | None,
-    watch: Watch = "both",
-    unprotected: Unprotected = "close",
-) -> CcxtBroker:
-    """The broker of an exchange; see :func:`bknb.brokers.ccxt`."""
-    of_exchange = PROFILES.get((exchange, market))
-    if of_exchange is None:
-        raise refused(exchange, market, PROFILES)
-    profile = of_exchange()
-    if watch not in get_args(Watch):
-        raise UsageError(f"watch= is 'both' or 'here', got {watch!r}")
-    if unprotected not in get_args(Unprotected):
-        raise UsageError(f"unprotected= is 'close' or 'watch', got {unprotected!r}")
-    _must_be_deliberate(profile, sandbox=sandbox, real_money=real_money)
-    given = _without_keys(config)
-    try:
-        package = importlib.import_module("ccxt.async_support")
-    except ImportError:
-        raise MissingDependency("ccxt", purpose="orders at an exchange", extra="ccxt") from None
-    base = getattr(package, profile.client)
-    check_requests(base, profile, version=str(package.__version__))
-    options = {**profile.options, **given.get("options", {}), "maxRetriesOnFailure": 0}  # an order leaves once
-    client = client_of(base, profile, {"enableRateLimit": True, **given, "options": options})
-    if sandbox and "urls" not in given:
-        profile.demo(client)
-    _must_not_be_real(client, profile, real_money=real_money)
-    keys = keys_of(exchange, sandbox=sandbox)
-    client.apiKey, client.secret = keys.key, keys.secret
-    return CcxtBroker(profile, client, real_money=real_money, watch=watch, unprotected=unprotected)
-
-
-def _must_be_deliberate(profile: Profile, *, sandbox: bool, real_money: bool) -> None:
-    name = f"{profile.exchange} {profile.market}"
-    if sandbox and real_money:
-        raise UsageError(f"sandbox=True and real_money=True for {name}: give sandbox=False for real money")
-    if not (sandbox or real_money):
-        raise UsageError(f"orders at {name} with sandbox=False are worth real money: say so by real_money=True")
-
-
-def _without_keys(config: Mapping[str, Any] | None) -> dict[str, Any]:
-    given = dict(config or {})
-    if written := sorted({"apiKey", "secret", "password", "privateKey", "walletAddress", "token"} & set(given)):
-        raise UsageError(
-            f"config= holds {', '.join(written)}: keys stand in no cell\n"
-            "they are read from the environment or from a keyring; leave them out to be told the names"
-        )
-    return given
-
-
-def _must_not_be_real(client: Any, profile: Profile, *, real_money: bool) -> None:
-    """Whatever addresses were given: without ``real_money`` no order may reach the exchange itself."""
-    address = str(client.urls["api"]["private"])
-    if profile.is_real(urlsplit(address).hostname or "") and not real_money:
-        raise UsageError(f"config= leads to {address}, where orders are worth real money: say so by real_money=True")
+_WEEK_MS: Final = 7 * 86_400_000
 
 
 class CcxtBroker:
@@ -132,6 +63,7 @@ class CcxtBroker:
         real_money: bool,
         watch: Watch = "both",
         unprotected: Unprotected = "close",
+        leverage: float = 1.0,
         now: Callable[[], int] | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
@@ -140,6 +72,7 @@ class CcxtBroker:
         self._profile = profile
         self._abilities = replace(profile.abilities, watch=watch, unprotected=unprotected)
         self._client = ExchangeClient(client, profile, now=now or SystemClock().now, sleep=sleep)
+        self._set_up = AccountSetUp(self._client, profile, name=self.name, leverage=leverage)
         self._markets: dict[str, BrokerMarket] = {}
         self._placed: set[str] = set()  # client ids that left from here
         self._ids: dict[str, str] = {}  # client id by the exchange's name of an order; empty: not ours
@@ -174,12 +107,17 @@ class CcxtBroker:
         if may_have_left and (known := await self._report(order.client_id, order.symbol)) is not None:
             return known
         if self._profile.market == "spot":
-            _must_not_be_short(order)
-        _must_fit(order, market)
-        return await self._send(order, self._profile.move(order) if order.replaces else self._profile.place(order))
+            must_not_be_short(order)
+        must_fit(order, market, ids=self._profile.ids)
+        if not order.reduces_only:
+            await self._set_up.must_be_ready(order, market)
+        report = await self._send(order, market)
+        note = report.note or await self._set_up.liquidated_before(order, market)
+        return report if note == report.note else replace(report, note=note)
 
-    async def _send(self, order: Order, request: Request) -> Report:
+    async def _send(self, order: Order, market: BrokerMarket) -> Report:
         """Send an order that is none yet."""
+        request = self._profile.move(order, market) if order.replaces else self._profile.place(order, market)
         self._placed.add(order.client_id)
         try:
             answer = await self._client.ask(request, urgent=is_urgent(order))
@@ -188,25 +126,39 @@ class CcxtBroker:
             if found is None:
                 raise BrokerError(f"{order_text(order)} is there already, and is not found") from None
             return found
-        report = self._read(self._profile.report_of, order.symbol, answer)
-        self._ids[report.broker_id] = order.client_id
-        return await self._with_fees(report, self._profile.trades_in_placing(answer))
+        except BrokerError as error:
+            if error.refused and not error.later:
+                self._markets.pop(order.symbol, None)  # its rules may have changed
+            raise
+        return await self._after_placing(order, market, answer)
+
+    async def _after_placing(self, order: Order, market: BrokerMarket, answer: Any) -> Report:
+        """What is known of an order that has arrived; its fills are told once the exchange tells all about them."""
+        placed = self._read(self._profile.placed, market, answer)
+        try:
+            if placed is None:
+                return await self._report(order.client_id, order.symbol) or _arrived(order)
+            self._ids[placed[0].broker_id] = order.client_id
+            return await self._with_fees(market, *placed)
+        except BrokerError:
+            return _arrived(order)
 
     async def cancel(self, client_id: str, symbol: str) -> Report:
         """Cancel an order; see :meth:`bknb.ports.Broker.cancel`."""
         return await self._on_fetch_loop(self._cancel(client_id, symbol))
 
     async def _cancel(self, client_id: str, symbol: str) -> Report:
-        try:
-            await self._client.ask(self._profile.cancel(client_id, symbol), urgent=True)
-        except NoSuchOrderError:
-            found = await self._report(client_id, symbol)  # it may be done
-            if found is None:
-                raise
-            return found
-        found = await self._report(client_id, symbol)
+        market = await self._market(symbol)
+        missing: NoSuchOrderError | None = None
+        for stop in self._places(client_id):
+            try:
+                await self._client.ask(self._profile.cancel(client_id, market, stop=stop), urgent=True)
+                break
+            except NoSuchOrderError as error:
+                missing = error
+        found = await self._report(client_id, symbol)  # it may be done
         if found is None:
-            raise BrokerError(f"{self.name} has cancelled {client_id}, and does not find it")
+            raise missing or BrokerError(f"{self.name} has cancelled {client_id}, and does not find it")
         return found
 
     async def amend(self, order: Order) -> Report:
@@ -217,8 +169,9 @@ class CcxtBroker:
         return await self._on_fetch_loop(self._place(order) if order.replaces else self._amend(order))
 
     async def _amend(self, order: Order) -> Report:
-        _must_fit(order, await self._market(order.symbol))
-        await self._client.ask(self._profile.move(order), urgent=True)
+        market = await self._market(order.symbol)
+        must_fit(order, market, ids=self._profile.ids)
+        await self._client.ask(self._profile.move(order, market), urgent=True)
         found = await self._report(order.client_id, order.symbol)
         if found is None:
             raise BrokerError(f"{self.name} has moved {order.client_id}, and does not find it")
@@ -229,23 +182,52 @@ class CcxtBroker:
         return await self._on_fetch_loop(self._report(client_id, symbol))
 
     async def _report(self, client_id: str, symbol: str) -> Report | None:
-        try:
-            answer = await self._client.ask(self._profile.ask(client_id, symbol), urgent=True)
-        except NoSuchOrderError:
-            return None
-        report = self._read(self._profile.report_of, symbol, answer)
+        market = await self._market(symbol)
+        for stop in self._places(client_id):
+            try:
+                answer = await self._client.ask(self._profile.ask(client_id, market, stop=stop), urgent=True)
+            except NoSuchOrderError:
+                continue
+            return await self._told(market, self._read(self._profile.report_of, market, answer))
+        return None
+
+    def _places(self, client_id: str) -> tuple[bool, ...]:
+        """Where an order may be, the likely place first: among the stops or among the others."""
+        if not self._profile.stops_apart:
+            return (False,)
+        return (True, False) if may_protect(client_id) else (False, True)
+
+    async def _told(self, market: BrokerMarket, report: Report) -> Report:
+        """A report with what its fills cost; of a stop that became another order with those of that one."""
         self._ids[report.broker_id] = report.client_id
-        return await self._with_fees(report, [])
+        if not report.child:
+            return await self._with_fees(market, report, [])
+        self._ids[report.child] = report.client_id
+        try:
+            answer = await self._client.ask(self._profile.ask_by_broker_id(report.child, market), urgent=True)
+        except NoSuchOrderError:
+            return report  # it is not shown yet
+        child = await self._with_fees(market, self._read(self._profile.report_of, market, answer), [])
+        return replace(
+            child,
+            client_id=report.client_id,
+            broker_id=report.broker_id,
+            child=report.child,
+            status="triggered" if child.status == "accepted" else child.status,
+        )
 
     async def open_orders(self, symbol: str) -> list[Report]:
         """All orders that work on a symbol, stops too; see :meth:`bknb.ports.Broker.open_orders`."""
         return await self._on_fetch_loop(self._open_orders(symbol))
 
     async def _open_orders(self, symbol: str) -> list[Report]:
-        answer = await self._client.ask(self._profile.open_orders(symbol))
-        return self._read(self._profile.reports_of, symbol, answer)
+        market = await self._market(symbol)
+        found: list[Report] = []
+        for request in self._profile.open_orders(market):
+            found += self._read(self._profile.reports_of, market, await self._client.ask(request))
+        return found
 
-    async def _with_fees(self, report: Report, told: list[Trade]) -> Report:
+    async def _with_fees(self, market: BrokerMarket, report: Report, told: list[Trade]) -> Report:
         """A report with what its fills cost.
 
         Raises
@@ -257,8 +239,8 @@ class CcxtBroker:
             return report
         trades = next((each for each in (told, self._trades.get(report.broker_id, [])) if _all_of(report, each)), None)
         if trades is None:
-            request = self._profile.trades(report.symbol, since=None, broker_id=report.broker_id)
-            trades = self._profile.trades_of(await self._client.ask(request))
+            request = self._profile.trades(market, since=None, broker_id=report.broker_id)
+            trades = self._read(self._profile.trades_of, market, await self._client.ask(request))
         if not _all_of(report, trades):
             raise BrokerError(f"{self.name} has not told all trades of {report.client_id} yet")
         self._trades[report.broker_id] = trades
@@ -271,17 +253,23 @@ class CcxtBroker:
         return await self._on_fetch_loop(self._fills(symbol, since))
 
     async def _fills(self, symbol: str, since: int) -> list[Fill]:
+        market = await self._market(symbol)
         found: dict[str, Trade] = {}
+        request = self._profile.trades(market, since=since)
         while True:
-            page = self._profile.trades_of(await self._client.ask(self._profile.trades(symbol, since=since)))
+            page = self._read(self._profile.trades_of, market, await self._client.ask(request))
             new = [trade for trade in page if trade.trade_id not in found]
             found |= {trade.trade_id: trade for trade in new}
-            if len(page) < _MOST_TRADES or not new:
+            now = await self._client.exchange_now()
+            more = self._profile.more_trades(market, request, page=page, now=now)
+            if more is None or (page and not new):
                 break
-            since = max(trade.at for trade in page)
+            request = more
+        trades = [trade for trade in sorted(found.values(), key=lambda trade: trade.at) if trade.at >= since]
+        await self._learn_children(market, trades)
         fills = []
-        for trade in sorted(found.values(), key=lambda trade: trade.at):
-            client_id = await self._client_id_of(trade.broker_id, symbol)
+        for trade in trades:
+            client_id = await self._client_id_of(trade.broker_id, market)
             fills.append(
                 Fill(
                     client_id=client_id, symbol=symbol, side=trade.side, quantity=trade.quantity, price=trade.price,
@@ -290,11 +278,18 @@ class CcxtBroker:
             )  # fmt: skip
         return fills
 
-    async def _client_id_of(self, broker_id: str, symbol: str) -> str:
+    async def _learn_children(self, market: BrokerMarket, trades: list[Trade]) -> None:
+        """Have the stops known that became orders whose trades these are."""
+        unknown = [trade.at for trade in trades if trade.broker_id not in self._ids]
+        asked = self._profile.children(market, min(unknown) - _WEEK_MS) if unknown else None
+        if asked is not None:
+            self._ids |= self._profile.children_of(await self._client.ask(asked))
+
+    async def _client_id_of(self, broker_id: str, market: BrokerMarket) -> str:
         known = self._ids.get(broker_id)
         if known is None:
-            answer = await self._client.ask(self._profile.ask_by_broker_id(broker_id, symbol))
-            known = self._ids[broker_id] = self._read(self._profile.report_of, symbol, answer).client_id
+            answer = await self._client.ask(self._profile.ask_by_broker_id(broker_id, market))
+            known = self._ids[broker_id] = self._read(self._profile.report_of, market, answer).client_id
         return known
 
     async def balance(self) -> Mapping[str, Balance]:
@@ -305,28 +300,32 @@ class CcxtBroker:
         return self._profile.balance_of(await self._client.ask(self._profile.balance()))
 
     async def positions(self) -> list[AccountPosition]:
-        """What is held of the coins of the markets that were asked about, whoever bought it."""
+        """The positions of a swap account; else what is held of the coins of the markets that were asked about."""
         return await self._on_fetch_loop(self._positions())
 
     async def _positions(self) -> list[AccountPosition]:
+        markets = list(self._markets.values())
+        if self._profile.market == "swap":
+            swap: SwapProfile = self._profile  # type: ignore[assignment]  # of this market
+            return swap.positions_of(markets, await self._client.ask(swap.positions()))
         balance = await self._balance()
         return [
             AccountPosition(symbol=market.symbol, quantity=balance[market.base].total)
-            for market in self._markets.values()
+            for market in markets
             if market.base in balance
         ]
 
     async def market(self, symbol: str) -> BrokerMarket:
-        """The rules of a market, as of the first question; see :meth:`bknb.ports.BrokerWithAccount.market`."""
+        """The rules of a market, asked for anew after a refusal; see :meth:`bknb.ports.BrokerWithAccount.market`."""
         return await self._on_fetch_loop(self._market(symbol))
 
     async def _market(self, symbol: str) -> BrokerMarket:
-        if ":" in symbol and self._profile.market == "spot":
-            spot = symbol.partition(":")[0]
-            raise BrokerError(f"{symbol} is a swap, and {self.name} trades spot, such as {spot}", refused=True)
         if symbol not in self._markets:
             answer = await self._client.ask(self._profile.market_rules(symbol))
-            self._markets[symbol] = self._read(self._profile.market_of, symbol, answer)
+            found = self._read(self._profile.market_of, symbol, answer)
+            if found is None:
+                raise BrokerError(f"{self.name} has no market {symbol}", refused=True)
+            self._markets[symbol] = found
         return self._markets[symbol]
 
     def abilities(self) -> Abilities:
@@ -346,10 +345,11 @@ class CcxtBroker:
             )
         self._may_trade = True
 
-    def _read(self, read: Callable[[str, Any], _Answer], symbol: str, answer: Any) -> _Answer:
+    def _read(self, read: Callable[[_About, Any], _Answer], about: _About, answer: Any) -> _Answer:
         try:
-            return read(symbol, answer)
-        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            return read(about, answer)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            symbol = getattr(about, "symbol", about)
             raise BrokerError(f"the answer of {self.name} about {symbol} cannot be read: {error!r}") from None
 
 
@@ -359,36 +359,9 @@ def _all_of(report: Report, trades: list[Trade]) -> bool:
     return abs(told - report.filled_quantity) <= report.filled_quantity * EXACT
 
 
-def _must_not_be_short(order: Order) -> None:
-    """Refuse what would sell coins that no order of ours has bought: a spot market has no short positions."""
-    if order.side == "sell" and not order.reduces_only:
-        raise BrokerError(
-            f"{order_text(order)}: a spot market has no short positions; coins of the account would go", refused=True
-        )
-
-
-def _must_fit(order: Order, market: BrokerMarket) -> None:
-    """Refuse what the market would not take, or would take as something else, before it leaves."""
-    if (order.kind in ("stop", "target")) != (order.trigger is not None):
-        raise BrokerError(f"{order_text(order)} is a {order.kind} with the trigger {order.trigger}", refused=True)
-    if order.trigger is not None and market.most_stops == 0:
-        raise BrokerError(
-            f"{order_text(order)}: no stop that sells at the market can rest at this market", refused=True
-        )
-    limits = market.limits(market=order.kind != "limit")
-    if rounded_down(order.quantity, limits.step) < order.quantity * (1 - EXACT):
-        step = plain_number(limits.step)
-        raise BrokerError(f"{order_text(order)} is no multiple of the step {step} of the market", refused=True)
-    level = order.price if order.trigger is None else order.trigger
-    small = too_small(order.quantity, order.record_price if level is None else level, limits)
-    if small is not None:
-        raise BrokerError(f"{order_text(order)}: {small.text}", refused=True)
-    for price in (order.price, order.trigger):
-        if price is not None and market.tick and round_nearest(price, market.tick) != price:
-            raise BrokerError(
-                f"{order_text(order)}: {plain_number(price)} is no multiple of the tick {plain_number(market.tick)}",
-                refused=True,
-            )
+def _arrived(order: Order) -> Report:
+    """What is known of an order that the exchange has taken, before it tells more."""
+    return Report(client_id=order.client_id, symbol=order.symbol, status="accepted")
 
 
 def _close(client: ExchangeClient) -> None:

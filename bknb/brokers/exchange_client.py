@@ -7,6 +7,7 @@ itself is read by the profile of the exchange.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
@@ -40,6 +41,11 @@ class KnownOrderError(BrokerError):
     """An exchange has an order with that id already."""
 
 
+def as_given(request: Request) -> Any:
+    """The parameters of a request as a client of ccxt takes them."""
+    return [dict(request.params)] if request.in_list else dict(request.params)
+
+
 def client_of(base: Any, profile: Profile, config: Mapping[str, Any]) -> Any:
     """A client of a class of ccxt for a profile: its errors are the answers of the exchange, and it logs nothing."""
 
@@ -56,15 +62,25 @@ def client_of(base: Any, profile: Profile, config: Mapping[str, Any]) -> Any:
 
 
 def sent_parameters(url: str, body: object) -> dict[str, str]:
-    """The parameters of a request as it leaves, from its address and its body.
+    """The parameters of a request as it leaves, from its address and its body, as text.
 
     Examples
     --------
     >>> sent_parameters("https://host/api/order?a=1&b=x%2Fy", "c=3")
     {'a': '1', 'b': 'x/y', 'c': '3'}
+    >>> sent_parameters("https://host/api/order", '[{"a": true}]')
+    {'a': 'true'}
     """
     text = body if isinstance(body, str) else ""
-    return dict([*parse_qsl(urlsplit(url).query), *parse_qsl(text)])
+    if not text.startswith(("{", "[")):
+        return dict([*parse_qsl(urlsplit(url).query), *parse_qsl(text)])
+    found = json.loads(text)
+    (entry,) = found if isinstance(found, list) else [found]
+    return {**dict(parse_qsl(urlsplit(url).query)), **{name: _as_text(value) for name, value in entry.items()}}
+
+
+def _as_text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 class ExchangeClient:
@@ -101,10 +117,10 @@ class ExchangeClient:
         sign = client.sign
 
         def checked(path: str, api: Any = "public", method: str = "GET", params: Any = None, *rest: Any) -> Any:
-            given = dict(params or {})
-            request = sign(path, api, method, given, *rest)
+            given = dict((params[0] if isinstance(params, list) else params) or {})
+            request = sign(path, api, method, [given] if isinstance(params, list) else given, *rest)
             sent = sent_parameters(request["url"], request["body"])
-            lost = sorted(name for name, value in given.items() if sent.get(name) != str(value))
+            lost = sorted(name for name, value in given.items() if sent.get(name) != _as_text(value))
             if lost:
                 raise BrokerError(
                     f"ccxt does not send {', '.join(lost)} of {method} {path}, so it was not sent at all", refused=True
@@ -178,7 +194,7 @@ class ExchangeClient:
 
     async def _raw(self, request: Request) -> Any:
         try:
-            return await getattr(self._client, request.call)(dict(request.params))
+            return await getattr(self._client, request.call)(as_given(request))
         except (ErrorAnswer, BrokerError):
             raise
         except Exception as error:  # noqa: BLE001 -- whatever ccxt raises, nobody knows what became of the request

@@ -9,7 +9,7 @@ from ..keys_and_tokens import SERVICE, found
 
 
 class Keys:
-    """The key and the secret of an account; neither is in its text, and it cannot be pickled.
+    """What an account is opened with; it is in no text, and cannot be pickled. ``passphrase`` is empty where none is.
 
     Examples
     --------
@@ -17,11 +17,12 @@ class Keys:
     Keys(***)
     """
 
-    __slots__ = ("key", "secret")
+    __slots__ = ("key", "passphrase", "secret")
 
-    def __init__(self, key: str, secret: str) -> None:
+    def __init__(self, key: str, secret: str, passphrase: str = "") -> None:
         self.key = key
         self.secret = secret
+        self.passphrase = passphrase
 
     def __repr__(self) -> str:
         return "Keys(***)"
@@ -30,19 +31,21 @@ class Keys:
         raise TypeError("the keys of an account are not copied, saved or sent to another process")
 
 
-def key_names(exchange: str, *, sandbox: bool) -> tuple[str, str]:
-    """The environment variables that hold the key and the secret of an account.
+def key_names(exchange: str, *, sandbox: bool, passphrase: bool = False) -> tuple[str, ...]:
+    """The environment variables that hold the key, the secret and, where there is one, the passphrase of an account.
 
     Examples
     --------
     >>> key_names("binance", sandbox=True), key_names("binance", sandbox=False)
     (('BKNB_BINANCE_SANDBOX_KEY', 'BKNB_BINANCE_SANDBOX_SECRET'), ('BKNB_BINANCE_KEY', 'BKNB_BINANCE_SECRET'))
+    >>> key_names("okx", sandbox=False, passphrase=True)
+    ('BKNB_OKX_KEY', 'BKNB_OKX_SECRET', 'BKNB_OKX_PASSPHRASE')
     """
     name = f"BKNB_{exchange.upper()}{'_SANDBOX' if sandbox else ''}"
-    return f"{name}_KEY", f"{name}_SECRET"
+    return (f"{name}_KEY", f"{name}_SECRET", *([f"{name}_PASSPHRASE"] if passphrase else []))
 
 
-def keys_of(exchange: str, *, sandbox: bool) -> Keys:
+def keys_of(exchange: str, *, sandbox: bool, passphrase: bool = False) -> Keys:
     """The keys of an account: from the environment, else from the keyring of the system, where there is one.
 
     Raises
@@ -50,12 +53,14 @@ def keys_of(exchange: str, *, sandbox: bool) -> Keys:
     UsageError
         There are none.
     """
-    key, secret = (found(name) for name in key_names(exchange, sandbox=sandbox))
-    if key and secret:
-        return Keys(key, secret)
-    names = " and ".join(key_names(exchange, sandbox=sandbox))
+    wanted = key_names(exchange, sandbox=sandbox, passphrase=passphrase)
+    keys = [found(name) for name in wanted]
+    if all(keys):
+        return Keys(*keys)
+    *first, last = wanted
     kind = "its sandbox" if sandbox else "real money"
     raise UsageError(
-        f"there are no keys for {exchange} ({kind}): set {names} in the environment before Python starts\n"
-        f"or keep them in a keyring: keyring set {SERVICE} NAME, for both names; never write them into a cell"
+        f"there are no keys for {exchange} ({kind}): set {', '.join(first)} and {last} in the environment before "
+        f"Python starts\nor keep them in a keyring: keyring set {SERVICE} NAME, for each of these names; "
+        "never write them into a cell"
     )

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
-from ..domain.broker_account import Abilities, Balance, BrokerMarket, Fee, Side
+from ..domain.broker_account import Abilities, AccountPosition, Balance, BrokerMarket, Fee, Side
 from ..domain.broker_orders_and_ids import Order, Report
 
 Verdict: TypeAlias = Literal["refused", "reached", "known", "missing", "forgotten", "unknown", "wait", "busy", "clock"]
@@ -28,10 +28,13 @@ class Request(NamedTuple):
         Such as ``"private_post_order"``.
     params
         All of these are in what is sent, or nothing is.
+    in_list
+        Whether the exchange wants them as the one entry of a list.
     """
 
     call: str
-    params: Mapping[str, str]
+    params: Mapping[str, str | bool]
+    in_list: bool = False
 
 
 class GoldenRequest(NamedTuple):
@@ -44,7 +47,11 @@ class GoldenRequest(NamedTuple):
 
 
 class Trade(msgspec.Struct, frozen=True, kw_only=True):
-    """One trade as an exchange tells it; ``broker_id`` is the exchange's name of its order."""
+    """One trade as an exchange tells it.
+
+    ``broker_id`` is the exchange's name of its order, ``row`` that of the line it stands in, where pages are asked for
+    by it.
+    """
 
     broker_id: str
     side: Side
@@ -53,6 +60,14 @@ class Trade(msgspec.Struct, frozen=True, kw_only=True):
     at: int
     trade_id: str
     fees: tuple[Fee, ...] = ()
+    row: str = ""
+
+
+class SwapSettings(NamedTuple):
+    """How positions in one swap are kept: ``"isolated"`` or ``"cross"`` margin, and the leverage."""
+
+    margin: str
+    leverage: float
 
 
 class Answer(NamedTuple):
@@ -97,8 +112,19 @@ class Profile(Protocol):
         """What its orders can do."""
         ...
 
-    def is_real(self, host: str) -> bool:
-        """Whether orders that are sent to a host are worth real money."""
+    @property
+    def ids(self) -> str:
+        """A regular expression: the ids that an order may be given."""
+        ...
+
+    @property
+    def stops_apart(self) -> bool:
+        """Whether stops are asked about, cancelled and listed at a place of their own."""
+        ...
+
+    @property
+    def most_trades(self) -> int:
+        """How many trades one answer holds at most."""
         ...
 
     @property
@@ -111,9 +137,15 @@ class Profile(Protocol):
         """Requests as they have to leave."""
         ...
 
-    def demo(self, client: Any) -> None:
-        """Turn a client to demo trading."""
+    def real_address(self, client: Any) -> str:
+        """The address at which orders of a client are worth real money; empty: there is none."""
         ...
+
+    def demo(self, client: Any, *, own_urls: bool) -> None:
+        """Turn a client to demo trading; ``own_urls``: the user has said where it is."""
+        ...
+
+    # --- errors, clock, key
 
     def is_error(self, status: int, answer: object) -> bool:
         """Whether an answer is none to what was asked."""
@@ -147,57 +179,84 @@ class Profile(Protocol):
         """Whether the key may withdraw."""
         ...
 
+    # --- markets
+
     def market_rules(self, symbol: str) -> Request:
-        """Ask for the rules of a market."""
+        """Ask for the rules of a market.
+
+        Raises
+        ------
+        BrokerError
+            With ``refused=True``: a symbol of that name is none of this profile.
+        """
         ...
 
-    def market_of(self, symbol: str, answer: Any) -> BrokerMarket:
-        """The rules of a market."""
+    def market_of(self, symbol: str, answer: Any) -> BrokerMarket | None:
+        """The rules of a market; ``None``: there is none of that name."""
         ...
 
-    def place(self, order: Order) -> Request:
+    # --- orders
+
+    def place(self, order: Order, market: BrokerMarket) -> Request:
         """Place an order."""
         ...
 
-    def move(self, order: Order) -> Request:
+    def placed(self, market: BrokerMarket, answer: Any) -> tuple[Report, list[Trade]] | None:
+        """What the answer to placing an order says of it, with its trades; ``None``: it has to be asked about."""
+        ...
+
+    def move(self, order: Order, market: BrokerMarket) -> Request:
         """Move a stop by one request, where its abilities say so: in place, or by one that ``order.replaces``."""
         ...
 
-    def cancel(self, client_id: str, symbol: str) -> Request:
+    def cancel(self, client_id: str, market: BrokerMarket, *, stop: bool) -> Request:
         """Cancel an order."""
         ...
 
-    def ask(self, client_id: str, symbol: str) -> Request:
+    def ask(self, client_id: str, market: BrokerMarket, *, stop: bool) -> Request:
         """Ask about an order."""
         ...
 
-    def ask_by_broker_id(self, broker_id: str, symbol: str) -> Request:
-        """Ask about an order by the exchange's own name for it."""
+    def ask_by_broker_id(self, broker_id: str, market: BrokerMarket) -> Request:
+        """Ask about an order, which is no stop, by the exchange's own name for it."""
         ...
 
-    def report_of(self, symbol: str, answer: Any) -> Report:
-        """The state of an order; what is filled of it counts more than what its status says."""
+    def report_of(self, market: BrokerMarket, answer: Any) -> Report:
+        """The state of an order; what is filled of it counts more than what its status says.
+
+        Of a triggered stop that is another order now it is ``"triggered"``, with that order as ``child``.
+        """
         ...
 
-    def trades_in_placing(self, answer: Any) -> list[Trade]:
-        """The trades that the answer to placing an order tells."""
-        ...
-
-    def open_orders(self, symbol: str) -> Request:
+    def open_orders(self, market: BrokerMarket) -> Sequence[Request]:
         """Ask for the orders that work, stops among them."""
         ...
 
-    def reports_of(self, symbol: str, answer: Any) -> list[Report]:
+    def reports_of(self, market: BrokerMarket, answer: Any) -> list[Report]:
         """The orders that work."""
         ...
 
-    def trades(self, symbol: str, *, since: int | None, broker_id: str = "") -> Request:
-        """Ask for trades, of one order or from a moment on (UTC ms), a thousand at most."""
+    def trades(self, market: BrokerMarket, *, since: int | None, broker_id: str = "") -> Request:
+        """Ask for trades, of one order or from a moment on (UTC ms)."""
         ...
 
-    def trades_of(self, answer: Any) -> list[Trade]:
+    def trades_of(self, market: BrokerMarket, answer: Any) -> list[Trade]:
         """The trades of an answer."""
         ...
+
+    def more_trades(self, market: BrokerMarket, asked: Request, *, page: Sequence[Trade], now: int) -> Request | None:
+        """Ask for the trades behind those of a request that was answered; ``None``: there are no more."""
+        ...
+
+    def children(self, market: BrokerMarket, since: int) -> Request | None:
+        """Ask which stops became which orders; ``None``: the orders themselves say so."""
+        ...
+
+    def children_of(self, answer: Any) -> dict[str, str]:
+        """The client ids of stops by the exchange's name of what they became."""
+        ...
+
+    # --- the account
 
     def balance(self) -> Request:
         """Ask what the account has."""
@@ -205,6 +264,78 @@ class Profile(Protocol):
 
     def balance_of(self, answer: Any) -> dict[str, Balance]:
         """What the account has."""
+        ...
+
+    def account(self) -> Request | None:
+        """Ask how the account is set up, before something is opened; ``None``: nothing has to be known."""
+        ...
+
+    def unfit(self, answer: Any) -> str:
+        """Why nothing can be opened with an account that is set up like that; empty: it can."""
+        ...
+
+
+class ProfileDefaults:
+    """What a profile has whose stops are moved by other orders, and of whose account nothing has to be known."""
+
+    stops_apart = False
+
+    def move(self, order: Order, market: BrokerMarket) -> Request:
+        """Nothing is moved by one request.
+
+        Raises
+        ------
+        NotImplementedError
+            Always.
+        """
+        raise NotImplementedError
+
+    def children(self, market: BrokerMarket, since: int) -> Request | None:  # noqa: ARG002 -- of every profile
+        """The orders themselves say so."""
+        return None
+
+    def children_of(self, answer: Any) -> dict[str, str]:  # noqa: ARG002 -- of every profile
+        """There are none."""
+        return {}
+
+    def account(self) -> Request | None:
+        """Nothing has to be known."""
+        return None
+
+    def unfit(self, answer: Any) -> str:  # noqa: ARG002 -- of every profile
+        """Nothing can be wrong."""
+        return ""
+
+
+class SwapProfile(Profile, Protocol):
+    """The same where swaps are traded."""
+
+    def positions(self) -> Request:
+        """Ask for all positions."""
+        ...
+
+    def positions_of(self, markets: Sequence[BrokerMarket], answer: Any) -> list[AccountPosition]:
+        """The positions of an answer; those of markets that nobody asked about have the exchange's names."""
+        ...
+
+    def settings(self, market: BrokerMarket) -> Request:
+        """Ask how positions in a swap are kept."""
+        ...
+
+    def settings_of(self, market: BrokerMarket, answer: Any) -> SwapSettings:
+        """How they are kept."""
+        ...
+
+    def set_up(self, market: BrokerMarket, *, found: SwapSettings, leverage: float) -> Sequence[Request]:
+        """Have them kept with isolated margin and a leverage."""
+        ...
+
+    def maintenance(self, market: BrokerMarket) -> Request:
+        """Ask at which margin a position is liquidated."""
+        ...
+
+    def maintenance_of(self, market: BrokerMarket, value: float, answer: Any) -> float:
+        """The maintenance margin of a position of that value (quote currency), in percent of it."""
         ...
 
 
@@ -217,3 +348,26 @@ def decimal_text(number: float) -> str:
     ('0.00001', '58000.01', '100', '0.0000000001')
     """
     return format(Decimal(repr(float(number))).normalize(), "f")
+
+
+def in_contracts(quantity: float, market: BrokerMarket) -> str:
+    """A quantity in base currency as an exchange takes it that counts in contracts.
+
+    Examples
+    --------
+    >>> in_contracts(0.0123, BrokerMarket(symbol="BTC/USDT:USDT", contract_size=0.01))
+    '1.23'
+    """
+    contracts = Decimal(repr(float(quantity))) / Decimal(repr(float(market.contract_size)))
+    return format(contracts.normalize(), "f")
+
+
+def in_base(contracts: str, market: BrokerMarket) -> float:
+    """A number of contracts, as an exchange writes it, in base currency; nothing where nothing is written.
+
+    Examples
+    --------
+    >>> in_base("1.23", BrokerMarket(symbol="BTC/USDT:USDT", contract_size=0.01)), in_base("", BrokerMarket(symbol="X"))
+    (0.0123, 0.0)
+    """
+    return float(Decimal(contracts or "0") * Decimal(repr(float(market.contract_size))))

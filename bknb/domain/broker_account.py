@@ -145,6 +145,8 @@ class BrokerMarket(msgspec.Struct, frozen=True, kw_only=True):
         How far a trigger may lie from the price, as factors of it.
     most_stops
         How many stops may rest at once.
+    id
+        What the exchange calls it; empty where it is not known.
 
     Examples
     --------
@@ -171,11 +173,20 @@ class BrokerMarket(msgspec.Struct, frozen=True, kw_only=True):
     lowest_trigger: float = 0.0
     highest_trigger: float = math.inf
     most_stops: int | None = None
+    id: str = ""
 
-    def limits(self, *, market: bool) -> MarketLimits:
-        """Step and least amounts of a market order, or of one at a limit."""
+    def limits(self, *, market: bool, reduces: bool = False) -> MarketLimits:
+        """Step and least amounts of a market order, or of one at a limit.
+
+        What only reduces a position in a swap (``reduces``) may be worth as little as it is.
+        """
         step = max(self.step, self.market_step) if market else self.step
-        return MarketLimits(step=step, least_quantity=self.least_quantity, least_value=self.least_value)
+        value = 0.0 if reduces and self.margin_modes else self.least_value
+        return MarketLimits(step=step, least_quantity=self.least_quantity, least_value=value)
+
+    def most(self, *, market: bool) -> float:
+        """The largest quantity of a market order, or of one at a limit, in base currency."""
+        return min(self.most_quantity, self.most_market_quantity) if market else self.most_quantity
 
 
 class Abilities(msgspec.Struct, frozen=True, kw_only=True):

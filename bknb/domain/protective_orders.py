@@ -24,6 +24,7 @@ UNPROTECTED_MS: Final = 60_000
 """How long a position is watched here alone before it is sold, where it is to be."""
 TRIGGERED_MS: Final = 5_000
 """How long a stop that was triggered may take to fill before the rest is sold."""
+_HASH_LETTERS: Final = 16  # at the end of a client id, behind the letter of the purpose
 _SPARE: Final = 1.01  # a stop is worth this much more than the least value at its trigger
 
 
@@ -221,3 +222,14 @@ def taken_back(stop: Order) -> Order:
 def stopped_there(orders: Sequence[Order]) -> float:
     """How much of a position its stops at the broker have sold, in base currency."""
     return sum(stop.filled_quantity for stop in protective_orders(orders))
+
+
+def may_protect(client_id: str) -> bool:
+    """Whether an id looks like that of a stop or a target that rests at the broker; those of others may, too.
+
+    Examples
+    --------
+    >>> may_protect(client_id("sma", "X", ("s", 0), "protect")), may_protect(client_id("sma", "X", ("s", 0), "open"))
+    (True, False)
+    """
+    return client_id.startswith("bk") and client_id[-_HASH_LETTERS - 1 : -_HASH_LETTERS] == "p"

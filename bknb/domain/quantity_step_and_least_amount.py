@@ -174,6 +174,19 @@ def too_small(quantity: float, price: float, limits: MarketLimits) -> Reason | N
     return None
 
 
+def too_large(quantity: float, most: float) -> str:
+    """Why an order is above the largest quantity of its market; empty where it is not. Both in base currency.
+
+    Examples
+    --------
+    >>> too_large(150.0, 120.0), too_large(120.0, 120.0)
+    ('too large: 150, the market takes 120 in one order; size it smaller', '')
+    """
+    if quantity <= most * (1 + EXACT):
+        return ""
+    return f"too large: {plain_number(quantity)}, the market takes {plain_number(most)} in one order; size it smaller"
+
+
 def is_dust(quantity: float, step: float, least: float) -> bool:
     """Whether no market order could sell a quantity: rounded down to the step it is nothing, or less than is taken.
 

@@ -687,6 +687,8 @@ class OrderDesk:
                 self._report_problem("broker", f"{order_text(order)} was refused: {named_error(error)}")
             return
         self._apply_report(sent, report)
+        if sent.purpose == "protect" and (note := getattr(report, "note", "")) and self._known(sent).working:
+            self._report_problem("broker", f"{order_text(sent)} rests, and does not protect: {note}")
 
     async def _move(self, order: Order) -> None:
         """Have a stop moved by one request: in place, or by one that takes its place."""

@@ -120,6 +120,7 @@ class BinanceUsdm(BinanceFace):
             "POST /fapi/v1/listenKey": Route(operation="stream", run=self._new_listen_key, signed=False),
             "PUT /fapi/v1/listenKey": Route(operation="stream", run=self._keep_listen_key, signed=False),
             "DELETE /fapi/v1/listenKey": Route(operation="stream", run=self._end_listen_key, signed=False),
+            "GET /fapi/v1/accountConfig": Route(operation="mode", run=self._account_config, weight=5),
             "GET /fapi/v1/multiAssetsMargin": Route(
                 operation="mode", run=lambda _: {"multiAssetsMargin": self.ledger.book.multi_assets}, weight=30
             ),
@@ -314,6 +315,11 @@ class BinanceUsdm(BinanceFace):
         market = self.ledger.book.market(params["symbol"])
         rates = {"makerCommissionRate": market.maker, "takerCommissionRate": market.taker}
         return {"symbol": market.id, **{name: f"{Decimal(rate) / 100:f}" for name, rate in rates.items()}}
+
+    def _account_config(self, _: Params) -> dict[str, Any]:
+        allowed = {"canTrade": self.keys.may_trade, "canDeposit": True, "canWithdraw": self.keys.may_withdraw}
+        modes = {"dualSidePosition": self.ledger.book.hedged, "multiAssetsMargin": self.ledger.book.multi_assets}
+        return {"feeTier": 0, **allowed, **modes, "updateTime": 0, "tradeGroupId": -1}
 
     def _settings(self, params: Params) -> list[dict[str, Any]]:
         book = self.ledger.book

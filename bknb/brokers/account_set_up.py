@@ -1,0 +1,158 @@
+"""Whether an account is set up for what is to be opened: its modes, and of a swap its margin, leverage and side."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from ..domain.broker_account import AccountPosition, BrokerMarket
+from ..domain.broker_orders_and_ids import Order, order_text
+from ..domain.formatting import plain_number
+from ..domain.liquidation_price import liquidation_price
+from ..domain.signal import Position
+from ..domain.spot_margin_and_perpetual import Perpetual
+from ..errors import BrokerError
+from .exchange_client import ExchangeClient
+from .exchange_profile import Profile, SwapProfile, SwapSettings
+
+_LONG: Final = "buy"
+
+
+class AccountSetUp:
+    """Looks at an account before an order opens something, and has a swap kept with isolated margin and a leverage.
+
+    Parameters
+    ----------
+    name
+        Of the account, for messages.
+    leverage
+        That positions in swaps are to have.
+    """
+
+    def __init__(self, client: ExchangeClient, profile: Profile, *, name: str, leverage: float) -> None:
+        self._client, self._profile, self._name, self._leverage = client, profile, name, leverage
+        self._brackets: dict[str, Any] = {}  # what was told of the maintenance margin, by symbol
+
+    async def must_be_ready(self, order: Order, market: BrokerMarket) -> None:
+        """Refuse an order where the account is not set up for what it opens.
+
+        Raises
+        ------
+        BrokerError
+            With ``refused=True``: nothing was sent of the order.
+        """
+        try:
+            await self._must_fit_account(order, market)
+        except BrokerError as error:
+            if error.refused:
+                raise
+            raise BrokerError(f"{order_text(order)} was not sent: {error}", refused=True, later=True) from None
+
+    async def _must_fit_account(self, order: Order, market: BrokerMarket) -> None:
+        asked = self._profile.account()
+        if asked is not None and (why := self._read(self._profile.unfit, await self._client.ask(asked))):
+            raise BrokerError(
+                f"{order_text(order)} was not sent: nothing is opened with this account, {why}", refused=True
+            )
+        profile = self._profile
+        if profile.market != "swap":
+            return
+        swap: SwapProfile = profile  # type: ignore[assignment]  # of this market
+        await self._must_not_net(swap, order, market)
+        await self._must_be_kept_as_wanted(swap, order, market)
+        await self._must_be_stopped_before_liquidation(swap, order, market)
+
+    async def _must_not_net(self, profile: SwapProfile, order: Order, market: BrokerMarket) -> None:
+        """Positions of one symbol are one: what opens the other side would close somebody's."""
+        held = await self._position(profile, market)
+        if held is not None and (held.quantity > 0.0) != (order.side == _LONG):
+            side, quantity = ("long", held.quantity) if held.quantity > 0.0 else ("short", -held.quantity)
+            text = f"the account is {side} {plain_number(quantity)} there, and a swap has one position for each symbol"
+            raise BrokerError(f"{order_text(order)} was not sent: {text}", refused=True)
+
+    async def _position(self, profile: SwapProfile, market: BrokerMarket) -> AccountPosition | None:
+        answer = await self._client.ask(profile.positions())
+        found: list[AccountPosition] = self._read(profile.positions_of, [market], answer)
+        return next((each for each in found if each.symbol == market.symbol), None)
+
+    async def _must_be_kept_as_wanted(self, profile: SwapProfile, order: Order, market: BrokerMarket) -> None:
+        found = await self._settings(profile, market)
+        wanted = SwapSettings("isolated", self._leverage)
+        if found != wanted:
+            for request in profile.set_up(market, found=found, leverage=self._leverage):
+                await self._client.ask(request)
+            found = await self._settings(profile, market)
+        if found != wanted:
+            text = f"{market.symbol} is kept with {found.margin} margin and leverage {found.leverage:g}"
+            what = f"isolated margin and {wanted.leverage:g}, which were set"
+            raise BrokerError(f"{order_text(order)} was not sent: {text} in place of {what}", refused=True)
+
+    async def _settings(self, profile: SwapProfile, market: BrokerMarket) -> SwapSettings:
+        answer = await self._client.ask(profile.settings(market))
+        settings: SwapSettings = self._read(profile.settings_of, market, answer)
+        return settings
+
+    async def _must_be_stopped_before_liquidation(
+        self, profile: SwapProfile, order: Order, market: BrokerMarket
+    ) -> None:
+        if order.stop is None:
+            return
+        if market.symbol not in self._brackets:
+            self._brackets[market.symbol] = await self._client.ask(profile.maintenance(market))
+        price = order.record_price if order.price is None else order.price
+        share: float = self._read(profile.maintenance_of, market, order.quantity * price, self._brackets[market.symbol])
+        level = liquidation_level(order, price=price, leverage=self._leverage, maintenance=share)
+        if is_beyond(order.side == _LONG, order.stop, level):
+            assert level is not None  # nothing is beyond none  # noqa: S101
+            stop = plain_number(order.stop)
+            text = f"it would be liquidated near {level:.8g}, before its stop at {stop} (leverage {self._leverage:g})"
+            raise BrokerError(f"{order_text(order)} was not sent: {text}; give a lower leverage=", refused=True)
+
+    async def liquidated_before(self, stop: Order, market: BrokerMarket) -> str:
+        """Why a stop that rests does not protect: its position is liquidated before; empty: it does, or who knows."""
+        profile = self._profile
+        if profile.market != "swap" or stop.trigger is None or stop.kind != "stop":
+            return ""
+        swap: SwapProfile = profile  # type: ignore[assignment]  # of this market
+        try:
+            held = await self._position(swap, market)
+        except BrokerError:
+            return ""
+        if held is None or not is_beyond(held.quantity > 0.0, stop.trigger, held.liquidation_price):
+            return ""
+        return f"the position is liquidated at {held.liquidation_price:.8g}, before this stop"
+
+    def _read(self, read: Any, *answers: Any) -> Any:
+        try:
+            return read(*answers)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise BrokerError(f"an answer of {self._name} about the account cannot be read: {error!r}") from None
+
+
+def liquidation_level(order: Order, *, price: float, leverage: float, maintenance: float) -> float | None:
+    """About where a position that an order opens is liquidated, in quote currency; ``None``: at no price above 0.
+
+    Parameters
+    ----------
+    price
+        At which it is opened.
+    maintenance
+        In percent.
+    """
+    if maintenance >= 100.0 / leverage:
+        return price
+    account = Perpetual(leverage=leverage, maintenance=maintenance, mode="isolated")
+    side: Position = "long" if order.side == _LONG else "short"
+    return liquidation_price(account, side, quantity=1.0, cost=price, margin=price / leverage)
+
+
+def is_beyond(long: bool, stop: float, liquidation: float | None) -> bool:  # noqa: FBT001 -- which side it is
+    """Whether a position is liquidated before its stop; both in quote currency.
+
+    Examples
+    --------
+    >>> is_beyond(True, 89.0, 90.0), is_beyond(True, 91.0, 90.0), is_beyond(False, 111.0, 110.0)
+    (True, False, True)
+    """
+    if liquidation is None:
+        return False
+    return stop <= liquidation if long else stop >= liquidation

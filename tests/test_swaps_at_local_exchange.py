@@ -1,0 +1,320 @@
+"""Swaps at a local exchange: how the account is kept, stops that rest and what they become, what is refused and why."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+from desk_life import Life
+from msgspec.structs import replace
+from order_events import MINUTE, candle, closed, managed, opened, part
+
+import bknb
+from bknb.brokers import Order
+from bknb.domain.broker_orders_and_ids import client_id
+from bknb.errors import BrokerError
+from bknb.testing.exchange import LocalExchange
+
+pytest.importorskip("ccxt")
+PRICE = 50_000.0
+
+
+@pytest.fixture(scope="module")
+def exchange(tmp_path_factory):
+    with LocalExchange(journal=tmp_path_factory.mktemp("exchange") / "journal") as running:
+        yield running
+
+
+class Account:
+    """One swap account at the local exchange."""
+
+    def __init__(self, exchange, name, client, symbol, id_, ledger):
+        self.exchange, self.name, self.symbol, self.id, self.ledger = exchange, name, symbol, id_, ledger
+        self.config = {
+            k: v for k, v in exchange.ccxt_config(client).items() if k not in ("apiKey", "secret", "password")
+        }
+
+    def broker(self, **more):
+        return bknb.brokers.ccxt(self.name, market="swap", config={**self.config, "enableRateLimit": False}, **more)
+
+    def set(self, **fields):
+        self.exchange.command("position", symbol=self.id, market=self.ledger, **fields)
+
+    @property
+    def state(self):
+        return self.exchange.state()[self.ledger]
+
+    @property
+    def sent(self):
+        """Orders that were placed, stops among them."""
+        return len(self.state["orders"])
+
+
+ACCOUNTS = {
+    "binance": ("binance", "binanceusdm", "BTCUSDT", "BTCUSDT", "usdm"),
+}
+
+
+@pytest.fixture(params=list(ACCOUNTS))
+def account(exchange, monkeypatch, request):
+    exchange.reset()
+    exchange.price("BTCUSDT", PRICE)
+    name, client, *more = ACCOUNTS[request.param]
+    config = exchange.ccxt_config(client)
+    for field, kind in (("apiKey", "KEY"), ("secret", "SECRET"), ("password", "PASSPHRASE")):
+        monkeypatch.setenv(f"BKNB_{name.upper()}_SANDBOX_{kind}", config.get(field, ""))
+    return Account(exchange, name, client, *more)
+
+
+def order(account, name, **more):
+    now = time.time_ns() // 1_000_000
+    purpose, generation = more.get("purpose", "open"), more.get("generation", 0)
+    known = Order(
+        client_id=client_id("sma", account.symbol, (name, 0), purpose, generation=generation), signal_id=name,
+        decided_at=0, symbol=account.symbol, strategy="sma", exchange="x", purpose="open", side="buy", kind="market",
+        quantity=0.01, price=None, record_price=PRICE, created_at=now,
+    )  # fmt: skip
+    return replace(known, **more)
+
+
+def stop(account, name, trigger, **more):
+    given = {"purpose": "protect", "side": "sell", "kind": "stop", "trigger": trigger, **more}
+    return order(account, name, **given)
+
+
+def refused(account, broker, given):
+    sent = account.sent
+    with pytest.raises(BrokerError) as told:
+        asyncio.run(broker.place(given))
+    assert told.value.refused
+    assert account.sent == sent
+    return str(told.value)
+
+
+# --- how the account is kept
+
+
+def test_margin_and_leverage_are_set_before_something_is_opened_and_read_back(account):
+    account.set(margin_type="cross", leverage=20)
+    broker = account.broker(leverage=3)
+    asyncio.run(broker.place(order(account, "a", stop=40_000.0)))
+    (held,) = account.state["positions"].values()
+    assert held["leverage"] == 3
+    (position,) = asyncio.run(broker.positions())
+    assert (position.symbol, position.quantity) == (account.symbol, 0.01)
+    assert position.liquidation_price == pytest.approx(PRICE * (1 - 1 / 3), rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("field", "why"), [("hedged", "it is in hedge mode: set the position mode"), ("multi_assets", "multi-assets mode")]
+)
+def test_other_modes_are_refused_by_name(account, field, why):
+    if account.name == "okx" and field == "multi_assets":
+        pytest.skip("the account level says so there")
+    account.set(**{field: True})
+    assert why in refused(account, account.broker(), order(account, "a"))
+
+
+def test_settings_that_cannot_be_had_are_refused(account):
+    broker = account.broker(leverage=500)
+    assert "leverage" in refused(account, broker, order(account, "a")).lower()
+
+
+def test_settings_that_were_changed_outside_are_set_again_or_nothing_is_added(account):
+    broker = account.broker(leverage=2)
+    asyncio.run(broker.place(order(account, "a")))
+    account.set(leverage=20)
+    asyncio.run(broker.place(order(account, "a", purpose="add")))
+    (held,) = account.state["positions"].values()
+    assert (held["leverage"], float(held["quantity"])) == (2, 0.02)
+
+
+def test_what_opens_the_other_side_of_a_position_is_refused_and_what_closes_is_not(account):
+    broker = account.broker()
+    asyncio.run(broker.place(order(account, "a")))
+    text = refused(account, broker, order(account, "b", side="sell"))
+    assert "the account is long 0.01 there, and a swap has one position for each symbol" in text
+    asyncio.run(broker.place(order(account, "a", purpose="close", side="sell")))
+    asyncio.run(broker.place(order(account, "c", side="sell")))
+    assert [position.quantity for position in asyncio.run(broker.positions())] == [-0.01]
+
+
+@pytest.mark.parametrize(("side", "beyond", "before"), [("buy", 47_600.0, 47_900.0), ("sell", 52_400.0, 52_100.0)])
+def test_what_would_be_liquidated_before_its_stop_is_not_opened(account, side, beyond, before):
+    broker = account.broker(leverage=20)
+    text = refused(account, broker, order(account, "a", side=side, stop=beyond))
+    assert "it would be liquidated near" in text
+    assert text.endswith("(leverage 20); give a lower leverage=")
+    assert asyncio.run(broker.place(order(account, "b", side=side, stop=before))).status == "filled"
+
+
+def test_a_stop_beyond_the_price_of_liquidation_rests_and_says_so(account):
+    broker = account.broker()
+    asyncio.run(broker.place(order(account, "a", stop=45_000.0)))
+    account.set(leverage=20)
+    report = asyncio.run(broker.place(stop(account, "a", 45_000.0)))
+    assert (report.status, report.note.startswith("the position is liquidated at 47")) == ("accepted", True)
+
+
+# --- stops
+
+
+def test_what_closes_or_protects_only_reduces_and_two_stops_close_no_more_than_there_is(account):
+    broker = account.broker()
+
+    async def play():
+        await broker.place(order(account, "a"))
+        for generation in (0, 1):
+            await broker.place(stop(account, "a", 45_000.0, generation=generation))
+        assert len(await broker.open_orders(account.symbol)) == 2
+        account.exchange.price("BTCUSDT", 44_000.0)
+        reports = [
+            await broker.report(stop(account, "a", 1.0, generation=each).client_id, account.symbol) for each in (0, 1)
+        ]
+        assert sorted(report.status for report in reports) == ["filled", "rejected"]
+        assert await broker.positions() == []
+        assert await broker.open_orders(account.symbol) == []
+
+    asyncio.run(play())
+    assert all(each["reduce_only"] for each in account.state["orders"][1:])
+
+
+@pytest.mark.parametrize(
+    ("fault", "more", "status", "filled"),
+    [
+        ("child_rejected", {}, "rejected", 0.0),
+        ("child_cancelled", {}, "cancelled", 0.0),
+        ("child_partial", {"share": "0.4"}, "cancelled", 0.004),
+        ("child_missing", {"seconds": 10}, "triggered", 0.0),
+        (None, {}, "filled", 0.01),
+    ],
+)
+def test_a_triggered_stop_is_what_its_order_was_filled(account, fault, more, status, filled):
+    broker, again = account.broker(), account.broker()
+
+    async def play():
+        await broker.place(order(account, "a"))
+        resting = stop(account, "a", 45_000.0)
+        await broker.place(resting)
+        if fault is not None:
+            account.exchange.fault(fault, on="trigger", **more)
+        account.exchange.price("BTCUSDT", 44_000.0)
+        for each in (broker, again):  # another process knows as much
+            report = await each.report(resting.client_id, account.symbol)
+            assert (report.status, report.filled_quantity) == (status, filled)
+        fills = [each for each in await again.fills(account.symbol, 0) if each.client_id == resting.client_id]
+        assert sum(each.quantity for each in fills) == pytest.approx(filled)
+        if filled:
+            assert (report.average_price, report.child, report.fees) == (44_000.0, fills[0].broker_id, fills[0].fees)
+
+    asyncio.run(play())
+
+
+def test_fills_of_a_stop_bear_its_id_where_nobody_has_asked_about_it(account):
+    broker = account.broker()
+    asyncio.run(broker.place(order(account, "a")))
+    asyncio.run(broker.place(stop(account, "a", 45_000.0)))
+    account.exchange.price("BTCUSDT", 44_000.0)
+    fills = asyncio.run(account.broker().fills(account.symbol, 0))
+    assert [each.client_id for each in fills] == [order(account, "a").client_id, stop(account, "a", 1.0).client_id]
+
+
+def test_a_small_part_may_be_closed_whatever_it_is_worth(account):
+    broker = account.broker()
+    asyncio.run(broker.place(order(account, "a")))
+    report = asyncio.run(
+        broker.place(order(account, "a", purpose="reduce", side="sell", quantity=0.001, record_price=1.0))
+    )
+    assert report.status == "filled"
+
+
+@pytest.mark.parametrize("fault", ["reply_lost", "request_lost", "html_502"])
+def test_a_stop_whose_answer_is_lost_is_found_by_its_id_and_is_not_sent_twice(account, fault):
+    broker = account.broker()
+
+    async def play():
+        await broker.place(order(account, "a"))
+        account.exchange.fault(fault, on="stop", times=1, **({"executed": True} if fault == "html_502" else {}))
+        resting = stop(account, "a", 45_000.0)
+        with pytest.raises(BrokerError) as told:
+            await broker.place(resting)
+        assert not told.value.refused
+        found = await broker.report(resting.client_id, account.symbol)
+        assert (found is None) == (fault == "request_lost")
+        assert (await broker.place(resting)).status == "accepted"
+        assert [each.client_id for each in await broker.open_orders(account.symbol)] == [resting.client_id]
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize(
+    ("symbol", "why"),
+    [
+        ("BTC/USDT", "BTC/USDT is a spot market, and {name} swap trades swaps, such as BTC/USDT:USDT"),
+        ("NO/USDT:USDT", "{name} swap sandbox has no market NO/USDT:USDT"),
+        ("BTC/USDT:BTC", "{name} swap sandbox has no market BTC/USDT:BTC"),
+    ],
+)
+def test_other_markets_are_refused_by_name(account, symbol, why):
+    assert refused(account, account.broker(), order(account, "a", symbol=symbol)).startswith(
+        why.format(name=account.name)
+    )
+
+
+# --- a life of orders
+
+
+@pytest.mark.parametrize("position", ["long", "short"])
+def test_a_position_is_protected_there_moved_reduced_and_closed_once(account, position):
+    account.exchange.price("BTCUSDT", 100.0)
+    sign = 1 if position == "long" else -1
+    life = Life(broker=account.broker(), quantity=2.0, symbol=account.symbol)
+
+    def moved(level, *orders):
+        state = managed(*orders, position=position)
+        return replace(state, book=replace(state.book, stop=level))
+
+    def stop(generation):
+        return client_id("sma", account.symbol, ("a", MINUTE), "protect", generation=generation)
+
+    def held():
+        return sum(float(each["quantity"]) for each in account.state["positions"].values())
+
+    async def resting():
+        return [each.client_id for each in await life.broker.open_orders(account.symbol)]
+
+    async def play():
+        await life.receive(opened(position=position))
+        assert (held(), await resting()) == (2.0 * sign, [stop(0)])
+        await life.become(moved(100.0 - 8.0 * sign))
+        assert (held(), await resting()) == (2.0 * sign, [stop(1)])
+        await life.become(moved(100.0 - 8.0 * sign, part()))
+        assert (held(), await resting()) == (1.0 * sign, [stop(2)])
+        await life.restart(moved(100.0 - 8.0 * sign))
+        assert await resting() == [stop(2)]
+        account.exchange.price("BTCUSDT", 100.0 - 9.0 * sign)
+        life.desk.saw(candle(9, 100.0 - 9.0 * sign))
+        assert await life.desk.settle(20.0)
+        assert (life.statuses[stop(2)], held()) == ("filled", 0.0)
+        await life.receive(closed(position=position, price_close=100.0 - 8.0 * sign))
+        assert (held(), await resting()) == (0.0, [])
+
+    life.live(play)
+    assert life.told == []
+    assert all(each["reduce_only"] for each in account.state["orders"][1:])
+
+
+def test_a_stop_that_comes_after_the_liquidation_is_told(account):
+    account.exchange.price("BTCUSDT", 100.0)
+    life = Life(broker=account.broker(), quantity=2.0, symbol=account.symbol)
+
+    async def play():
+        await life.receive(opened())
+        account.set(leverage=20)
+        await life.become(replace(managed(), book=replace(managed().book, stop=92.0)))
+
+    life.live(play)
+    assert [text.partition(" rests, ")[2] for _, text in life.told] == [
+        "and does not protect: the position is liquidated at 95.4, before this stop"
+    ]
