@@ -319,8 +319,9 @@ FAPI_PLACE, FAPI_CANCEL = Request("fapiprivate_post_algoorder", {}), Request("fa
 @pytest.mark.parametrize(
     ("request_", "status", "code", "verdict"),
     [
-        *((FAPI_PLACE, 400, f"-{code}", "refused") for code in (1111, 2019, 2021, 2022, 2027, 4003, 4045, 4061)),
+        *((FAPI_PLACE, 400, f"-{code}", "refused") for code in (1111, 2019, 2022, 2027, 4003, 4045, 4061)),
         *((FAPI_PLACE, 400, f"-{code}", "refused") for code in (4118, 4120, 4131, 4164, 5022)),
+        (FAPI_PLACE, 400, "-2021", "reached"),
         (FAPI_PLACE, 400, "-4116", "known"),
         (FAPI_PLACE, 400, "-1021", "clock"),
         (FAPI_PLACE, 503, "-1008", "busy"),

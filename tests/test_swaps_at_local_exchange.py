@@ -98,6 +98,9 @@ def refused(account, broker, given):
 def test_margin_and_leverage_are_set_before_something_is_opened_and_read_back(account):
     account.set(margin_type="cross", leverage=20)
     broker = account.broker(leverage=3)
+    assert asyncio.run(broker.setup(account.symbol)) == ("isolated", 3.0)
+    assert asyncio.run(broker.price(account.symbol)) == PRICE
+    account.set(margin_type="cross", leverage=20)
     asyncio.run(broker.place(order(account, "a", stop=40_000.0)))
     (held,) = account.state["positions"].values()
     assert held["leverage"] == 3

@@ -33,7 +33,7 @@ class AccountSetUp:
         self._brackets: dict[str, Any] = {}  # what was told of the maintenance margin, by symbol
 
     async def must_be_ready(self, order: Order, market: BrokerMarket) -> None:
-        """Refuse an order where the account is not set up for what it opens.
+        """Refuse an order where the account is not set up for what it opens, and cannot be.
 
         Raises
         ------
@@ -41,25 +41,36 @@ class AccountSetUp:
             With ``refused=True``: nothing was sent of the order.
         """
         try:
-            await self._must_fit_account(order, market)
+            await self._must_be_open()
+            swap = self._swap
+            if swap is not None:
+                await self._must_not_net(swap, order, market)
+                await self._must_be_kept_as_wanted(swap, market)
+                await self._must_be_stopped_before_liquidation(swap, order, market)
         except BrokerError as error:
-            if error.refused:
-                raise
-            raise BrokerError(f"{order_text(order)} was not sent: {error}", refused=True, later=True) from None
+            text = f"{order_text(order)} was not sent: {error}"
+            raise BrokerError(text, refused=True, later=error.later or not error.refused) from None
 
-    async def _must_fit_account(self, order: Order, market: BrokerMarket) -> None:
+    async def set_up(self, market: BrokerMarket) -> SwapSettings | None:
+        """Have the account as an order wants it that opens something; how a swap is kept then, ``None``: it is none.
+
+        Raises
+        ------
+        BrokerError
+            It cannot be had.
+        """
+        await self._must_be_open()
+        return None if self._swap is None else await self._must_be_kept_as_wanted(self._swap, market)
+
+    @property
+    def _swap(self) -> SwapProfile | None:
+        profile: Any = self._profile
+        return profile if self._profile.market == "swap" else None
+
+    async def _must_be_open(self) -> None:
         asked = self._profile.account()
         if asked is not None and (why := self._read(self._profile.unfit, await self._client.ask(asked))):
-            raise BrokerError(
-                f"{order_text(order)} was not sent: nothing is opened with this account, {why}", refused=True
-            )
-        profile = self._profile
-        if profile.market != "swap":
-            return
-        swap: SwapProfile = profile  # type: ignore[assignment]  # of this market
-        await self._must_not_net(swap, order, market)
-        await self._must_be_kept_as_wanted(swap, order, market)
-        await self._must_be_stopped_before_liquidation(swap, order, market)
+            raise BrokerError(f"nothing is opened with this account, {why}", refused=True)
 
     async def _must_not_net(self, profile: SwapProfile, order: Order, market: BrokerMarket) -> None:
         """Positions of one symbol are one: what opens the other side would close somebody's."""
@@ -67,14 +78,14 @@ class AccountSetUp:
         if held is not None and (held.quantity > 0.0) != (order.side == _LONG):
             side, quantity = ("long", held.quantity) if held.quantity > 0.0 else ("short", -held.quantity)
             text = f"the account is {side} {plain_number(quantity)} there, and a swap has one position for each symbol"
-            raise BrokerError(f"{order_text(order)} was not sent: {text}", refused=True)
+            raise BrokerError(text, refused=True)
 
     async def _position(self, profile: SwapProfile, market: BrokerMarket) -> AccountPosition | None:
         answer = await self._client.ask(profile.positions())
         found: list[AccountPosition] = self._read(profile.positions_of, [market], answer)
         return next((each for each in found if each.symbol == market.symbol), None)
 
-    async def _must_be_kept_as_wanted(self, profile: SwapProfile, order: Order, market: BrokerMarket) -> None:
+    async def _must_be_kept_as_wanted(self, profile: SwapProfile, market: BrokerMarket) -> SwapSettings:
         found = await self._settings(profile, market)
         wanted = SwapSettings("isolated", self._leverage)
         if found != wanted:
@@ -84,7 +95,8 @@ class AccountSetUp:
         if found != wanted:
             text = f"{market.symbol} is kept with {found.margin} margin and leverage {found.leverage:g}"
             what = f"isolated margin and {wanted.leverage:g}, which were set"
-            raise BrokerError(f"{order_text(order)} was not sent: {text} in place of {what}", refused=True)
+            raise BrokerError(f"{text} in place of {what}", refused=True)
+        return found
 
     async def _settings(self, profile: SwapProfile, market: BrokerMarket) -> SwapSettings:
         answer = await self._client.ask(profile.settings(market))
@@ -99,25 +111,26 @@ class AccountSetUp:
         if market.symbol not in self._brackets:
             self._brackets[market.symbol] = await self._client.ask(profile.maintenance(market))
         price = order.record_price if order.price is None else order.price
-        share: float = self._read(profile.maintenance_of, market, order.quantity * price, self._brackets[market.symbol])
+        brackets = self._brackets[market.symbol]
+        share: float = self._read(profile.maintenance_of, market, order.quantity, price, brackets)
         level = liquidation_level(order, price=price, leverage=self._leverage, maintenance=share)
-        if is_beyond(order.side == _LONG, order.stop, level):
-            assert level is not None  # nothing is beyond none  # noqa: S101
+        if level is not None and is_beyond(order.stop, level, long=order.side == _LONG):
             stop = plain_number(order.stop)
             text = f"it would be liquidated near {level:.8g}, before its stop at {stop} (leverage {self._leverage:g})"
-            raise BrokerError(f"{order_text(order)} was not sent: {text}; give a lower leverage=", refused=True)
+            raise BrokerError(f"{text}; give a lower leverage=", refused=True)
 
     async def liquidated_before(self, stop: Order, market: BrokerMarket) -> str:
         """Why a stop that rests does not protect: its position is liquidated before; empty: it does, or who knows."""
-        profile = self._profile
-        if profile.market != "swap" or stop.trigger is None or stop.kind != "stop":
+        swap = self._swap
+        if swap is None or stop.trigger is None or stop.kind != "stop":
             return ""
-        swap: SwapProfile = profile  # type: ignore[assignment]  # of this market
         try:
             held = await self._position(swap, market)
         except BrokerError:
             return ""
-        if held is None or not is_beyond(held.quantity > 0.0, stop.trigger, held.liquidation_price):
+        if held is None or held.liquidation_price is None:
+            return ""
+        if not is_beyond(stop.trigger, held.liquidation_price, long=held.quantity > 0.0):
             return ""
         return f"the position is liquidated at {held.liquidation_price:.8g}, before this stop"
 
@@ -145,14 +158,12 @@ def liquidation_level(order: Order, *, price: float, leverage: float, maintenanc
     return liquidation_price(account, side, quantity=1.0, cost=price, margin=price / leverage)
 
 
-def is_beyond(long: bool, stop: float, liquidation: float | None) -> bool:  # noqa: FBT001 -- which side it is
+def is_beyond(stop: float, liquidation: float, *, long: bool) -> bool:
     """Whether a position is liquidated before its stop; both in quote currency.
 
     Examples
     --------
-    >>> is_beyond(True, 89.0, 90.0), is_beyond(True, 91.0, 90.0), is_beyond(False, 111.0, 110.0)
+    >>> is_beyond(89.0, 90.0, long=True), is_beyond(91.0, 90.0, long=True), is_beyond(111.0, 110.0, long=False)
     (True, False, True)
     """
-    if liquidation is None:
-        return False
     return stop <= liquidation if long else stop >= liquidation

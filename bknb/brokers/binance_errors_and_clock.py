@@ -59,6 +59,10 @@ class BinanceErrorsAndClock(ProfileDefaults):
         """The time of an answer, UTC ms."""
         return int(answer["serverTime"])
 
+    def price_of(self, answer: Any) -> float:
+        """The last price, in quote currency."""
+        return float(answer["price"])
+
     def may_withdraw(self) -> Request:
         """Ask what the key is allowed to do."""
         return Request("sapi_get_account_apirestrictions", {})

@@ -129,6 +129,10 @@ class BinanceSpot(BinanceErrorsAndClock):
             most_stops=None if stops is None else int(stops),
         )
 
+    def price(self, market: BrokerMarket) -> Request:
+        """Ask for the last price."""
+        return Request("public_get_ticker_price", {"symbol": market.id})
+
     # --- orders
 
     def place(self, order: Order, market: BrokerMarket) -> Request:
@@ -275,6 +279,7 @@ _TARGET: Final = {**_PLACED, **_FULL, "type": "TAKE_PROFIT", "stopPrice": "71000
 _MARKET: Final = {**_PLACED, **_FULL, "type": "MARKET"}
 _LIMIT: Final = {**_PLACED, **_FULL, "type": "LIMIT", "price": "71000", "timeInForce": "GTC"}
 _GOLDEN: Final = (
+    golden("public_get_ticker_price", "GET", "/api/v3/ticker/price", {"symbol": "BTCUSDT"}, signed=False),
     golden("private_post_order", "POST", "/api/v3/order", _MARKET),
     golden("private_post_order", "POST", "/api/v3/order", _LIMIT),
     golden("private_post_order", "POST", "/api/v3/order", _STOP),

@@ -132,6 +132,10 @@ class BinanceUsdm(BinanceErrorsAndClock):
             most_stops=None if stops is None else int(stops),
         )
 
+    def price(self, market: BrokerMarket) -> Request:
+        """Ask for the last price."""
+        return Request("fapipublic_get_ticker_price", {"symbol": market.id})
+
     # --- orders
 
     def place(self, order: Order, market: BrokerMarket) -> Request:
@@ -312,10 +316,10 @@ class BinanceUsdm(BinanceErrorsAndClock):
         """Ask at which margin a position is liquidated."""
         return Request("fapiprivate_get_leveragebracket", {"symbol": market.id})
 
-    def maintenance_of(self, market: BrokerMarket, value: float, answer: Any) -> float:
-        """The maintenance margin of a position of that value (quote currency), in percent of it."""
+    def maintenance_of(self, market: BrokerMarket, quantity: float, price: float, answer: Any) -> float:
+        """The maintenance margin of a position (base and quote currency), in percent of its value."""
         (found,) = (each for each in answer if each["symbol"] == market.id)
-        brackets = [each for each in found["brackets"] if float(each["notionalFloor"]) <= value]
+        brackets = [each for each in found["brackets"] if float(each["notionalFloor"]) <= quantity * price]
         return max(float(each["maintMarginRatio"]) for each in brackets) * 100
 
     @property
@@ -354,6 +358,7 @@ _ASKED_STOP: Final = {**_SYMBOL, "clientAlgoId": _ID}
 _PAGE: Final = {**_SYMBOL, "startTime": "1700000000000", "limit": "1000"}
 
 _GOLDEN: Final = (
+    golden("fapipublic_get_ticker_price", "GET", "/fapi/v1/ticker/price", {"symbol": "BTCUSDT"}, signed=False),
     golden("fapiprivate_post_order", "POST", "/fapi/v1/order", {**_PLAIN, "type": "MARKET"}),
     golden("fapiprivate_post_order", "POST", "/fapi/v1/order", _REDUCED),
     golden("fapiprivate_post_order", "POST", "/fapi/v1/order", _LIMIT),

@@ -28,7 +28,7 @@ from ..market.fetch_loop import submit
 from ..market.system_clock import SystemClock
 from .account_set_up import AccountSetUp
 from .exchange_client import ExchangeClient, KnownOrderError, NoSuchOrderError, is_urgent
-from .exchange_profile import Profile, SwapProfile, Trade
+from .exchange_profile import Profile, SwapProfile, SwapSettings, Trade
 from .order_fits_market import must_fit, must_not_be_short
 
 _About = TypeVar("_About", str, BrokerMarket)
@@ -327,6 +327,28 @@ class CcxtBroker:
                 raise BrokerError(f"{self.name} has no market {symbol}", refused=True)
             self._markets[symbol] = found
         return self._markets[symbol]
+
+    async def setup(self, symbol: str) -> SwapSettings | None:
+        """Have the account as it has to be when something is opened: how a swap is kept then; ``None``: it is none.
+
+        Raises
+        ------
+        BrokerError
+            With ``refused=True``: it cannot be had, with the reason.
+        """
+        return await self._on_fetch_loop(self._setup(symbol))
+
+    async def _setup(self, symbol: str) -> SwapSettings | None:
+        return await self._set_up.set_up(await self._market(symbol))
+
+    async def price(self, symbol: str) -> float:
+        """The last price of a market, in quote currency."""
+        return await self._on_fetch_loop(self._price(symbol))
+
+    async def _price(self, symbol: str) -> float:
+        market = await self._market(symbol)
+        answer = await self._client.ask(self._profile.price(market))
+        return self._read(lambda _, told: self._profile.price_of(told), market, answer)
 
     def abilities(self) -> Abilities:
         """What its orders can do; see :meth:`bknb.ports.BrokerWithAccount.abilities`."""

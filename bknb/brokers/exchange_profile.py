@@ -195,6 +195,14 @@ class Profile(Protocol):
         """The rules of a market; ``None``: there is none of that name."""
         ...
 
+    def price(self, market: BrokerMarket) -> Request:
+        """Ask for the last price."""
+        ...
+
+    def price_of(self, answer: Any) -> float:
+        """The last price, in quote currency."""
+        ...
+
     # --- orders
 
     def place(self, order: Order, market: BrokerMarket) -> Request:
@@ -334,8 +342,8 @@ class SwapProfile(Profile, Protocol):
         """Ask at which margin a position is liquidated."""
         ...
 
-    def maintenance_of(self, market: BrokerMarket, value: float, answer: Any) -> float:
-        """The maintenance margin of a position of that value (quote currency), in percent of it."""
+    def maintenance_of(self, market: BrokerMarket, quantity: float, price: float, answer: Any) -> float:
+        """The maintenance margin of a position (base and quote currency), in percent of its value."""
         ...
 
 
