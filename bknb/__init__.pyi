@@ -24,10 +24,10 @@ from .config import (
     set_config as set_config,
 )
 from .diagnostics.doctor import (
-    Checkup as Checkup,
-)
-from .diagnostics.doctor import (
     doctor as doctor,
+)
+from .diagnostics.findings import (
+    Checkup as Checkup,
 )
 from .domain.closed_trade import (
     ClosedTrade as ClosedTrade,

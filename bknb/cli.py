@@ -142,12 +142,21 @@ def _sharing_parsers(commands: Any) -> None:
         "doctor",
         help="say what works here, what does not, and what to do",
         description="Look at versions, the cache of compiled kernels, JupyterLab and its widgets, Ollama, the clocks "
-        "of exchanges, stored candles and saved state. Nothing is changed. The exit status is 1 when something is bad.",
-        epilog="example: bknb doctor --state ./dump/data",
+        "of exchanges, stored candles and saved state. Nothing is changed. With --broker: an account at an exchange, "
+        "and in its sandbox the smallest order and a stop, far from the market, which are cancelled again. The exit "
+        "status is 1 when something is bad.",
+        epilog="example: bknb doctor --broker binance",
     )
     doctor.add_argument("--state", metavar="FOLDER", type=Path, help="folder of saved state (default: ./dump/data)")
     doctor.add_argument("--candles", metavar="FOLDER", type=Path, help="stored candles (default: ./dump/candles)")
     doctor.add_argument("--offline", action="store_true", help="ask neither Ollama nor exchanges")
+    doctor.add_argument(
+        "--broker", metavar="EXCHANGE", help="check an account there in place of all this, by default in its sandbox"
+    )
+    doctor.add_argument("--market", choices=("spot", "swap"), help="what is traded there (default: spot)")
+    doctor.add_argument("--symbol", help="on which market orders are tried out (default: BTC/USDT)")
+    doctor.add_argument("--real-money", action="store_true", help="the account with real money; no order is placed")
+    doctor.add_argument("--test-order", action="store_true", help="place the smallest order there all the same")
     for parser in (share, verify):
         _add_timeout(parser)
 
@@ -207,8 +216,10 @@ def _failure_lines(path: Path, failure: Failure, target: Path) -> list[str]:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    given = {name: getattr(options, name) for name in ("state", "candles") if getattr(options, name) is not None}
-    report = bknb.doctor(network=not options.offline, **given)
+    names = ("state", "candles", "broker", "market", "symbol")
+    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    test_order = True if options.test_order else None
+    report = bknb.doctor(network=not options.offline, real_money=options.real_money, test_order=test_order, **given)
     _echo(repr(report))
     return DONE if report else NOT_FINISHED
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import bknb
-from bknb.diagnostics.doctor import Finding as DoctorFinding
+from bknb.diagnostics.findings import Finding as DoctorFinding
 from bknb.domain.html import Html, element, elements, fragment
 from bknb.domain.signal import OpenSignal
 from bknb.domain.signal_events import RiskRefused

@@ -5,25 +5,23 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from ..domain.formatting import failure_text, utc_text
-from ..domain.html import Html, element, elements
 from ..domain.ranges import Ranges
 from ..engine.registry import registry
+from ..errors import UsageError
 from ..history.candle_store import DEFAULT_FOLDER as CANDLE_FOLDER
 from ..history.candle_store import CandleStore
 from ..history.partition import SeriesName
+from ..ports import BrokerWithAccount
 from ..runs.card_of_result import made_with
 from ..stores.default_store import DEFAULT_FOLDER as STATE_FOLDER
 from . import environment
 from .environment import installed, is_older, major
+from .findings import Checkup, Finding, State
 
-State = Literal["ok", "note", "bad"]
-
-_SIGNS: Final = {"ok": "✔", "note": "•", "bad": "✘"}
 _OLDEST_PYTHON: Final = (3, 11)
 _SKEW_MS: Final = 1_000
 _EXTRAS: Final = {
@@ -42,76 +40,29 @@ _EXTRAS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """Result of one check.
-
-    Attributes
-    ----------
-    what : str
-        What was checked.
-    state : {"ok", "note", "bad"}
-        ``"note"``: worth knowing, only part of bknb needs it. ``"bad"``: something will not work.
-    found : str
-    advice : str
-        What to do; empty where there is nothing to do.
-    """
-
-    what: str
-    state: State
-    found: str
-    advice: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Checkup:
-    """Findings of ``bknb.doctor``; true where nothing is bad.
-
-    Attributes
-    ----------
-    findings : tuple of Finding
-
-    Examples
-    --------
-    >>> print(Checkup((Finding(what="Python", state="ok", found="3.11.7"),)))
-    ✔ Python  3.11.7
-    """
-
-    findings: tuple[Finding, ...]
-
-    def __bool__(self) -> bool:
-        return not any(finding.state == "bad" for finding in self.findings)
-
-    def __repr__(self) -> str:
-        width = max((len(finding.what) for finding in self.findings), default=0)
-        lines = []
-        for finding in self.findings:
-            lines.append(f"{_SIGNS[finding.state]} {finding.what:<{width}}  {finding.found}")
-            if finding.advice:
-                lines.append(f"  {'':<{width}}  -> {finding.advice}")
-        return "\n".join(lines)
-
-    def _repr_html_(self) -> Html:
-        left = "text-align:left"
-        rows = (
-            element(
-                "tr",
-                element("td", _SIGNS[part.state], aria_label=part.state),
-                element("th", part.what, style=left),
-                elements("td", (part.found, part.advice), style=left),
-            )
-            for part in self.findings
-        )
-        head = element("tr", element("th"), elements("th", ("what", "found", "what to do"), style=left))
-        return element("table", element("thead", head), element("tbody", *rows))
-
-
-def doctor(*, state: str | Path = STATE_FOLDER, candles: str | Path = CANDLE_FOLDER, network: bool = True) -> Checkup:
-    """Check the environment of bknb, with advice for whatever is wrong.
+def doctor(
+    *,
+    state: str | Path = STATE_FOLDER,
+    candles: str | Path = CANDLE_FOLDER,
+    network: bool = True,
+    broker: str | BrokerWithAccount | None = None,
+    market: Literal["spot", "swap"] = "spot",
+    symbol: str | None = None,
+    real_money: bool = False,
+    test_order: bool | None = None,
+    price: float | None = None,
+) -> Checkup:
+    """Check the environment of bknb, or an account at a broker, with advice for whatever is wrong.
 
     Checked are versions of Python and of every package, the cache of compiled kernels, JupyterLab with its widgets
     and its kernel, Ollama, the clocks of registered exchanges, stored candles, and the folder of saved state. Nothing
     is changed.
+
+    With ``broker=`` its account is checked in place of these: requests of ccxt, clock, what the key may do, rules of
+    the market. In a sandbox the smallest order is then placed far from the market, asked about, listed and cancelled,
+    and so is a stop, which is moved, too. Whatever happens, what may be left of them is cancelled at the end; where
+    that cannot be made sure of, the last finding says so. With real money no order is placed unless
+    ``test_order=True``, and no stop.
 
     Parameters
     ----------
@@ -121,6 +72,23 @@ def doctor(*, state: str | Path = STATE_FOLDER, candles: str | Path = CANDLE_FOL
         The folder of stored candles.
     network
         Whether Ollama and exchanges are asked.
+    broker
+        The name of an exchange, whose sandbox is checked, or a broker.
+    market
+        What is traded there, where it is given by its name.
+    symbol
+        On which market orders are tried out; by default BTC/USDT.
+    real_money
+        Check the account with real money in place of the sandbox.
+    test_order
+        Whether orders are placed; by default in a sandbox alone.
+    price
+        The last price, in quote currency, where the broker does not tell it.
+
+    Raises
+    ------
+    UsageError
+        An option cannot be read, or a broker with real money was given without ``real_money=True``.
 
     Examples
     --------
@@ -128,7 +96,15 @@ def doctor(*, state: str | Path = STATE_FOLDER, candles: str | Path = CANDLE_FOL
     >>> checkup = bknb.doctor(network=False)
     >>> checkup.findings[0].what
     'Python'
+    >>> bool(bknb.doctor(broker=bknb.brokers.paper(), price=50_000.0))
+    True
     """
+    if broker is not None:
+        from .account_check import check_account  # loads the client of an exchange
+
+        options: dict[str, Any] = {"market": market, "symbol": symbol, "real_money": real_money, "price": price}
+        return Checkup(tuple(check_account(broker, test_order=test_order, **options)))
+    _must_be_of_a_broker(symbol, price, real_money=real_money, test_order=test_order)
     parts: list[Callable[[], Iterator[Finding]]] = [_python, _packages, _kernel_cache, _jupyter]
     if network:
         parts += [_ollama, _clocks]
@@ -148,6 +124,13 @@ def doctor(*, state: str | Path = STATE_FOLDER, candles: str | Path = CANDLE_FOL
                 )
             )
     return Checkup(tuple(found))
+
+
+def _must_be_of_a_broker(symbol: str | None, price: float | None, *, real_money: bool, test_order: bool | None) -> None:
+    given = {"symbol": symbol, "price": price, "test_order": test_order, "real_money": real_money or None}
+    names = [name for name, value in given.items() if value is not None]
+    if names:
+        raise UsageError(f"{', '.join(names)} is about an account: give broker= too, such as broker='binance'")
 
 
 def _judged(what: str, fits: bool, found: str, *, advice: str, otherwise: State = "bad") -> Finding:  # noqa: FBT001

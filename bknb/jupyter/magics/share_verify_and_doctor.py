@@ -61,9 +61,18 @@ def verify(_session: Session, call: Call) -> Any:
     Option(name="--state", help="folder of saved state; ./dump/data by default", kind="path"),
     Option(name="--candles", help="folder of stored candles; ./dump/candles by default", kind="path"),
     Option(name="--offline", help="ask neither Ollama nor exchanges", flag=True),
-    twin="bknb.doctor()",
+    Option(name="--broker", help="exchange, or a broker in braces: its account is checked, in a sandbox by default"),
+    Option(name="--market", help="spot, or swap; spot by default"),
+    Option(name="--symbol", help="on which market orders are tried out; BTC/USDT by default"),
+    Option(name="--real-money", help="the account with real money; no order is placed", flag=True),
+    Option(name="--test-order", help="place the smallest order there all the same", flag=True),
+    twin='bknb.doctor(broker="binance")',
 )
 def doctor(_session: Session, call: Call) -> Any:
     """Says what works here, what does not, and what to do about it."""
-    given = {name: str(call.values[name]) for name in ("state", "candles") if name in call.values}
-    return bknb.doctor(network=not call.get("offline"), **given)
+    given: dict[str, Any] = {name: str(call.values[name]) for name in ("state", "candles") if name in call.values}
+    given |= {name: call.values[name] for name in ("broker", "market", "symbol") if name in call.values}
+    test_order = True if call.get("test_order") else None
+    return bknb.doctor(
+        network=not call.get("offline"), real_money=bool(call.get("real_money")), test_order=test_order, **given
+    )
