@@ -15,7 +15,7 @@ from bknb.testing.exchange import LocalExchange
 pytest.importorskip("ccxt")
 
 STEPS = [
-    *("broker", "clock", "key", "market", "price", "orders of an earlier check", "balance"),
+    *("broker", "clock", "key", "market", "price", "account", "orders of an earlier check", "balance"),
     *("place limit order", "ask about limit order", "list limit order", "cancel limit order"),
     *("place stop", "ask about stop", "list stop", "move stop", "cancel stop", "nothing is left"),
 ]
@@ -70,6 +70,23 @@ def test_each_step_is_as_expected_and_nothing_is_left(exchange):
     assert resting(exchange) == []
 
 
+def test_a_swap_is_kept_as_it_has_to_be_and_its_stop_rests_with_the_conditional_orders(exchange, monkeypatch):
+    config = exchange.ccxt_config("binanceusdm")
+    monkeypatch.setenv("BKNB_BINANCE_SANDBOX_KEY", config.pop("apiKey"))
+    monkeypatch.setenv("BKNB_BINANCE_SANDBOX_SECRET", config.pop("secret"))
+    broker = bknb.brokers.ccxt("binance", market="swap", config={**config, "enableRateLimit": False})
+    findings = checked(broker, symbol="BTC/USDT:USDT")
+    assert not bad(findings)
+    assert ("account", "isolated margin, leverage 1") in [(each.what, each.found) for each in findings]
+    orders = exchange.state()["usdm"]["orders"]
+    assert [each["word"] for each in orders] == ["LIMIT", "STOP_MARKET", "STOP_MARKET"]
+    assert {each["status"] for each in orders} == {"cancelled"}
+    exchange.command("position", symbol="BTCUSDT", market="usdm", hedged=True)
+    (wrong,) = bad(checked(broker, symbol="BTC/USDT:USDT"))
+    assert wrong.what == "account"
+    assert "hedge" in wrong.found
+
+
 def test_where_a_coin_is_held_the_stop_is_one_that_sells_it(exchange):
     exchange.command("deposit", currency="BTC", amount="1")
     assert not bad(checked(made(exchange)))
@@ -82,7 +99,6 @@ def test_where_a_coin_is_held_the_stop_is_one_that_sells_it(exchange):
     ("operation", "fault", "what"),
     [
         ("time", "html_502", "clock"),
-        ("permissions", "html_502", "key"),
         ("rules", "cut_body", "market"),
         ("price", "html_502", "price"),
         ("balance", "html_502", "balance"),
@@ -107,7 +123,7 @@ def test_each_step_fails_once_and_is_told_with_what_to_do_and_nothing_is_left(ex
     assert wrong[0].advice
     assert wrong[0].expected
     assert resting(exchange) == []
-    if what not in ("clock", "key", "market", "price"):
+    if what not in ("clock", "market", "price"):
         assert (findings[-1].what, findings[-1].state) == ("nothing is left", "ok")
 
 
@@ -167,6 +183,8 @@ def test_with_real_money_nothing_is_placed_unless_that_is_asked_for(exchange):
     broker = made(exchange, sandbox=False, real_money=True)
     with pytest.raises(bknb.UsageError, match="worth real money: say so by real_money=True"):
         bknb.doctor(broker=broker)
+    exchange.fault("html_502", on="permissions", times=1)
+    assert [each.what for each in bad(checked(broker, real_money=True))] == ["key"]
     findings = checked(broker, real_money=True)
     assert (findings[-1].what, findings[-1].state) == ("orders", "note")
     assert exchange.state()["spot"]["orders"] == []

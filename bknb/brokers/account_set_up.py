@@ -32,6 +32,12 @@ class AccountSetUp:
         self._client, self._profile, self._name, self._leverage = client, profile, name, leverage
         self._brackets: dict[str, Any] = {}  # what was told of the maintenance margin, by symbol
 
+    async def may_withdraw(self) -> bool:
+        """Whether the key may withdraw."""
+        answer = await self._client.ask(self._profile.may_withdraw())
+        may: bool = self._read(self._profile.may_withdraw_of, answer)
+        return may
+
     async def must_be_ready(self, order: Order, market: BrokerMarket) -> None:
         """Refuse an order where the account is not set up for what it opens, and cannot be.
 

@@ -354,22 +354,13 @@ class CcxtBroker:
         """What its orders can do; see :meth:`bknb.ports.BrokerWithAccount.abilities`."""
         return self._abilities
 
-    # --- what a check of the account asks -----------------------------------------------------------------------
-
     async def clock_ahead_ms(self) -> int:
         """How far the clock here is ahead of that of the exchange, in ms; below 0: behind."""
         return await self._on_fetch_loop(self._client.clock_ahead_ms())
 
     async def may_withdraw(self) -> bool:
         """Whether the key may withdraw; a sandbox need not say."""
-        return await self._on_fetch_loop(self._may_withdraw())
-
-    async def _may_withdraw(self) -> bool:
-        return self._profile.may_withdraw_of(await self._client.ask(self._profile.may_withdraw()))
-
-    async def last_price(self, symbol: str) -> float:
-        """The last price of a market, in quote currency."""
-        return await self._on_fetch_loop(self._client.last_price(symbol))
+        return await self._on_fetch_loop(self._set_up.may_withdraw())
 
     # --- inside -------------------------------------------------------------------------------------------------
 
@@ -377,8 +368,7 @@ class CcxtBroker:
         """Refuse a key that may withdraw, before the first order with real money that opens something."""
         if self._may_trade or order.reduces_only:
             return
-        answer = await self._client.ask(self._profile.may_withdraw())
-        if self._profile.may_withdraw_of(answer):
+        if await self._set_up.may_withdraw():
             raise BrokerError(
                 f"the key for {self.name} may withdraw; make one at the exchange that may trade only", refused=True
             )

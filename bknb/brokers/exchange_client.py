@@ -165,14 +165,6 @@ class ExchangeClient:
         await self.measure_clock()
         return self._ahead_ms or 0
 
-    async def last_price(self, symbol: str) -> float:
-        """The last price of a market, in quote currency."""
-        try:
-            return float((await self._client.fetch_ticker(symbol))["last"])
-        except Exception as error:  # noqa: BLE001 -- whatever ccxt raises, there is no price
-            why = error.answer.text if isinstance(error, ErrorAnswer) else type(error).__name__
-            raise BrokerError(f"{self.profile.exchange} does not tell the price of {symbol}: {why}") from None
-
     async def ask(self, request: Request, *, urgent: bool = False) -> Any:
         """The answer to a request.
 

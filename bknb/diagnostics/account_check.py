@@ -110,7 +110,7 @@ class AccountCheck:
     async def run(self, *, places: bool, with_stop: bool) -> None:
         """Look at everything, and place orders where that is wanted."""
         name = self._broker.name
-        known = ", the requests of its client are the known ones" if hasattr(self._broker, "last_price") else ""
+        known = ", the requests of its client are the known ones" if hasattr(self._broker, "clock_ahead_ms") else ""
         self._found("broker", f"{name}{known}")
         try:
             await self._clock()
@@ -121,6 +121,7 @@ class AccountCheck:
             if not places:
                 self._note_not_placed()
                 return
+            await self._set_up()
             await self._trade(market, price, with_stop=with_stop)
         except Unclear:
             return
@@ -147,7 +148,7 @@ class AccountCheck:
         try:
             may = await asyncio.wait_for(ask(), CALL_SECONDS)
         except BrokerError as error:
-            if not getattr(self._broker, "real_money", True) and error.refused:
+            if not getattr(self._broker, "real_money", True):
                 self._found("key", "this sandbox does not say what a key may do")
                 return
             self._found("key", error_text(error), state="bad", expected=expected, advice=advice_for(error))
@@ -158,8 +159,19 @@ class AccountCheck:
             raise Unclear
         self._found("key", expected)
 
+    async def _set_up(self) -> None:
+        """Have the account in the mode that orders count on, and a swap kept with isolated margin and a leverage."""
+        set_up: Callable[[str], Awaitable[Any]] | None = getattr(self._broker, "setup", None)
+        if set_up is None:
+            return
+        kept = await self._asked(
+            "account", set_up(self._symbol), "one-way, isolated margin, the leverage of the broker"
+        )
+        how = "as it has to be" if kept is None else f"{kept.margin} margin, leverage {plain_number(kept.leverage)}"
+        self._found("account", how)
+
     async def _last_price(self) -> float:
-        ask: Callable[[str], Awaitable[float]] | None = getattr(self._broker, "last_price", None)
+        ask: Callable[[str], Awaitable[float]] | None = getattr(self._broker, "price", None)
         price = self._price
         if price is None:
             if ask is None:
