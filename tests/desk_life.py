@@ -30,13 +30,12 @@ class Exchange(PaperBroker):
 class Life:
     """An order desk that can be restarted, with its reports and its waiting times."""
 
-    def __init__(self, *, broker=None, store=None, quantity=2.0, symbol="BTCUSDT", **more):
+    def __init__(self, *, broker=None, store=None, quantity=2.0, **more):
         self.broker = broker or Exchange()
         self.store = store or MemoryStore()
         self.told: list[tuple[str, str]] = []
         self.slept: list[float] = []
         self.quantity = quantity
-        self.symbol = symbol
         self.more = more
         self.desk = self.made()
 
@@ -45,7 +44,7 @@ class Life:
             broker=self.broker,
             store=self.store,
             strategy="sma",
-            symbol=self.symbol,
+            symbol="BTCUSDT",
             quantity=self.quantity,
             on_problem=lambda kind, text: self.told.append((kind, text)),
             sleep=self.sleep,

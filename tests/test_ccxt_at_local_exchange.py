@@ -33,8 +33,10 @@ def _fresh(exchange, monkeypatch, request):
     exchange.reset(fee_currency=getattr(request.instance, "fee_currency", ""))
     exchange.price("BTCUSDT", PRICE)
     config = exchange.ccxt_config(getattr(request.instance, "client", "binance"))
-    monkeypatch.setenv("BKNB_BINANCE_SANDBOX_KEY", config.pop("apiKey"))
-    monkeypatch.setenv("BKNB_BINANCE_SANDBOX_SECRET", config.pop("secret"))
+    for field, kind in (("apiKey", "KEY"), ("secret", "SECRET"), ("password", "PASSPHRASE")):
+        value = config.pop(field, "")
+        for name in ("BINANCE", "OKX"):
+            monkeypatch.setenv(f"BKNB_{name}_SANDBOX_{kind}", value)
     if request.instance is not None:
         request.instance.exchange, request.instance.config = exchange, config
     else:
@@ -72,6 +74,21 @@ class TestBinanceUsdm(AtLocalExchange):
 
     def make_broker(self, folder):
         return bknb.brokers.ccxt("binance", market="swap", config={**self.config, "enableRateLimit": False})
+
+
+class TestOkxSpot(AtLocalExchange):
+    client = "okx"
+    symbol = "BTC/USDT"
+
+    def make_broker(self, folder):
+        return bknb.brokers.ccxt("okx", config={**self.config, "enableRateLimit": False})
+
+
+class TestOkxSwap(AtLocalExchange):
+    client = "okx"
+
+    def make_broker(self, folder):
+        return bknb.brokers.ccxt("okx", market="swap", config={**self.config, "enableRateLimit": False})
 
 
 @pytest.fixture

@@ -21,6 +21,8 @@ from bknb.brokers.binance_usdm import BinanceUsdm
 from bknb.brokers.exchange_client import client_of, sent_parameters
 from bknb.brokers.exchange_profile import Answer, Request
 from bknb.brokers.golden_requests import check_requests
+from bknb.brokers.okx import OkxSpot
+from bknb.brokers.okx_swap import OkxSwap
 from bknb.domain.broker_orders_and_ids import client_id
 from bknb.errors import BrokerError, Forgotten, UsageError
 from bknb.ports import BrokerWithAccount
@@ -221,19 +223,6 @@ def test_a_request_without_its_trigger_never_leaves(made):
     assert sign is not client.sign
 
 
-def test_the_requests_of_this_ccxt_are_the_known_ones_and_another_is_refused_by_name():
-    check_requests(ccxt.binance, BinanceSpot(), version=ccxt.__version__)
-
-    class Another(ccxt.binance):
-        def sign(self, path, api="public", method="GET", params=None, *rest):
-            given = {("triggerPrice" if name == "stopPrice" else name): value for name, value in (params or {}).items()}
-            return super().sign(path, api, method, given, *rest)
-
-    with pytest.raises(UsageError, match=r"ccxt 9\.9 sends other requests to binance spot than bknb knows") as refused:
-        check_requests(Another, BinanceSpot(), version="9.9")
-    assert "triggerPrice" in str(refused.value)
-
-
 # --- once
 
 
@@ -337,6 +326,95 @@ FAPI_PLACE, FAPI_CANCEL = Request("fapiprivate_post_algoorder", {}), Request("fa
 )
 def test_what_an_error_of_the_futures_exchange_says_of_its_request(request_, status, code, verdict):
     assert BinanceUsdm().verdict(request_, Answer(status, code, "")) == verdict
+
+
+OKX_PLACE, OKX_CANCEL = Request("private_post_trade_order", {}), Request("private_post_trade_cancel_order", {})
+OKX_STOP, OKX_ASK = Request("private_post_trade_order_algo", {}), Request("private_get_trade_order", {})
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "code", "verdict"),
+    [
+        *(
+            (OKX_PLACE, 200, code, "refused")
+            for code in ("51000", "51008", "51020", "51121", "51169", "51112", "51400")
+        ),
+        *((OKX_PLACE, 401, code, "refused") for code in ("50105", "50111", "50113", "50120")),
+        *((OKX_PLACE, 400, code, "refused") for code in ("50014", "59000")),
+        (OKX_PLACE, 200, "51016", "known"),
+        (OKX_STOP, 200, "51280", "reached"),
+        (OKX_PLACE, 401, "50102", "clock"),
+        (OKX_PLACE, 429, "50011", "wait"),
+        *((OKX_PLACE, 200, code, "unknown") for code in ("", "1", "50004", "51054", "51149", "70000")),
+        *((OKX_PLACE, status, code, "unknown") for status, code in ((503, "50001"), (429, "50013"), (502, ""))),
+        (OKX_PLACE, 503, "51000", "unknown"),
+        (OKX_ASK, 200, "51603", "missing"),
+        *((OKX_CANCEL, 200, code, "missing") for code in ("51400", "51401", "51402", "51603")),
+    ],
+)
+def test_what_an_error_of_okx_says_of_its_request(request_, status, code, verdict):
+    assert OkxSwap().verdict(request_, Answer(status, code, "")) == verdict
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        ({"code": "0", "data": []}, None),
+        ({"code": "1", "msg": "All operations failed", "data": [{"sCode": "51008", "sMsg": "no"}]}, "51008"),
+        ({"code": "50011", "msg": "Too Many Requests", "data": []}, "50011"),
+        ({"code": "1", "msg": "", "data": []}, "1"),
+        ([], ""),
+        (None, ""),
+    ],
+)
+def test_an_error_of_okx_stands_in_an_answer_with_status_200(answer, code):
+    okx = OkxSwap()
+    assert okx.is_error(200, answer) == (code is not None)
+    if code is not None:
+        assert okx.error_of(200, {}, "", answer).code == code
+
+
+@pytest.mark.parametrize("profile", [BinanceSpot(), BinanceUsdm(), OkxSpot(), OkxSwap()], ids=str)
+def test_the_requests_of_this_ccxt_are_those_of_each_profile(profile):
+    check_requests(getattr(ccxt, profile.client), profile, version=ccxt.__version__)
+
+    class Another(getattr(ccxt, profile.client)):
+        def sign(self, path, api="public", method="GET", params=None, *rest):
+            renamed = {"stopPrice": "triggerPrice", "triggerPrice": "stopPrice", "slTriggerPx": "triggerPx"}
+            given = params[0] if isinstance(params, list) else params or {}
+            given = {renamed.get(name, name): value for name, value in given.items()}
+            return super().sign(path, api, method, [given] if isinstance(params, list) else given, *rest)
+
+    with pytest.raises(UsageError, match=rf"sends other requests to {profile.exchange} {profile.market} than bknb"):
+        check_requests(Another, profile, version="9.9")
+
+
+def test_okx_leads_to_real_money_unless_each_request_says_that_it_is_simulated(monkeypatch):
+    for name in ("OKX_SANDBOX", "OKX"):
+        for kind in ("KEY", "SECRET", "PASSPHRASE"):
+            monkeypatch.setenv(f"BKNB_{name}_{kind}", "planted")
+    demo = bknb.brokers.ccxt("okx", config={"urls": {"api": {"rest": "https://my.okx.com"}}})
+    assert demo._client._client.headers["x-simulated-trading"] == "1"
+    real = bknb.brokers.ccxt("okx", market="swap", sandbox=False, real_money=True)
+    assert "x-simulated-trading" not in real._client._client.headers
+    assert OkxSwap().real_address(real._client._client) == "https://www.okx.com"
+
+
+@pytest.mark.parametrize(
+    ("level", "mode", "perm", "spot", "swap"),
+    [
+        ("2", "net_mode", "read_only,trade", "", ""),
+        ("1", "net_mode", "trade", "", "it is in spot mode, which has no swaps"),
+        ("3", "net_mode", "trade", "it is in multi-currency", "it is in multi-currency"),
+        ("2", "long_short_mode", "trade", "", "it is in hedge mode"),
+        ("2", "net_mode", "read_only", "it may not trade", "it may not trade"),
+    ],
+)
+def test_an_account_of_okx_that_is_set_up_otherwise_is_refused_by_name(level, mode, perm, spot, swap):
+    answer = {"data": [{"acctLv": level, "posMode": mode, "perm": perm}]}
+    for profile, why in ((OkxSpot(), spot), (OkxSwap(), swap)):
+        assert profile.unfit(answer).startswith(why)
+        assert bool(profile.unfit(answer)) == bool(why)
 
 
 @pytest.mark.parametrize(
@@ -615,6 +693,11 @@ def test_open_orders_fills_balance_and_positions(made):
         ("binance", {"sandbox": False}, "say so by real_money=True"),
         ("binance", {"real_money": True}, "give sandbox=False for real money"),
         ("binance", {"config": {"apiKey": "x", "secret": "y"}}, "config= holds apiKey, secret: keys stand in no cell"),
+        (
+            "okx",
+            {},
+            "BKNB_OKX_SANDBOX_SECRET and BKNB_OKX_SANDBOX_PASSPHRASE in the environment",
+        ),
         ("binance", {}, "set BKNB_BINANCE_SANDBOX_KEY and BKNB_BINANCE_SANDBOX_SECRET in the environment"),
         ("binance", {"sandbox": False, "real_money": True}, "set BKNB_BINANCE_KEY and BKNB_BINANCE_SECRET"),
     ],

@@ -13,6 +13,9 @@ from msgspec.structs import replace
 from order_events import closed, holding, opened
 
 from bknb.brokers import BrokerMarket, Order
+from bknb.brokers.exchange_profile import in_base
+from bknb.brokers.okx_swap import OkxSwap
+from bknb.brokers.order_fits_market import must_fit
 from bknb.domain.broker_account import Fee
 from bknb.domain.broker_orders_and_ids import closed_beyond, left_by_rounding, left_open
 from bknb.domain.rounded_orders import SPARE_AT_STOP, rounded_order
@@ -89,6 +92,46 @@ def test_what_is_sent_is_on_the_grid_no_more_than_was_asked_for_and_what_the_mar
             assert multiple(level, market.tick)
             assert abs(level - price) <= market.tick
     assert rounded_order(sent, market, stop=stop) == sent
+
+
+SIZES = st.sampled_from(["0.00001", "0.001", "0.01", "0.1", "1", "5", "10", "100", "1000"])
+
+
+@given(
+    SIZES, SIZES, st.integers(1, 20), st.integers(10, 10**6), SIZES, st.floats(1e-9, 1e7), st.floats(1e-3, 1e6),
+    st.sampled_from(["market", "limit", "stop"]),
+)  # fmt: skip
+@settings(max_examples=200, deadline=None)
+def test_what_is_sent_in_contracts_is_on_the_grid_of_the_exchange_and_within_its_bounds(
+    contract, lot, least, most, tick, quantity, price, kind
+):
+    bounds = {"minSz": f"{least * Decimal(lot):f}", "maxMktSz": f"{most * Decimal(lot):f}", "maxLmtSz": "100000000"}
+    instrument = {"instId": "X-USDT-SWAP", "ctType": "linear", "settleCcy": "USDT", "ctVal": contract, "tickSz": tick}
+    market = OkxSwap().market_of("X/USDT:USDT", {"data": [{**instrument, "lotSz": lot, **bounds}]})
+    closes = kind == "stop"
+    asked = order(
+        symbol="X/USDT:USDT", quantity=quantity, kind=kind, record_price=price, purpose="protect" if closes else "open",
+        side="sell" if closes else "buy", price=price if kind == "limit" else None, trigger=price if closes else None,
+    )  # fmt: skip
+    sent = rounded_order(asked, market, stop=price * 0.9)
+    contracts, top = (
+        Decimal(repr(quantity)) / Decimal(contract),
+        Decimal(bounds["maxLmtSz" if kind == "limit" else "maxMktSz"]),
+    )
+    if sent.done:
+        assert contracts < Decimal(bounds["minSz"]) or (not closes and contracts > top)
+        return
+    if kind != "market" and not (sent.price or sent.trigger):
+        return  # the price is below a tick
+    must_fit(sent, market, ids=".+")
+    request = OkxSwap().place(sent, market)
+    size = Decimal(request.params["sz"])
+    assert size % Decimal(lot) == 0
+    assert Decimal(bounds["minSz"]) <= size <= top
+    assert size <= contracts * (1 + Decimal("1e-8"))
+    assert min(contracts, top) - size < Decimal(lot)
+    assert in_base(request.params["sz"], market) == sent.quantity
+    assert request.params.get("reduceOnly", False) == closes
 
 
 @pytest.mark.parametrize(

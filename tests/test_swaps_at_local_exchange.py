@@ -52,7 +52,8 @@ class Account:
 
 
 ACCOUNTS = {
-    "binance": ("binance", "binanceusdm", "BTCUSDT", "BTCUSDT", "usdm"),
+    "binance": ("binance", "binanceusdm", "BTC/USDT:USDT", "BTCUSDT", "usdm"),
+    "okx": ("okx", "okx", "BTC/USDT:USDT", "BTC-USDT-SWAP", "okx"),
 }
 
 
@@ -272,34 +273,35 @@ def test_other_markets_are_refused_by_name(account, symbol, why):
 def test_a_position_is_protected_there_moved_reduced_and_closed_once(account, position):
     account.exchange.price("BTCUSDT", 100.0)
     sign = 1 if position == "long" else -1
-    life = Life(broker=account.broker(), quantity=2.0, symbol=account.symbol)
+    life = Life(broker=account.broker(), quantity=2.0)
+    second = 0 if life.broker.abilities().move == "amend" else 1  # the same order, at another level
 
     def moved(level, *orders):
         state = managed(*orders, position=position)
         return replace(state, book=replace(state.book, stop=level))
 
     def stop(generation):
-        return client_id("sma", account.symbol, ("a", MINUTE), "protect", generation=generation)
+        return client_id("sma", "BTCUSDT", ("a", MINUTE), "protect", generation=generation)
 
     def held():
         return sum(float(each["quantity"]) for each in account.state["positions"].values())
 
     async def resting():
-        return [each.client_id for each in await life.broker.open_orders(account.symbol)]
+        return [each.client_id for each in await life.broker.open_orders("BTCUSDT")]
 
     async def play():
         await life.receive(opened(position=position))
         assert (held(), await resting()) == (2.0 * sign, [stop(0)])
         await life.become(moved(100.0 - 8.0 * sign))
-        assert (held(), await resting()) == (2.0 * sign, [stop(1)])
+        assert (held(), await resting()) == (2.0 * sign, [stop(second)])
         await life.become(moved(100.0 - 8.0 * sign, part()))
-        assert (held(), await resting()) == (1.0 * sign, [stop(2)])
+        assert (held(), await resting()) == (1.0 * sign, [stop(second + 1)])
         await life.restart(moved(100.0 - 8.0 * sign))
-        assert await resting() == [stop(2)]
+        assert await resting() == [stop(second + 1)]
         account.exchange.price("BTCUSDT", 100.0 - 9.0 * sign)
         life.desk.saw(candle(9, 100.0 - 9.0 * sign))
         assert await life.desk.settle(20.0)
-        assert (life.statuses[stop(2)], held()) == ("filled", 0.0)
+        assert (life.statuses[stop(second + 1)], held()) == ("filled", 0.0)
         await life.receive(closed(position=position, price_close=100.0 - 8.0 * sign))
         assert (held(), await resting()) == (0.0, [])
 
@@ -310,7 +312,7 @@ def test_a_position_is_protected_there_moved_reduced_and_closed_once(account, po
 
 def test_a_stop_that_comes_after_the_liquidation_is_told(account):
     account.exchange.price("BTCUSDT", 100.0)
-    life = Life(broker=account.broker(), quantity=2.0, symbol=account.symbol)
+    life = Life(broker=account.broker(), quantity=2.0)
 
     async def play():
         await life.receive(opened())

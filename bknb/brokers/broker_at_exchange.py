@@ -16,6 +16,8 @@ from .exchange_client import client_of
 from .exchange_keys import keys_of
 from .exchange_profile import Profile
 from .golden_requests import check_requests
+from .okx import OkxSpot
+from .okx_swap import OkxSwap
 from .refused_exchanges import refused
 
 Market: TypeAlias = Literal["spot", "swap"]
@@ -23,6 +25,8 @@ Market: TypeAlias = Literal["spot", "swap"]
 PROFILES: Final[Mapping[tuple[str, str], Callable[[], Profile]]] = {
     ("binance", "spot"): BinanceSpot,
     ("binance", "swap"): BinanceUsdm,
+    ("okx", "spot"): OkxSpot,
+    ("okx", "swap"): OkxSwap,
 }
 """The exchanges and markets where orders are placed."""
 _KEYS: Final = frozenset({"apiKey", "secret", "password", "privateKey", "walletAddress", "token"})

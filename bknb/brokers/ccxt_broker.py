@@ -111,9 +111,13 @@ class CcxtBroker:
         must_fit(order, market, ids=self._profile.ids)
         if not order.reduces_only:
             await self._set_up.must_be_ready(order, market)
-        report = await self._send(order, market)
-        note = report.note or await self._set_up.liquidated_before(order, market)
-        return report if note == report.note else replace(report, note=note)
+        return await self._noted(order, market, await self._send(order, market))
+
+    async def _noted(self, order: Order, market: BrokerMarket, report: Report) -> Report:
+        """A report on a stop that rests, with why it does not protect."""
+        rests = order.purpose == "protect" and report.status == "accepted"
+        note = await self._set_up.liquidated_before(order, market) if rests else ""
+        return replace(report, note=note) if note else report
 
     async def _send(self, order: Order, market: BrokerMarket) -> Report:
         """Send an order that is none yet."""
@@ -175,7 +179,7 @@ class CcxtBroker:
         found = await self._report(order.client_id, order.symbol)
         if found is None:
             raise BrokerError(f"{self.name} has moved {order.client_id}, and does not find it")
-        return found
+        return await self._noted(order, market, found)
 
     async def report(self, client_id: str, symbol: str) -> Report | None:
         """The state of an order; see :meth:`bknb.ports.Broker.report`."""
@@ -235,7 +239,7 @@ class CcxtBroker:
         BrokerError
             The exchange has not told all of its trades yet.
         """
-        if not report.filled_quantity:
+        if not report.filled_quantity or report.fees:
             return report
         trades = next((each for each in (told, self._trades.get(report.broker_id, [])) if _all_of(report, each)), None)
         if trades is None:

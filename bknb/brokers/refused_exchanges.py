@@ -13,7 +13,6 @@ _OURS_IS_DROPPED: Final = "ccxt drops the id of an order there, so that one whos
 _NOT_YET: Final = "its profile is not written yet"
 
 _WHY: Final[Mapping[str, str]] = {
-    "okx": _NOT_YET,
     "bybit": _NOT_YET,
     "kraken": _NOT_YET,
     "krakenfutures": _NOT_YET,

@@ -687,8 +687,7 @@ class OrderDesk:
                 self._report_problem("broker", f"{order_text(order)} was refused: {named_error(error)}")
             return
         self._apply_report(sent, report)
-        if sent.purpose == "protect" and (note := getattr(report, "note", "")) and self._known(sent).working:
-            self._report_problem("broker", f"{order_text(sent)} rests, and does not protect: {note}")
+        self._report_note(sent, report)
 
     async def _move(self, order: Order) -> None:
         """Have a stop moved by one request: in place, or by one that takes its place."""
@@ -714,8 +713,14 @@ class OrderDesk:
             level = {"record_price": order.record_price, "trigger": order.trigger}
             self._saved.put(msgspec.structs.replace(self._known(order), **level))
         self._apply_report(order, report)
+        self._report_note(order, report)
         if order.replaces:
             await self._query(old, cancelled_here=True)
+
+    def _report_note(self, stop: Order, report: Report) -> None:
+        """Tell what a broker says of a stop that rests: why it does not protect."""
+        if stop.purpose == "protect" and (note := getattr(report, "note", "")) and self._known(stop).working:
+            self._report_problem("broker", f"{order_text(stop)} rests, and does not protect: {note}")
 
     def _not_moved(self, order: Order, old: Order, error: Exception) -> None:
         """Note that a stop was not moved, or nobody knows; what becomes of the one that rested is asked next."""

@@ -47,6 +47,7 @@ class Okx:
         return [
             ("GET", "public/time", "time", lambda _: [{"ts": str(self.clock.wall())}], False),
             ("GET", "public/instruments", "rules", self._instruments, False),
+            ("GET", "public/position-tiers", "brackets", self._tiers, False),
             ("GET", "market/ticker", "price", self._ticker, False),
             ("GET", "market/candles", "candles", self._candles, False),
             ("GET", "market/history-candles", "candles", self._candles, False),
@@ -152,6 +153,19 @@ class Okx:
             raise RefusedError("missing", name="instType")
         markets = self.ledger.book.markets.values()
         return [instrument(each) for each in markets if kind_of(each) == params["instType"]]
+
+    def _tiers(self, params: Params) -> list[dict[str, str]]:
+        if params.get("instType") != "SWAP" or params.get("tdMode") not in ("cross", "isolated"):
+            raise RefusedError("parameter", name="tdMode")
+        family = params.get("instFamily", "")
+        return [
+            {
+                "instType": "SWAP", "instFamily": family, "uly": family, "instId": "", "tier": "1", "minSz": "0",
+                "maxSz": market.most, "mmr": f"{Decimal(market.maintenance) / 100:f}", "imr": "0.01", "maxLever": "100",
+            }
+            for market in self.ledger.book.markets.values()
+            if market.swap and market.id == f"{family}-SWAP"
+        ]  # fmt: skip
 
     def _ticker(self, params: Params) -> list[dict[str, str]]:
         market = self.ledger.book.market(params.get("instId", ""))
