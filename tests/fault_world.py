@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -87,37 +87,62 @@ OKX: Final = Venue(
 VENUES: Final = (SPOT,)
 
 
-class _Clock(SimulatedClock):
-    """Moves when nobody waits for the exchange any more, and has it trade the minutes it passes.
+class SharedClock(SimulatedClock):
+    """Moves when all runs wait for it and none for the exchange, and has that trade the minutes it passes.
 
     Pauses beside the runs end in between, each at its moment.
     """
 
-    def __init__(self, start: int, worlds: list[World]) -> None:
+    def __init__(self, start: int, worlds: Sequence[Any]) -> None:
         super().__init__(start)
         self._worlds = worlds
+        self._waiting: list[int] = []  # until when, of each run that waits for this clock
 
     async def sleep_until(self, when: int) -> None:
         wanted = when + (0 if when % MINUTE else 250)
-        while True:
-            await self._idle()
-            now = self.now()
-            minute_ends = now // MINUTE * MINUTE + MINUTE
-            pauses = [world.task._run._sleep.rests for world in self._worlds if world.task is not None]
-            step = min(wanted, minute_ends, *(max(each.next_end, now) for each in pauses))
-            if step == minute_ends:
-                self._worlds[0].trade((now - ORIGIN) // MINUTE)
-            self.advance(step)
-            if step == wanted:
-                break
-            for each in pauses:
-                each.moved()
+        self._waiting.append(wanted)
+        try:
+            while self.now() < wanted:
+                patience = await self._all_wait()
+                await self._idle()
+                if wanted == min(self._waiting) and (not patience or self._each_waits):
+                    self._move(wanted)
+        finally:
+            self._waiting.remove(wanted)
         await self._idle()
 
+    @property
+    def _each_waits(self) -> bool:
+        return len(self._waiting) >= sum(world.task is None or not world.task.done for world in self._worlds)
+
+    async def _all_wait(self) -> bool:
+        """Wait until no run works; ``False`` after two seconds: it waits for something else."""
+        for _ in range(4_000):
+            if self._each_waits:
+                return True
+            await asyncio.sleep(0.0005)
+        return False
+
+    def _move(self, wanted: int) -> None:
+        now = self.now()
+        if now >= wanted:
+            return
+        minute_ends = now // MINUTE * MINUTE + MINUTE
+        pauses = [world.task._run._sleep.rests for world in self._worlds if world.task is not None]
+        step = min(wanted, minute_ends, *(max(each.next_end, now) for each in pauses))
+        if step == minute_ends:
+            for world in self._worlds:
+                world.trade((now - ORIGIN) // MINUTE)
+        self.advance(step)
+        if step < wanted:
+            for each in pauses:
+                each.moved()
+
     async def _idle(self) -> None:
+        """Wait until nobody asks the exchange anything any more."""
         quiet = 0
         while quiet < _TURNS:
-            waits = any(world.asking for world in self._worlds)
+            waits = any(world.asking or _due(world.task) for world in self._worlds)
             quiet = 0 if waits else quiet + 1
             await asyncio.sleep(0.0005 if waits else 0)
 
@@ -221,9 +246,9 @@ class World:
         last = self.end if end is None else end
         worlds = [self, *beside]
         self.beside = list(beside)
-        clock, broker = _Clock(ORIGIN + start * MINUTE, worlds), self.broker()
+        clock, broker = SharedClock(ORIGIN + start * MINUTE, worlds), self.broker()
         for world in worlds:
-            world.store = self.store
+            world.store, world.traded = self.store, self.traded
             rows = [(ORIGIN + k * MINUTE, *self.candles.get(k, CALM), 1.0) for k in range(-60, last + 20)]
             strategy = bknb.add_strategy(
                 world.name, interval="1m", get_signal=lambda when, world=world: world.signals.get(_minute(when)),
@@ -442,6 +467,12 @@ class World:
         if since is not None:
             longest, most = max(longest, (self.book["now"] - since) / MINUTE), max(most, requests)
         return longest, most, lowest
+
+
+def _due(task: Any) -> bool:
+    """Whether a run has something to do at its broker before a pause is over."""
+    desk = None if task is None or task.done else task._run._account.desk
+    return desk is not None and not desk._at_rest.is_set()
 
 
 def _minute(when: Any) -> int:
