@@ -24,6 +24,7 @@ import bknb
 from bknb.live.saved_orders import read_orders
 from bknb.testing.clocks import SimulatedClock
 from bknb.testing.exchange import LocalExchange
+from bknb.testing.exchange.keys import Keys
 
 CALM: Final = (50_000.0, 50_050.0, 49_950.0, 50_000.0)
 BASELINE: Final = Decimal("0.5")  # bought by hand before the first start, and never to be touched
@@ -435,7 +436,7 @@ class World:
         for text in self.told:
             alike = re.sub(r"\bbk[a-z0-9]{6,}|[0-9][0-9:.,]*", "#", text)
             seen[alike] = seen.get(alike, 0) + 1
-            if "local-secret" in text or "local-key" in text or "Traceback" in text or len(text.split()) < 4:
+            if Keys().secret in text or Keys().key in text or "Traceback" in text or len(text.split()) < 4:
                 yield f"no sentence: {text}"
         yield from (f"told {times} times: {text}" for text, times in seen.items() if times > again)
         if quiet:

@@ -17,12 +17,17 @@ from msgspec.structs import replace
 from trials import ENDLESS, SYSTEM, asking, children, running, servers, soon, status, told, trials
 
 import bknb
+from bknb.brokers.exchange_keys import keys_of
 from bknb.sandbox import fork_client, process
 from bknb.sandbox.process import Job, Limits, run_job
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only there are trials forks")
 
 KEY = "sk-" + "planted-"[::-1]  # in two pieces: the text of this file does not hold it
+OF_ACCOUNTS = (
+    *("BKNB_API_KEY", "BKNB_BINANCE_SANDBOX_KEY", "BKNB_BINANCE_SANDBOX_SECRET", "BKNB_OKX_PASSPHRASE"),
+    *("BKNB_TELEGRAM_TOKEN", "BKNB_WEBHOOK_URL", "BKNB_PING_URL"),
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -142,11 +147,17 @@ def test_its_environment_is_bare(way: str, candles: bytes, monkeypatch: pytest.M
 @pytest.mark.slow
 def test_no_key_is_in_its_memory(way: str, endless: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     """That of the process that has it tried out is, in a variable and in the environment."""
-    monkeypatch.setenv("BKNB_API_KEY", KEY)
+    keys = {name: f"{KEY}-{name}" for name in OF_ACCOUNTS}
+    for name, value in keys.items():
+        monkeypatch.setenv(name, f"https://127.0.0.1:9/{value}" if name.endswith("URL") else value)
+    monkeypatch.setenv("BKNB_TELEGRAM_TOKEN", keys["BKNB_TELEGRAM_TOKEN"].replace("_", "-"))
+    opened = [bknb.notify.telegram(42, ping_env="BKNB_PING_URL"), bknb.notify.webhook()]
+    opened += [keys_of("binance", sandbox=True)]
     with running(endless) as pid:
         for each in (pid, *servers()):
             assert not holds(each, KEY.encode())
         assert holds(pid, ENDLESS.encode())
+    assert len(opened) == 3
 
 
 @pytest.mark.slow

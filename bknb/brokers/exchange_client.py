@@ -10,11 +10,13 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from copy import copy
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
 from ..domain.broker_orders_and_ids import Order
 from ..errors import BrokerError, Forgotten
+from ..keys_and_tokens import Secret, without_keys
 from .exchange_profile import Answer, Profile, Request
 
 _LONGEST_WAIT_SECONDS: Final = 20.0  # within the time that one call of a broker has
@@ -29,7 +31,7 @@ class ErrorAnswer(Exception):  # noqa: N818 -- never reaches a user
     """An exchange has answered with an error."""
 
     def __init__(self, answer: Answer) -> None:
-        super().__init__(answer.code)
+        super().__init__(answer)
         self.answer = answer
 
 
@@ -182,10 +184,11 @@ class ExchangeClient:
             try:
                 return await self._raw(request)
             except ErrorAnswer as error:
-                if again and self.profile.verdict(request, error.answer) == "clock":
-                    await self.measure_clock()  # it was surely not carried out
-                    continue
-                raise self._error(request, error.answer) from None
+                answer = error.answer
+            if again and self.profile.verdict(request, answer) == "clock":
+                await self.measure_clock()  # it was surely not carried out
+                continue
+            raise self._error(request, answer)
         raise AssertionError  # the second try returns or raises
 
     async def _until_free(self, *, urgent: bool) -> None:
@@ -198,18 +201,20 @@ class ExchangeClient:
         await self._sleep(left if urgent else left + 0.5)
 
     async def _raw(self, request: Request) -> Any:
+        """The answer; what is raised has no frame of ccxt behind it, for these hold the request with the key."""
+        failed: Exception
         try:
             return await getattr(self._client, request.call)(as_given(request))
-        except (ErrorAnswer, BrokerError):
-            raise
+        except (ErrorAnswer, BrokerError) as error:
+            failed = copy(error)
         except Exception as error:  # noqa: BLE001 -- whatever ccxt raises, nobody knows what became of the request
-            raise BrokerError(
-                f"no answer of {self.profile.exchange} to {request.call}: {type(error).__name__}"
-            ) from None
+            failed = BrokerError(f"no answer of {self.profile.exchange} to {request.call}: {type(error).__name__}")
+        raise failed
 
     def _error(self, request: Request, answer: Answer) -> BrokerError:
         exchange, verdict = self.profile.exchange, self.profile.verdict(request, answer)
-        text = f"{exchange} answers {answer.code or answer.status} to {request.call}: {answer.text or 'nothing'}"
+        said = without_keys(answer.text, self._keys()) or "nothing"
+        text = f"{exchange} answers {answer.code or answer.status} to {request.call}: {said}"
         if verdict == "wait":
             self._blocked_until = max(self._blocked_until, self.profile.wait_until(answer, self._now()))
             seconds = max((self._blocked_until - self._now()) / 1000, 0.0)
@@ -222,6 +227,9 @@ class ExchangeClient:
             return Forgotten(text)
         later, reached = verdict in ("busy", "clock"), verdict == "reached"
         return BrokerError(text, refused=later or reached or verdict == "refused", later=later, reached=reached)
+
+    def _keys(self) -> list[Secret]:
+        return [Secret(str(getattr(self._client, name, None) or "")) for name in ("apiKey", "secret", "password")]
 
     async def close(self) -> None:
         """Close the connections."""

@@ -23,6 +23,7 @@ from .secret_views import readings
 __all__ = ["Guard", "Secret", "entropy", "find_secrets", "known_values", "notebook_texts", "secret_variables"]
 
 _KEY_LIKE: Final = re.compile(r"(?i)key|secret|token|passw|passphrase|credential|mnemonic|seed")
+_ADDRESS: Final = re.compile(r"BKNB_\w*URL")
 _SHORTEST_VALUE: Final = 8
 _STANDS_FOR_ANOTHER: Final = re.compile(
     r"(?i)<[\w .-]*>|\$?\{{1,2}[\w .-]*\}{1,2}|change[-_ ]?me|placeholder|redacted|x{3,}|\*+|\.+"
@@ -122,11 +123,18 @@ def known_values(env_text: str, *, origin: str) -> dict[str, str]:
 
 
 def secret_variables(environment: Mapping[str, str]) -> dict[str, str]:
-    """Values of environment variables whose name is that of a key, to their origin."""
+    """Values of environment variables whose name is that of a key, or of an address that is one, to their origin.
+
+    Examples
+    --------
+    >>> secret_variables({"BKNB_PING_URL": "https://hc.example.com/planted", "DOCS_URL": "https://example.com/docs"})
+    {'https://hc.example.com/planted': 'the environment variable BKNB_PING_URL'}
+    """
     return {
         value: f"the environment variable {name}"
         for name, value in environment.items()
-        if _KEY_LIKE.search(name) and len(value) >= _SHORTEST_VALUE and not value.startswith(("/", "http"))
+        if len(value) >= _SHORTEST_VALUE
+        and (_ADDRESS.fullmatch(name) or (_KEY_LIKE.search(name) and not value.startswith(("/", "http"))))
     }
 
 
