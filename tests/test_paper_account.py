@@ -280,7 +280,7 @@ def test_saved_orders_are_of_version_2_until_a_stop_is_among_them():
         assert (saved_list(known).version, saved_list([*known, stop()]).version) == (2, 3)
         store.write("order", ("sma", "BTCUSDT"), bknb_json([*known, stop()], version=3))
         assert read_orders(store, "sma", "BTCUSDT") == [*known, stop()]
-        store.write("order", ("sma", "BTCUSDT"), bknb_json(known, version=4))
+        store.write("order", ("sma", "BTCUSDT"), bknb_json(known, version=5))
         with pytest.raises(StateError, match="written by a newer bknb"):
             read_orders(store, "sma", "BTCUSDT")
 

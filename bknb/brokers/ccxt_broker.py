@@ -28,6 +28,7 @@ from ..market.fetch_loop import submit
 from ..market.system_clock import SystemClock
 from .account_set_up import AccountSetUp
 from .exchange_client import ExchangeClient, KnownOrderError, NoSuchOrderError, is_urgent
+from .exchange_keys import account_name
 from .exchange_profile import Profile, SwapProfile, SwapSettings, Trade
 from .order_fits_market import must_fit, must_not_be_short
 
@@ -70,7 +71,9 @@ class CcxtBroker:
         self.name = f"{profile.exchange} {profile.market}{'' if real_money else ' sandbox'}"
         self.real_money = real_money
         self._profile = profile
-        self._abilities = replace(profile.abilities, watch=watch, unprotected=unprotected)
+        account = account_name(profile.exchange, profile.market, str(client.apiKey), real_money=real_money)
+        nets = profile.market == "swap"
+        self._abilities = replace(profile.abilities, watch=watch, unprotected=unprotected, account=account, nets=nets)
         self._client = ExchangeClient(client, profile, now=now or SystemClock().now, sleep=sleep)
         self._set_up = AccountSetUp(self._client, profile, name=self.name, leverage=leverage)
         self._markets: dict[str, BrokerMarket] = {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from typing import NoReturn
 
 from ..errors import UsageError
@@ -29,6 +31,19 @@ class Keys:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("the keys of an account are not copied, saved or sent to another process")
+
+
+def account_name(exchange: str, market: str, key: str, *, real_money: bool) -> str:
+    """A text by which an account is known again, and from which nobody can tell its key.
+
+    Examples
+    --------
+    >>> account_name("binance", "spot", "planted", real_money=False)
+    'binance-spot-sandbox-4mfjjbdsvfqgkfky'
+    """
+    digest = hashlib.blake2b(key.encode(), digest_size=10, person=b"bknb account").digest()
+    kind = "real" if real_money else "sandbox"
+    return f"{exchange}-{market}-{kind}-{base64.b32encode(digest).decode().lower()}"
 
 
 def key_names(exchange: str, *, sandbox: bool, passphrase: bool = False) -> tuple[str, ...]:

@@ -65,7 +65,10 @@ def paper_rules(kind: PaperKind | None, market: BrokerMarket | None, abilities: 
     if kind not in _ABILITIES:
         raise UsageError(f"market= of a paper broker is 'spot', 'swap' or None, got {kind!r}")
     rules = BrokerMarket(symbol="") if market is None else market
-    return PaperRules(kind, rules, _ABILITIES[kind] if abilities is None else abilities)
+    given = _ABILITIES[kind] if abilities is None else abilities
+    if kind is not None:
+        given = msgspec.structs.replace(given, account=given.account or f"paper {kind}", nets=kind == "swap")
+    return PaperRules(kind, rules, given)
 
 
 def refusal(order: Order, rules: PaperRules, held: float, working: Iterable[PaperOrder], price: float | None) -> str:

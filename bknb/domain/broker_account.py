@@ -215,6 +215,11 @@ class Abilities(msgspec.Struct, frozen=True, kw_only=True):
     unprotected
         What becomes of a position whose stop the broker does not take: after a minute it is sold (``"close"``), or it
         is watched by the process alone (``"watch"``).
+    account
+        The account that its orders are of: a text that is the same in every process with that account, and holds
+        nothing of its key. Empty: it is not told, and no ledger of it is kept.
+    nets
+        Whether what is bought and sold on a symbol is one position, long or short, as on a swap; else it is coins.
 
     Examples
     --------
@@ -231,6 +236,8 @@ class Abilities(msgspec.Struct, frozen=True, kw_only=True):
     late_seconds: float = 0.0
     watch: Watch = "here"
     unprotected: Unprotected = "close"
+    account: str = ""
+    nets: bool = False
 
 
 def in_currency(fees: tuple[Fee, ...], currency: str) -> float:

@@ -29,7 +29,7 @@ from .formatting import plain_number
 from .quantity_step_and_least_amount import EXACT, is_dust
 from .signal import SignalKey
 
-Purpose: TypeAlias = Literal["open", "add", "reduce", "close", "protect"]
+Purpose: TypeAlias = Literal["open", "add", "reduce", "close", "protect", "manual"]
 OrderKind: TypeAlias = Literal["market", "limit", "stop", "target"]
 ReportStatus: TypeAlias = Literal["accepted", "partly_filled", "triggered", "filled", "rejected", "cancelled"]
 OrderStatus: TypeAlias = Literal["intended", "sent", "unknown", "lost"] | ReportStatus
@@ -53,7 +53,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         The signal it belongs to, and when that was decided (UTC ms).
     purpose
         ``"open"`` for the entry, ``"close"`` for what ends it; ``"add"`` and ``"reduce"`` in between. ``"protect"`` for
-        a stop or a target that rests at the broker for what is held, and for what sells it where none can rest.
+        what rests at the broker to end what is held, or sells it where that cannot; ``"manual"``: taken by hand.
     kind
         ``"stop"`` and ``"target"`` rest until the last price reaches ``trigger``, and are market orders then.
     quantity
@@ -185,7 +185,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def reduces_only(self) -> bool:
         """Whether it may only make a position smaller; a broker that can say so to its exchange should."""
-        return self.purpose in ("close", "reduce", "protect")
+        return self.purpose in ("close", "reduce", "protect", "manual")
 
     @property
     def has_enough(self) -> bool:
@@ -279,7 +279,7 @@ def _hashed(parts: Iterable[str], size: int) -> str:
 
 def order_beside(
     entry: Order,
-    purpose: Literal["add", "reduce", "close", "protect"],
+    purpose: Literal["add", "reduce", "close", "protect", "manual"],
     *,
     quantity: float,
     record_price: float,

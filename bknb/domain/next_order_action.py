@@ -46,7 +46,7 @@ def due_actions(orders: Sequence[Order], *, able: Abilities | None = None, now: 
     if able is not None or protective_orders(orders):
         yield from protective_actions(orders, able, now)
     if not entry.done and entry.ended_at is None:
-        beside = any(order.purpose != "protect" for order in orders[1:])
+        beside = any(order.purpose not in ("protect", "manual") for order in orders[1:])
         if (beside or entry.has_enough) and _hangs(entry):
             yield CancelOrder(entry)
         else:

@@ -25,7 +25,7 @@ def by_number(orders: Sequence[Order]) -> list[list[Order]]:
     found: dict[int, list[Order]] = {}
     is_cut = bool(orders) and orders[0].kept is not None
     for order in orders:
-        if order.purpose not in ("close", "protect") and (order.number or is_cut):
+        if order.purpose not in ("close", "protect", "manual") and (order.number or is_cut):
             found.setdefault(order.number, []).append(order)
     return list(found.values())
 
@@ -75,6 +75,11 @@ def _sold(part: Sequence[Order]) -> float:
     return math.fsum(order.filled_quantity for order in part if order.purpose == "reduce")
 
 
+def taken_by_hand(orders: Sequence[Order]) -> float:
+    """How much of what a signal held was sold, moved or withdrawn by hand, in base currency."""
+    return math.fsum(order.filled_quantity for order in orders if order.purpose == "manual")
+
+
 def part_given_up(part: Sequence[Order]) -> bool:
     """Whether something of a part is not sold after every order tried."""
     last = part[-1]
@@ -107,6 +112,7 @@ def size_of(order: Order, orders: Sequence[Order]) -> float | None:
     held, size = filled_of(orders[0]), 1.0
     if order.purpose == "add":
         return order.share * held
+    held -= taken_by_hand(orders)
     waits, before = False, True
     for part in by_number(orders):
         first = part[0]

@@ -208,7 +208,12 @@ class OpenAtBroker(NamedTuple):
 
 
 def compared_with_open(
-    orders: Iterable[Order], working: Iterable[Report], *, done_before: Collection[str], prefix: str
+    orders: Iterable[Order],
+    working: Iterable[Report],
+    *,
+    done_before: Collection[str],
+    prefix: str,
+    adopted: Collection[str] = (),
 ) -> OpenAtBroker:
     """Compare saved orders with all that work at the broker on their symbol.
 
@@ -222,6 +227,8 @@ def compared_with_open(
         Client ids of the orders that were done before the broker was asked: it may list what was done meanwhile.
     prefix
         What our client ids begin with; see :func:`own_prefix`.
+    adopted
+        Client ids of orders that were never saved here, and that were taken over.
     """
     known = {order.client_id: order for order in orders}
     at_broker = {report.client_id: report for report in working}
@@ -233,7 +240,7 @@ def compared_with_open(
         unknown=tuple(
             f"the broker has an order {name} of this strategy on {report.symbol} that was never saved here; look at it"
             for name, report in at_broker.items()
-            if name.startswith(prefix) and name not in known
+            if name.startswith(prefix) and name not in known and name not in adopted
         ),
         problems=tuple(
             f"{order_text(order)} is {order.status} for us and still works at the broker; it is being cancelled"

@@ -58,6 +58,7 @@ FailureKind = Literal[
     "broker",
     "double_fill",
     "cut_fill",
+    "manual",
     "late",
     "hole",
     "silence",
@@ -65,7 +66,7 @@ FailureKind = Literal[
     "unprotected",
 ]
 
-ONE_FOR_EACH_TEXT: Final = ("state", "broker", "double_fill", "cut_fill", "unprotected")
+ONE_FOR_EACH_TEXT: Final = ("state", "broker", "double_fill", "cut_fill", "manual", "unprotected")
 """Kinds of what is no error of somebody's code, but of the state or of the broker."""
 
 
@@ -81,6 +82,7 @@ class Failure:
         not fitted in time; ``"state"``: something could not be saved; ``"broker"``: an order differs from the record;
         ``"double_fill"``: a broker filled an order that the record had taken back, and it was closed at once;
         ``"cut_fill"``: less than was ordered was free or allowed when an order filled, and the rest was closed at once;
+        ``"manual"``: something came into the account at a broker, or left it, by hand;
         ``"late"``: a question waited or was too old, or an order was decided more than a minute after its moment;
         ``"hole"``: minutes never came, and the run went on without them; ``"silence"``: no minute came for so long that
         what is open is not watched; ``"lag"``: something blocked all live runs, or what is open is watched minutes

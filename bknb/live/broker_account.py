@@ -18,6 +18,7 @@ from .failures_and_retries import Failures
 from .orders_sent_to_broker import OrderDesk
 from .plan import LivePlan
 from .run_progress import Reached
+from .runtime import Runtime
 from .sleeping import Rests
 from .user_code_in_threads import broker_outside, quantity_outside
 
@@ -68,14 +69,23 @@ class Account:
         Of the run.
     rests
         The pauses beside it.
+    runtime
+        Has the ledger of the account that its broker trades with.
     """
 
     def __init__(
-        self, plan: LivePlan, store: StateStore, records: Records, failures: Failures, reached: Reached, rests: Rests
+        self,
+        plan: LivePlan,
+        store: StateStore,
+        records: Records,
+        failures: Failures,
+        reached: Reached,
+        rests: Rests,
+        runtime: Runtime,
     ) -> None:
         self.desk: OrderDesk | None = None
         self.disagreement = ""
-        self._plan, self._rests = plan, rests
+        self._plan, self._rests, self._runtime = plan, rests, runtime
         self._store = store
         self._records = records
         self._failures = failures
@@ -88,8 +98,9 @@ class Account:
         plan = self._plan
         if plan.broker is not None:
             of_symbol = _broker_of_symbol(plan.broker)
+            broker = broker_outside(plan.broker if of_symbol is None else of_symbol(plan.symbol))
             self.desk = OrderDesk(
-                broker=broker_outside(plan.broker if of_symbol is None else of_symbol(plan.symbol)),
+                broker=broker,
                 store=self._store,
                 strategy=plan.strategy.name,
                 symbol=plan.symbol,
@@ -100,12 +111,16 @@ class Account:
                 late_after=plan.late_after,
                 last_open=lambda close: slot_of(close - 1, plan.base_ms, plan.grid),
                 kept_of=plan.kept_of,
+                ledger=self._runtime.ledger(plan.store, broker),
+                adopt=plan.adopt,
             )
         return self.desk
 
     def _on_problem(self, kind: str, message: str) -> None:
         if kind == "state":
             self._failures.tell("state", StateError(message), None)
+        elif kind == "manual":
+            self._failures.note("manual", message, message, self._reached.done)
         else:
             self._failures.tell(_NAMED.get(kind, "broker"), BrokerError(message), None)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 
 from ..domain.broker_orders_and_ids import Order, Report, order_text, own_prefix
 from ..domain.sent_orders_reconciled_at_restart import compared_with_open, to_query
@@ -32,6 +32,8 @@ class BrokerCheck:
         Called with ``"broker"`` and a sentence.
     on_change
         Called when the broker has listed its open orders at last, and there is something to do about one.
+    adopted
+        The client ids of orders that were never saved here, and that were taken over.
 
     Attributes
     ----------
@@ -56,6 +58,7 @@ class BrokerCheck:
         sleep: Callable[[float], Awaitable[object]],
         on_problem: Callable[[str, str], object],
         on_change: Callable[[], object],
+        adopted: Callable[[], Collection[str]] = tuple,
     ) -> None:
         self.unconfirmed: set[str] = set()
         self.to_cancel: set[str] = set()
@@ -68,7 +71,7 @@ class BrokerCheck:
         self._answer_seconds = answer_seconds
         self._sleep = sleep
         self._on_problem = on_problem
-        self._on_change = on_change
+        self._on_change, self._adopted = on_change, adopted
         self._found: tuple[frozenset[str], list[Report]] | None = None  # done before the question; what works
         self._again: asyncio.Task[None] | None = None
 
@@ -191,7 +194,9 @@ class BrokerCheck:
         assert self._found is not None  # the broker has answered  # noqa: S101
         done, working = self._found
         prefix = own_prefix(*self._saved.address)
-        found = compared_with_open(self._saved.orders, working, done_before=done, prefix=prefix)
+        found = compared_with_open(
+            self._saved.orders, working, done_before=done, prefix=prefix, adopted=self._adopted()
+        )
         self.listed, self.asked_again, self.unknown = True, True, found.unknown
         for order in found.again:
             (self.unconfirmed if order.status == "lost" else self.to_cancel).add(order.client_id)

@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from ..domain.broker_account import Abilities
 from ..domain.broker_orders_and_ids import (
     Order,
     OrderStatus,
@@ -28,11 +29,12 @@ from ..domain.broker_reports import after_report, closed_in_doubt, closing_failu
 from ..domain.fills_at_stops_and_gaps import Minute
 from ..domain.formatting import plain_number
 from ..domain.implementation_shortfall import TradedOrder
+from ..domain.interval import MINUTE_MS
 from ..domain.lifecycle import State, signals_of
 from ..domain.next_order_action import due_actions, next_action
 from ..domain.order_actions import Action, Attempt, CancelOrder, MoveStop, Place, Query, Save, Wait, attempt_of
 from ..domain.protective_orders import is_given_up, protective_orders, refused_here, stopped_there, taken_back
-from ..domain.quantity_of_partial_closes import by_number, part_given_up, rounded_part, sold_beyond
+from ..domain.quantity_of_partial_closes import by_number, part_given_up, rounded_part, sold_beyond, taken_by_hand
 from ..domain.sent_orders_reconciled_at_restart import (
     a_minute_after,
     cut_fills,
@@ -51,6 +53,8 @@ from ..errors import BrokerError, StateError, UsageError
 from ..log import log
 from ..market.system_clock import limited_to
 from ..ports import Broker, BrokerWithAccount, PaperMarket, StateStore
+from .account_book import LedgerMember
+from .account_ledger import LedgerOfAccount
 from .broker_asked_at_restart import BrokerCheck
 from .lost_orders import denials_until_lost, turns_up
 from .market_rules import MarketRules
@@ -95,6 +99,10 @@ class OrderDesk:
         When the last candle before the close of a session opens (UTC ms): an order for that close leaves then.
     kept_of
         How much of its entry a position has, in base currency, where that was cut when it filled; the rest is closed.
+    ledger : LedgerOfAccount, optional
+        Of the account that the broker says its orders are of, shared with other runs of the store.
+    adopt
+        Whether orders of bknb at the broker that were never saved in the store are taken over.
 
     Examples
     --------
@@ -128,6 +136,8 @@ class OrderDesk:
         late_after: Callable[[int], int] = a_minute_after,
         last_open: Callable[[int], int] = last_minute,
         kept_of: KeptOf = not_cut,
+        ledger: LedgerOfAccount | None = None,
+        adopt: bool = False,
     ) -> None:
         if not isinstance(broker, Broker):
             raise UsageError(
@@ -144,10 +154,14 @@ class OrderDesk:
         # although it should have, as a report behind it says, and how many did not in a row
         self._now, self._kept_of = now, kept_of
         self._late_after = late_after
-        self._saved = SavedOrders(store, strategy, symbol, on_problem=self._report_problem)
+        abilities = broker.abilities() if isinstance(broker, BrokerWithAccount) else Abilities()
+        self._ledger, self._adopt = ledger, adopt
+        self._saved = SavedOrders(
+            store, strategy, symbol, on_problem=self._report_problem,
+            account=abilities.account if ledger is not None else "", nets=abilities.nets,
+        )  # fmt: skip
         self._signals = self._saved.signals
-        able = broker.abilities() if isinstance(broker, BrokerWithAccount) else None
-        self._able = able if able is not None and able.watch == "both" and able.stop is not None else None
+        self._able = abilities if abilities.watch == "both" and abilities.stop is not None else None
         if self._able is not None:
             self._saved.clock = self._clock
         self._to_look_at: set[str] = set()  # client ids of resting stops, until they were asked about in this minute
@@ -160,6 +174,7 @@ class OrderDesk:
         self._check = BrokerCheck(
             broker, self._saved, answer_seconds=answer_seconds, sleep=sleep,
             on_problem=self._report_problem, on_change=self._has_work,
+            adopted=tuple if ledger is None else ledger.adopted,
         )  # fmt: skip
         self._rules = MarketRules(broker, symbol, answer_seconds=answer_seconds)
         self._pauses = Pauses(sleep)
@@ -199,11 +214,14 @@ class OrderDesk:
         Raises
         ------
         StateError
-            When saved orders cannot be read: what is at the broker is then unknown.
+            When saved orders cannot be read: what is at the broker is then unknown. Also where the broker has orders of
+            bknb that were never saved here.
         """
         if self._worker is not None:
             raise UsageError("the orders of this run are being carried out already")
         self._saved.load()
+        if self._ledger is not None:
+            await self._ledger.begin(self._as_member(), when=when, adopt=self._adopt)
         self._told_rounding = any(order.reported and order.number for order in self.orders)
         restored: list[State | None] = [state for state in states if state is not None]
         held = [each for state in states if state is not None for each in signals_of(state)]
@@ -224,6 +242,19 @@ class OrderDesk:
         self._check.begin()
         self._wake.set()
         self._worker = asyncio.create_task(self._work())
+
+    def _as_member(self) -> LedgerMember:
+        assert isinstance(self._broker, BrokerWithAccount)  # else there is no ledger  # noqa: S101
+        return LedgerMember(
+            self._saved, self._broker, tell=self._report_problem, ask=self._ask_about, changed=self._has_work
+        )
+
+    def _ask_about(self, client_ids: Collection[str]) -> None:
+        """Ask about orders that have filled more than is known here."""
+        self._check.unconfirmed |= set(client_ids)
+        self._saved.over -= {order.key for order in self.orders if order.client_id in client_ids}
+        if client_ids:
+            self._has_work()
 
     def postponed(self, state: State, *, now: int) -> State:
         """A restored state whose orders that never left and are late by now (UTC ms) fill from now on.
@@ -308,6 +339,9 @@ class OrderDesk:
         self._traded_at = minute.t if minute.traded else self._traded_at
         if self._able is not None:
             self._look_at_stops()
+        if self._ledger is not None:
+            self._ledger.is_due(minute.t + MINUTE_MS)
+            self._has_work()
         self._seen = {each: (min(minute.low, *of), max(minute.high, *of)) for each, of in known.items()}
         if isinstance(self._broker, PaperMarket):
             try:
@@ -384,6 +418,8 @@ class OrderDesk:
             await asyncio.wait({worker})
         await self._pauses.close()
         await self._check.close()
+        if self._ledger is not None:
+            self._ledger.end(self._saved)
 
     @property
     def orders(self) -> list[Order]:
@@ -399,6 +435,11 @@ class OrderDesk:
         """What the broker reported as filled and not closed again, in base currency; negative when short."""
         return self._saved.position()
 
+    @property
+    def manual(self) -> dict[str, float]:
+        """What has come into the account by hand, by currency; see :class:`LedgerOfAccount`."""
+        return {} if self._ledger is None else dict(self._ledger.manual)
+
     def rows(self) -> list[dict[str, object]]:
         """The orders as rows of a table, oldest first; prices in quote, quantities in base currency."""
         return [_row(order) for order in self.orders]
@@ -411,7 +452,8 @@ class OrderDesk:
         """
         going_on = (orders for key, orders in self._signals.items() if key not in self._saved.over)
         of_orders = next(filter(None, map(self._disagreement_of, going_on)), "")
-        return self._following.problem or of_orders or self._check.unlisted or self._unseen
+        of_account = "" if self._ledger is None else self._ledger.problem(self._symbol)
+        return self._following.problem or of_orders or self._check.unlisted or self._unseen or of_account
 
     def _disagreement_of(self, orders: Sequence[Order]) -> str:
         """Why nothing may be opened because of the orders of a signal, as a sentence; empty when nothing is wrong."""
@@ -430,10 +472,20 @@ class OrderDesk:
                 return f"{order_text(part[-1])} could not be carried out; more is held than the record says"
             if orders[0].ended_at is None and sold_beyond(part):
                 return f"{order_text(part[-1])}: more was closed than was to be; less is held than the record says"
+        if problem := self._disagreement_of_stops(orders, of):
+            return problem
+        candles = max(self._unfilled.get(order.client_id, (0, 0))[1] for order in orders)
+        hangs = max(self._pauses.in_a_row(orders[0].key), candles) >= self._max_unknown_answers
+        return self._hanging_text(orders) if hangs else ""
+
+    def _disagreement_of_stops(self, orders: Sequence[Order], of: str) -> str:
+        """The same because of what protects a position, or was taken of it; ``of`` names it."""
         if self._able is not None and is_given_up(orders) and left_open(orders):
             stop = protective_orders(orders)[-1]
             why = stop.note or stop.status
             return f"{order_text(stop)} does not rest at {self._broker.name}: {why}; it is watched here alone"
+        if orders[0].ended_at is None and (by_hand := taken_by_hand(orders)):
+            return f"{plain_number(by_hand)} {of} were sold, moved or withdrawn by hand; the record has them open"
         if self._able is not None and orders[0].ended_at is None and refused_here(orders) and left_open(orders):
             why = next(each.note for each in reversed(orders) if each.replaces and each.status == "rejected")
             level = plain_number(orders[0].stop or 0.0)
@@ -441,9 +493,7 @@ class OrderDesk:
         if orders[0].ended_at is None and self._stopped.get(orders[0].key):
             sold = plain_number(stopped_there(orders))
             return f"{sold} {of} were sold by its stop at {self._broker.name}; the record has it open"
-        candles = max(self._unfilled.get(order.client_id, (0, 0))[1] for order in orders)
-        hangs = max(self._pauses.in_a_row(orders[0].key), candles) >= self._max_unknown_answers
-        return self._hanging_text(orders) if hangs else ""
+        return ""
 
     @property
     def asked_again(self) -> bool:
@@ -498,6 +548,8 @@ class OrderDesk:
                         )
                         self._defer(key)
             self._asked_again = True
+            if self._ledger is not None:
+                await self._ledger.look(self._saved.address)
             if self._wake.is_set():
                 continue
             self._at_rest.set()
@@ -652,10 +704,13 @@ class OrderDesk:
 
     async def _place(self, order: Order) -> None:
         try:
-            order = await self._rules.fitted(order, self._signals[order.key])
+            order = await self._fitted(order)
         except BrokerError as error:
             if not error.refused:
                 raise
+            if error.later and order.reduces_only:
+                self._wait_to_place(order, error)
+                return
             order = msgspec.structs.replace(order, quantity=0.0, status="rejected", note=named_error(error))
         if order.done:
             self._saved.put(order)
@@ -670,13 +725,12 @@ class OrderDesk:
         except Exception as error:  # noqa: BLE001 -- whatever a broker raises, the outcome is unknown unless it says so
             refused = isinstance(error, BrokerError) and error.refused
             if refused and sent.reduces_only and getattr(error, "later", False):  # what protects or closes waits
-                if self._pauses.in_a_row(order.key) == 0:
-                    text = f"{order_text(order)} waits, it is not sent: {named_error(error)}"
-                    self._report_problem("broker", text)
-                self._change(sent, status="intended", note=named_error(error))
+                self._wait_to_place(sent, error)
                 return
             if refused:
                 self._rules.forget()
+                if self._ledger is not None:
+                    self._ledger.was_refused(sent)
             reached = refused and getattr(error, "reached", False)
             self._change(sent, status="rejected" if refused else "unknown", note=named_error(error), reached=reached)
             if not refused:
@@ -739,6 +793,19 @@ class OrderDesk:
 
     def _clock(self) -> int:
         return 0 if self._now is None else self._now()
+
+    async def _fitted(self, order: Order) -> Order:
+        """An order as its market takes it, and as far as the account allows it."""
+        order = await self._rules.fitted(order, self._signals[order.key])
+        if self._ledger is None or order.done:
+            return order
+        return await self._ledger.allowed(order, self._saved.address)
+
+    def _wait_to_place(self, order: Order, error: Exception) -> None:
+        """Have an order wait that did not leave, or surely came to nothing, and is to leave later."""
+        if self._pauses.in_a_row(order.key) == 0:
+            self._report_problem("broker", f"{order_text(order)} waits, it is not sent: {named_error(error)}")
+        self._change(order, status="intended", note=named_error(error))
 
     def _sent_at(self, order: Order) -> int:
         """The moment (UTC ms) from which on an order that is sent now may fill."""

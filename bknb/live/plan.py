@@ -48,6 +48,8 @@ class LivePlan(msgspec.Struct, frozen=True):
         What there is to say of what was given.
     symbols
         Those of all legs of its strategy, in the order of the alphabet; empty: it has one.
+    adopt
+        Whether orders of bknb at the broker that were never saved in the store are taken over.
     """
 
     symbol: str
@@ -67,6 +69,7 @@ class LivePlan(msgspec.Struct, frozen=True):
     account: AccountPlan | None = None
     notes: tuple[str, ...] = ()
     symbols: tuple[str, ...] = ()
+    adopt: bool = False
 
     @property
     def base_ms(self) -> int:

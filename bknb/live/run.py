@@ -117,7 +117,7 @@ class LiveRun:
         self._restart = Restart(plan, store)
         self._saver = self._restart.saver
         self._sleep = Sleep(plan.clock, self._failures, step=plan.base_ms, turn=turn)
-        self._account = Account(plan, store, self.records, self._failures, self._reached, self._sleep.rests)
+        self._account = Account(plan, store, self.records, self._failures, self._reached, self._sleep.rests, runtime)
         self._entries = NewEntries(self._controls, self._account)
         self._stream: CandleStream | None = None
         self._begun: _Begun | None = None

@@ -19,7 +19,8 @@ from ..engine.registry import Exchange, Risk
 from ..engine.risk_profile_places import RiskPlaces
 from ..log import log
 from ..market.loop_thread import LoopThread
-from ..ports import Clock, StateStore
+from ..ports import Broker, BrokerWithAccount, Clock, StateStore
+from .account_ledger import LedgerOfAccount
 from .candle_stream import CandleStream
 from .event_loop_lag import LagWatch
 from .saved_risk_places import save_places, saved_places
@@ -51,6 +52,7 @@ class Runtime:
         self._streams: list[tuple[tuple[object, ...], CandleStream]] = []  # a source need not be hashable
         self._places: dict[tuple[int, str], tuple[StateStore, RiskPlaces]] = {}
         self._stores: dict[int, _Users] = {}
+        self._ledgers: dict[tuple[int, str], LedgerOfAccount] = {}
         self.lag: LagWatch | None = None
         self._running: set[asyncio.Task[None]] = set()
         self._switch_interval = sys.getswitchinterval()
@@ -146,6 +148,7 @@ class Runtime:
             del self._stores[id(store)]
             for risk in [risk for risk, (of, _) in self._places.items() if of is store]:
                 del self._places[risk]
+            self._ledgers = {key: ledger for key, ledger in self._ledgers.items() if key[0] != id(store)}
         with_state_errors(store).release()
 
     def unwatched(self, store: StateStore) -> list[str]:
@@ -186,6 +189,17 @@ class Runtime:
         places = self._places[key][1]
         places.use(risk, wait_seconds=wait_seconds)  # the rules as they were registered last
         return places
+
+    def ledger(self, store: StateStore, broker: Broker) -> LedgerOfAccount | None:
+        """The ledger that a store keeps of the account of a broker; ``None`` where the broker does not say which."""
+        abilities = broker.abilities() if isinstance(broker, BrokerWithAccount) else None
+        if abilities is None or not abilities.account:
+            return None
+        key = (id(store), abilities.account)
+        if key not in self._ledgers:
+            kept = with_state_errors(store)
+            self._ledgers[key] = LedgerOfAccount(kept, abilities.account, nets=abilities.nets)
+        return self._ledgers[key]
 
 
 def _log_failure(error: BaseException) -> None:

@@ -316,6 +316,7 @@ def plan_live_portfolio(
     late_minutes: int | None = None,
     broker: Broker | None = None,
     quantity: Quantity | Mapping[str, Quantity] | None = None,
+    adopt: bool = False,
     **account: Any,
 ) -> LivePortfolioTask:
     """Return the task of a live portfolio with every name resolved; parameters and errors as of ``Live.portfolio``."""
@@ -337,23 +338,13 @@ def plan_live_portfolio(
         source = of_symbol(exchange, symbol, "exchange")
         if id(source) not in resolved:
             resolved[id(source)] = resolve_exchange(source)
-        plans.append(
-            plan_live(
-                symbol,
-                strategy=strategy,
-                exchange=resolved[id(source)],
-                execution=execution,
-                settings=settings,
-                allow_gaps=allow_gaps,
-                base=of_symbol(base, symbol, "base"),
-                store=store,
-                clock=clock,
-                until=until,
-                late_minutes=late_minutes,
-                broker=broker,
-                quantity=_quantity_of(quantity, symbol, broker, account),
-            )
-        )
+        plan = plan_live(
+            symbol, strategy=strategy, exchange=resolved[id(source)], execution=execution, settings=settings,
+            allow_gaps=allow_gaps, base=of_symbol(base, symbol, "base"), store=store, clock=clock, until=until,
+            late_minutes=late_minutes, broker=broker, quantity=_quantity_of(quantity, symbol, broker, account),
+            adopt=adopt,
+        )  # fmt: skip
+        plans.append(plan)
     check_once(plans)
     for plan in plans:
         check_not_running(plan)

@@ -31,7 +31,7 @@ class LivePortfolios:
         **options
             ``symbols, strategies, legs, exchange, execution, settings, allow_gaps, base, priority`` and ``name`` as in
             ``bknb.portfolio``, also ``capital, currency, sizing, account, costs``; ``store, clock, until,
-            late_minutes, broker`` and without a capital ``quantity``, or a mapping of it by symbol, as in
+            late_minutes, broker, adopt`` and without a capital ``quantity``, or a mapping of it by symbol, as in
             ``bknb.Live.background``.
 
         Raises

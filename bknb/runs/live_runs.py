@@ -70,6 +70,8 @@ class Live:
             ``broker``, ``quantity``: who carries out orders (such as ``bknb.brokers.paper()``), and how much per
             signal in base currency, of one with a ``size``, or a weight, that part of it, or a function of the signal
             (default: nobody, only the record is kept); parts and adds are shares of what was filled;
+            ``adopt``: take over orders of bknb that the account has and the store does not know: what they hold counts
+            as what was there before, their entries are cancelled, and their stops stay (default: refuse to start);
             ``late_minutes``: after an absence, questions older than this pass unasked (default: everything that was
             missed is caught up, and what is decided late fills at the market of then; with a broker the minutes of
             a base bar: 1, or 60 over hours);
@@ -86,7 +88,8 @@ class Live:
 
         Notes
         -----
-        A store that another process uses, and damaged or foreign state, end the task with ``StateError``.
+        A store that another process uses, damaged or foreign state, and orders of bknb in the account that the store
+        does not know, end the task with ``StateError``.
         A script ends with its last line and its live runs with it: let that line be ``task.wait()``.
 
         Examples

@@ -175,6 +175,15 @@ class LiveTask(TaskByHand):
         )
 
     @property
+    def manual(self) -> dict[str, float]:
+        """What has come into the account at the broker by hand since its first run, by currency; below 0: it has gone.
+
+        Deposits, withdrawals, and what was bought or sold there by hand; at a swap market positions, by symbol. Empty
+        without a broker that says which account it is.
+        """
+        return {} if self._run.orders is None else self._run.orders.manual
+
+    @property
     def candles(self) -> Candles:
         """The base bars; those in memory while it runs (none before the first has closed), then the result's."""
         if self.status == "fulfilled":
@@ -188,6 +197,8 @@ class LiveTask(TaskByHand):
         if self._run.disagreement:
             entries = f"none: {self._run.disagreement}"
         facts = {"State on disk": repr(self.plan.store), "Entries": entries}
+        if self.manual:
+            facts["Changed by hand"] = ", ".join(f"{amount:+.8g} {name}" for name, amount in self.manual.items())
         if self.unwatched:
             facts["Not watched"] = self.unwatched
         if line := self.slippage.line:
@@ -238,6 +249,7 @@ def plan_live(
     broker: Broker | None = None,
     quantity: Quantity | None = None,
     base: str | None = None,
+    adopt: bool = False,
     **account: Any,
 ) -> LivePlan:
     """Return the plan of a live run with every name resolved; raises ``UnknownName`` or ``UsageError``.
@@ -284,6 +296,7 @@ def plan_live(
         broker=broker,
         quantity=0.0 if quantity is None else quantity,
         base=bars,
+        adopt=adopt,
     )
     if all(value is None for value in account.values()):
         return plan

@@ -59,6 +59,7 @@ _PLACES: Final = 5
     Option(name="--until", help="moment at which it leaves, such as 2024-01-31; UTC"),
     Option(name="--broker", help="{broker} that carries out orders", kind="variable"),
     Option(name="--quantity", help="how much per signal, in base currency; for a broker"),
+    Option(name="--adopt", help="take over orders of bknb at the broker that the store does not know", flag=True),
     Option(name="--stop", help="open nothing new, watch an open position to its end", flag=True),
     Option(name="--now", help="with --stop: leave at once and keep the state for the next run", flag=True),
     *OPTIONS,
@@ -140,6 +141,8 @@ def _options(call: Call) -> dict[str, Any]:
         if isinstance(given := chosen.get(name), str):
             raise bknb.UsageError(f"--{name} must be a variable in braces, got {given!r}\nwrite --{name} {{{given}}}")
     chosen["allow_gaps"] = bool(call.get("allow_gaps"))
+    if call.get("adopt"):
+        chosen["adopt"] = True
     if "store" in call.values:
         chosen["store"] = _store(call.values["store"])
     if "quantity" in call.values:

@@ -1,0 +1,138 @@
+"""What an account has beside what its ledger says: found once a minute, told, and taken from the positions first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from msgspec.structs import replace
+
+from ..domain.account_ledger import added, exactness, filled_by, shares_taken, signed_position, taken
+from ..domain.broker_account import Fill
+from ..domain.broker_orders_and_ids import Order
+from ..domain.formatting import plain_number
+from ..domain.quantity_step_and_least_amount import EXACT
+from .account_book import AccountBook, LedgerMember
+from .orders_never_saved import OrdersNeverSaved
+from .saved_orders import SavedOrders
+from .user_code_in_threads import answered
+
+
+class ChangesByHand:
+    """Compares an account with its ledger.
+
+    A difference counts when it is there twice in a row with nothing on its way, and no fill explains it.
+
+    Parameters
+    ----------
+    book
+        The account.
+    never_saved
+        Looks for orders of others.
+    """
+
+    def __init__(self, book: AccountBook, never_saved: OrdersNeverSaved) -> None:
+        self._book, self._never_saved = book, never_saved
+        self._pending: dict[str, tuple[float, float]] = {}  # what differed at the last look, and what was expected then
+
+    async def look(self, member: LedgerMember) -> None:
+        """Compare; ``member`` is the run that asks.
+
+        Raises
+        ------
+        StateError
+            What was found could not be saved; it is found again.
+        """
+        book, before = self._book, self._book.changes()
+        found = await book.totals(member)
+        if found is None or book.changes() != before:  # something filled meanwhile
+            return
+        for name in book.names():
+            await self._compare(name, found[0].get(name, 0.0), book.expected().get(name, 0.0))
+        ledger = book.ledger
+        if ledger is not None and ledger.adopting and not self._pending:
+            book.write(replace(ledger, adopting=False))
+
+    async def missing(self, name: str, total: float, client_id: str) -> None:
+        """Take what is missing from the positions now, before an order with a client id sells: it was read just now."""
+        book = self._book
+        missing, exact = book.expected().get(name, 0.0) - total, exactness(book.orders)
+        if missing > exact and not book.unsettled(but=client_id) and await self._is_by_hand():
+            self._pending.pop(name, None)
+            self._take(name, -missing)
+
+    async def _compare(self, name: str, total: float, expected: float) -> None:
+        difference, exact = total - expected, exactness(self._book.orders)
+        before = self._pending.pop(name, None)
+        if abs(difference) <= exact or self._book.unsettled():
+            return
+        is_same = before is not None and max(abs(before[0] - difference), abs(before[1] - expected)) <= exact
+        self._pending[name] = difference, expected
+        if is_same and await self._is_by_hand():
+            del self._pending[name]
+            self._take(name, difference)
+
+    async def _is_by_hand(self) -> bool:
+        """Whether no order of bknb, known here or not, has made a difference."""
+        book = self._book
+        for member in book.a_member_for_each_symbol():
+            symbol = member.symbol
+            try:
+                fills = await answered(member.broker.fills(symbol, book.known_since(symbol)), book.answer_seconds)
+            except Exception as error:  # noqa: BLE001 -- whatever a broker raises, it did not answer
+                book.tell_silent(member, error)
+                return False
+            if more := self._filled_more(symbol, fills):
+                for each in list(book.members.values()):
+                    each.ask(more & set(each.saved.known_ids))
+                return False
+            if self._never_saved.in_fills(member, fills):
+                return False
+            if self._never_saved.count_adopted(fills, symbol):
+                return False
+        return True
+
+    def _filled_more(self, symbol: str, fills: Iterable[Fill]) -> set[str]:
+        """Client ids of the orders here that have filled more, by the fills, than is known."""
+        known = {order.client_id: order.filled_quantity for of in self._book.lists_of(symbol) for order in of.orders}
+        by_fills = {name: abs(quantity) for name, quantity in filled_by(fills).items() if name in known}
+        return {name for name, quantity in by_fills.items() if quantity > known[name] * (1 + EXACT) + EXACT**2}
+
+    def _take(self, name: str, difference: float) -> None:
+        """Note a difference: what is missing is taken from the positions, the rest has come or gone by hand."""
+        held = [(saved, orders, signed_position(orders)) for saved, orders in self._book.signals(name)]
+        against = [each for each in held if each[2] * difference < 0.0]
+        parts = shares_taken(abs(difference), [abs(position) for _, _, position in against])
+        left = difference
+        for (saved, orders, _), part in zip(against, parts, strict=True):
+            if part <= 0.0:
+                continue
+            if not saved.put(taken(orders, part, self._book.now)):
+                return  # not saved; what is left of it is found again
+            left += part if difference < 0.0 else -part
+            self._tell_taken(saved, orders, part)
+        if abs(left) > abs(difference) * EXACT + EXACT:
+            self._note(name, left)
+
+    def _tell_taken(self, saved: SavedOrders, orders: Sequence[Order], part: float) -> None:
+        entry = orders[0]
+        text = (
+            f"{plain_number(part)} {entry.symbol} of {entry.signal_id!r} were sold, moved or withdrawn by hand; "
+            f"{plain_number(abs(signed_position(orders)))} of it are held now, and no more is sold"
+        )
+        members = self._book.members
+        for member in [members[saved.address]] if saved.address in members else self._book.who_is_told(entry.symbol):
+            member.tell("manual", text)
+            member.changed()
+
+    def _note(self, name: str, difference: float) -> None:
+        book, ledger = self._book, self._book.ledger
+        if ledger is None:
+            return
+        if ledger.adopting:
+            book.write(replace(ledger, baseline=added(ledger.baseline, {name: difference})))
+            return
+        book.write(replace(ledger, manual=added(ledger.manual, {name: difference})))
+        what = "came into" if difference > 0.0 else "left"
+        text = f"{plain_number(abs(difference))} {name} {what} the account by hand: no order here has moved them"
+        for member in book.who_is_told(name):
+            member.tell("manual", text)

@@ -1,0 +1,367 @@
+"""One account, one ledger: what was there is never sold, what came by hand is told, shares of strategies stay apart."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from account_life import AccountLife
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+from order_events import closed, managed, opened, part
+
+import bknb
+from bknb.brokers import Order
+from bknb.brokers.exchange_keys import account_name
+from bknb.domain.account_ledger import own_purpose, shares_taken
+from bknb.domain.broker_orders_and_ids import client_id
+from bknb.errors import StateError
+from bknb.stores import MemoryStore
+from bknb.testing.exchange import LocalExchange
+
+pytest.importorskip("ccxt")
+
+
+@pytest.fixture(scope="module")
+def exchange(tmp_path_factory):
+    with LocalExchange(journal=tmp_path_factory.mktemp("exchange") / "journal") as running:
+        yield running
+
+
+@pytest.fixture
+def broker(exchange, monkeypatch):
+    exchange.reset()
+    exchange.price("BTCUSDT", 100.0)
+    config = exchange.ccxt_config()
+    monkeypatch.setenv("BKNB_BINANCE_SANDBOX_KEY", config.pop("apiKey"))
+    monkeypatch.setenv("BKNB_BINANCE_SANDBOX_SECRET", config.pop("secret"))
+    return bknb.brokers.ccxt("binance", config={**config, "enableRateLimit": False})
+
+
+def coins(exchange):
+    held = exchange.state()["spot"]["balances"].get("BTC", {})
+    return float(held.get("free", 0)) + float(held.get("locked", 0))
+
+
+def test_what_was_there_before_the_first_order_is_noted_once_and_never_sold(exchange, broker):
+    exchange.command("deposit", currency="BTC", amount="2")
+    life = AccountLife(broker)
+
+    async def play():
+        await life.start()
+        assert life.ledger.baseline == {"BTC": 2.0, "USDT": 100_000.0}
+        await life.tell(opened())
+        await life.minutes()
+        await life.kill()
+        await life.start(states={"sma": managed()})
+        assert life.ledger.baseline == {"BTC": 2.0, "USDT": 100_000.0}
+        await life.tell(closed(price_close=100.0))
+        await life.minutes()
+        return life.ledger.manual, life.texts()
+
+    manual, told = life.live(play)
+    assert (manual, told) == ({}, [])
+    assert 2.0 <= coins(exchange) < 2.0 + 1e-5
+
+
+@pytest.mark.parametrize("baseline", ["0", "3"])
+def test_what_is_sold_by_hand_is_taken_from_the_position_told_and_not_sold_again(exchange, broker, baseline):
+    exchange.command("deposit", currency="BTC", amount=baseline)
+    life = AccountLife(broker)
+
+    async def play():
+        await life.start()
+        await life.tell(opened())
+        exchange.command("cancel", client_id=(await broker.open_orders("BTCUSDT"))[0].client_id)
+        exchange.command("trade", symbol="BTCUSDT", side="sell", quantity="0.4")
+        await life.minutes(3)
+        assert life.ledger.manual["BTC"] == pytest.approx(-0.4)
+        assert "sold, moved or withdrawn by hand; the record has them open" in life.desks["sma"].disagreement
+        assert life.position() == pytest.approx(0.999 - 0.4)
+        assert len(await broker.open_orders("BTCUSDT")) == 1  # for what is left
+        await life.tell(closed(price_close=100.0))
+        await life.minutes()
+        assert await broker.open_orders("BTCUSDT") == []
+
+    life.live(play)
+    assert coins(exchange) == pytest.approx(float(baseline), abs=1e-5)
+    assert coins(exchange) >= float(baseline)
+    assert [text.partition(" of ")[0] for text in life.texts()][:1] == ["0.4 BTCUSDT"]
+
+
+@pytest.mark.parametrize("baseline", ["0", "3"])
+def test_what_left_the_account_just_before_a_close_is_not_sold_from_what_was_there(exchange, broker, baseline):
+    exchange.command("deposit", currency="BTC", amount=baseline)
+    life = AccountLife(broker)
+
+    async def play():
+        await life.start()
+        await life.tell(opened())
+        exchange.command("cancel", client_id=(await broker.open_orders("BTCUSDT"))[0].client_id)
+        exchange.command("deposit", currency="BTC", amount="-0.6")
+        await life.tell(closed(price_close=100.0))
+        await life.minutes()
+        return life.ledger.manual["BTC"]
+
+    assert life.live(play) == pytest.approx(-0.6)
+    assert coins(exchange) == pytest.approx(float(baseline), abs=1e-5)
+    assert coins(exchange) >= float(baseline)
+
+
+def test_what_comes_into_the_account_is_told_and_is_not_sold(exchange, broker):
+    life = AccountLife(broker)
+
+    async def play():
+        await life.start()
+        await life.tell(opened())
+        exchange.command("deposit", currency="BTC", amount="0.5")
+        exchange.command("deposit", currency="USDT", amount="-250")
+        await life.minutes()
+        assert life.ledger.manual == pytest.approx({"BTC": 0.5, "USDT": -250.0})
+        await life.tell(closed(price_close=100.0))
+        await life.minutes()
+        assert life.desks["sma"].disagreement == ""
+
+    life.live(play)
+    assert coins(exchange) == pytest.approx(0.5, abs=1e-5)
+    assert sorted(text.partition(":")[0] for text in life.texts()) == [
+        "0.5 BTC came into the account by hand",
+        "250 USDT left the account by hand",
+    ]
+
+
+def test_a_store_that_does_not_know_orders_at_the_exchange_refuses_to_start_until_they_are_adopted(exchange, broker):
+    first, second = AccountLife(broker), AccountLife(broker, store=MemoryStore())
+
+    async def one():
+        await first.start()
+        await first.tell(opened())
+        return (await broker.open_orders("BTCUSDT"))[0].client_id
+
+    stop = first.live(one)
+
+    async def other():
+        with pytest.raises(StateError, match=rf"does not know: {stop} works.*\n.*\n.*adopt=True"):
+            await second.start()
+        second.desks.clear()
+        await second.start(adopt=True)
+        assert [each.client_id for each in await broker.open_orders("BTCUSDT")] == [stop]  # it protects what is there
+        assert second.ledger.baseline["BTC"] == pytest.approx(0.999)
+        await second.tell(opened("b", at=3))
+        await second.tell(closed("b", at=3, price_close=100.0))
+        await second.kill()
+        await second.start()  # once is enough
+        await second.minutes()
+        exchange.price("BTCUSDT", 89.0)
+        second.price = 89.0
+        await second.minutes(3)
+        assert (second.ledger.manual, second.ledger.baseline.get("BTC", 0.0)) == ({}, pytest.approx(0.0, abs=1e-5))
+        assert second.desks["sma"].disagreement == ""
+
+    second.live(other)
+    assert second.texts()[0].startswith(f"the order {stop} on BTCUSDT was taken over, and stays at binance spot")
+
+
+def test_a_process_that_begins_beside_another_one_is_noticed_by_its_first_fill(exchange, broker):
+    first, second = AccountLife(broker), AccountLife(broker, store=MemoryStore())
+
+    async def play():
+        with first.store, second.store:
+            await first.start()
+            await second.start()
+            await second.tell(opened())
+            await first.minutes(3)
+            assert "orders of bknb on BTCUSDT that this store does not know" in first.desks["sma"].disagreement
+            assert first.ledger.manual.get("BTC", 0.0) == 0.0
+            await second.kill()
+            await first.kill()
+
+    asyncio.run(play())
+
+
+def test_shares_of_several_strategies_stay_apart_and_a_loss_by_hand_is_shared(exchange, broker):
+    exchange.command("deposit", currency="BTC", amount="1")
+    life = AccountLife(broker)
+
+    async def play():
+        await life.start("sma", "two")
+        await life.tell(opened())
+        await life.tell(opened("b"), strategy="two")
+        assert [life.position(name) for name in ("sma", "two")] == pytest.approx([0.999, 0.999])
+        await life.tell(closed(price_close=100.0))
+        assert [life.position(name) for name in ("sma", "two")] == pytest.approx([0.0, 0.999])
+        assert coins(exchange) == pytest.approx(1.999)
+        await life.tell(opened("c", at=4))
+        exchange.command("deposit", currency="BTC", amount="-0.5")
+        await life.minutes(3)
+        assert [life.position(name) for name in ("sma", "two")] == pytest.approx([0.749, 0.749])
+        await life.tell(closed("c", at=4, price_close=100.0))
+        await life.tell(closed("b", price_close=100.0), strategy="two")
+        await life.minutes()
+        assert await broker.open_orders("BTCUSDT") == []
+
+    life.live(play)
+    assert coins(exchange) == pytest.approx(1.0, abs=3e-5)
+    assert coins(exchange) >= 1.0
+
+
+def test_a_part_is_a_share_of_what_was_left_in_the_account_by_hand(exchange, broker):
+    exchange.command("deposit", currency="BTC", amount="1")
+    life = AccountLife(broker)
+
+    async def play():
+        await life.start()
+        await life.tell(opened())
+        exchange.command("deposit", currency="BTC", amount="-0.4")
+        await life.minutes(3)
+        await life.become(managed(part()))
+        assert life.position() == pytest.approx(0.599 / 2, abs=1e-5)
+
+    life.live(play)
+    assert coins(exchange) >= 1.0
+
+
+def swap(**more):
+    now = {"price": 100.0}
+    return bknb.brokers.paper(market="swap", price_of=lambda _symbol: now["price"], **more)
+
+
+def test_opposite_sides_of_one_swap_are_refused_until_the_first_is_over():
+    life = AccountLife(swap())
+
+    async def play():
+        await life.start("sma", "two")
+        await life.tell(opened())
+        await life.tell(opened("b", position="short"), strategy="two")
+        assert [life.position(name) for name in ("sma", "two")] == [1.0, 0.0]
+        assert "'sma' is long there ('a'), and both would be one position" in life.desks["two"].orders[0].note
+        await life.tell(opened("c", at=3), strategy="two")
+        await life.tell(closed(price_close=100.0))
+        assert [life.position(name) for name in ("sma", "two")] == [0.0, 1.0]
+        await life.tell(closed("c", at=3, price_close=100.0), strategy="two")
+        await life.tell(opened("d", at=5, position="short"))
+        assert life.position() == -1.0
+        await life.minutes(3)
+        assert life.ledger.manual == {}
+
+    life.live(play)
+    assert life.texts() == []
+
+
+@pytest.mark.parametrize(("side", "by_hand", "held"), [("long", "sell", 0.7), ("short", "buy", -0.7)])
+def test_what_is_closed_by_hand_of_a_swap_is_taken_from_the_position(side, by_hand, held):
+    broker = swap()
+    life = AccountLife(broker)
+
+    async def play():
+        await life.start()
+        await life.tell(opened(position=side))
+        (entry,) = [each for each in life.desks["sma"].orders if each.purpose == "open"]
+        await broker.place(replace(entry, client_id="web1", side=by_hand, quantity=0.3))
+        await life.minutes(3)
+        assert life.position() == pytest.approx(held)
+        assert life.ledger.manual == pytest.approx({"BTCUSDT": held - (1.0 if held > 0 else -1.0)})
+        await life.tell(closed(position=side, price_close=100.0))
+        await life.minutes(3)
+        return broker.position("BTCUSDT")
+
+    assert life.live(play) == pytest.approx(0.0)
+
+
+def test_a_position_that_was_there_is_not_made_smaller_by_an_entry():
+    broker = swap()
+    life = AccountLife(broker)
+
+    async def play():
+        await broker.place(web(side="sell", quantity=2.0))
+        await life.start()
+        assert life.ledger.baseline == {"BTCUSDT": -2.0}
+        await life.tell(opened())
+        assert "a position of -2 was there before" in life.desks["sma"].orders[0].note
+        return broker.position("BTCUSDT")
+
+    assert life.live(play) == -2.0
+
+
+def web(**more):
+    known = Order(
+        client_id="web1", signal_id="w", decided_at=0, symbol="BTCUSDT", strategy="", exchange="", purpose="open",
+        side="buy", kind="market", quantity=1.0, price=None, record_price=100.0, created_at=0,
+    )  # fmt: skip
+    return replace(known, **more)
+
+
+def test_orders_of_one_account_are_not_gone_on_with_at_another():
+    store = MemoryStore()
+    life, other = AccountLife(swap(), store=store), AccountLife(bknb.brokers.paper(market="spot"), store=store)
+
+    async def play():
+        await life.start()
+        await life.tell(opened())
+        await life.kill()
+        with pytest.raises(StateError, match="are of the account paper swap, and this run trades with paper spot"):
+            await other.start()
+        other.desks.clear()
+
+    life.live(play)
+
+
+def test_what_orders_that_are_forgotten_have_changed_is_kept_with_the_others(exchange, broker):
+    life = AccountLife(broker, quantity=0.123)
+
+    async def play():
+        await life.start()
+        for number in range(8):
+            await life.tell(opened(f"s{number}", at=number + 2))
+            await life.tell(closed(f"s{number}", at=number + 2, price_close=100.0))
+        await life.minutes()
+        assert len({order.signal_id for order in life.desks["sma"].orders}) < 8
+        await life.kill()
+        await life.start()
+        await life.minutes(3)
+        return life.ledger.manual, life.texts("broker")
+
+    manual, told = life.live(play)
+    assert manual == {}
+    assert [text for text in told if "dust" not in text] == []
+
+
+def test_an_account_that_does_not_answer_opens_nothing_and_is_told_once(exchange, broker):
+    exchange.fault("html_502", on="balance", times=3)
+    life = AccountLife(broker)
+
+    async def play():
+        await life.start()
+        assert "did not say what its account has" in life.desks["sma"].disagreement
+        await life.tell(opened())
+        assert life.position() == 0.0
+        await life.minutes(3)
+        assert life.desks["sma"].disagreement == ""
+
+    life.live(play)
+    assert sum(text.startswith("binance spot sandbox did not say") for text in life.texts("broker")) == 1
+
+
+@given(missing=st.floats(0.001, 5.0), positions=st.lists(st.floats(0.01, 2.0), min_size=1, max_size=5))
+def test_what_is_missing_is_taken_from_all_positions_and_never_more_than_they_hold(missing, positions):
+    parts = shares_taken(missing, positions)
+    assert sum(parts) == pytest.approx(min(missing, sum(positions)), abs=1e-9)
+    assert all(0.0 <= part <= position * (1 + 1e-9) for part, position in zip(parts, positions, strict=True))
+
+
+@pytest.mark.parametrize("purpose", ["open", "add", "reduce", "close", "protect"])
+def test_ids_of_bknb_say_what_an_order_is_for_and_others_say_nothing(purpose):
+    made = client_id("Größer 2-fast", "BTC/USDT:USDT", ("a", 7), purpose, 3, 2)
+    assert own_purpose(made) == purpose
+    assert [own_purpose(name) for name in ("", "web_1", "bkx", made + "x", made.upper())] == [None] * 5
+
+
+def test_an_account_is_known_by_a_name_that_tells_nothing_of_its_key(broker):
+    account = broker.abilities().account
+    assert account.startswith("binance-spot-sandbox-")
+    assert account != account_name("binance", "spot", "another", real_money=False)
+    assert account_name("binance", "spot", "k", real_money=True) != account_name(
+        "binance", "spot", "k", real_money=False
+    )
+    assert broker._client._client.apiKey not in account
