@@ -39,7 +39,7 @@ def account_name(exchange: str, market: str, key: str, *, real_money: bool) -> s
     Examples
     --------
     >>> account_name("binance", "spot", "planted", real_money=False)
-    'binance-spot-sandbox-4mfjjbdsvfqgkfky'
+    'binance-spot-sandbox-5t3vuewg565huv2p'
     """
     digest = hashlib.blake2b(key.encode(), digest_size=10, person=b"bknb account").digest()
     kind = "real" if real_money else "sandbox"
