@@ -21,6 +21,7 @@ class AccountLife:
         self.ledger = self._ledger()
         self.desks: dict[str, OrderDesk] = {}
         self.price, self._minute = 100.0, 1
+        self._slept = asyncio.Event()
 
     def _ledger(self):
         abilities = self.broker.abilities()
@@ -38,7 +39,8 @@ class AccountLife:
         assert await self._settled()
 
     async def _sleep(self, _seconds):
-        await asyncio.sleep(0)
+        self._slept.set()
+        await asyncio.sleep(0.0)
 
     async def _settled(self):
         return all([await desk.settle(20.0) for desk in self.desks.values()])
@@ -49,13 +51,21 @@ class AccountLife:
             await desk.close(0.0)
         self.desks, self.ledger = {}, self._ledger()
 
-    async def tell(self, *events, strategy="sma"):
+    async def tell(self, *events, strategy="sma", settles=True):
         desk = self.desks[strategy]
         for event in events:
             signal = replace(event.signal, strategy=strategy)
             for each in await desk.work_out(None, [replace(event, strategy=strategy, signal=signal)]):
                 desk.follow(each)
-            assert await self._settled()
+            assert not settles or await self._settled()
+
+    async def until(self, is_so):
+        """Go on until something is so, which an order that waits does not end."""
+        self._slept = asyncio.Event()
+        async with asyncio.timeout(10.0):
+            while not is_so():
+                await self._slept.wait()
+                self._slept.clear()
 
     async def become(self, state, strategy="sma"):
         desk = self.desks[strategy]

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from order_events import closed, managed, opened, part
 
 import bknb
-from bknb.brokers import Order
+from bknb.brokers import Abilities, Order
 from bknb.brokers.exchange_keys import account_name
 from bknb.domain.account_ledger import own_purpose, shares_taken
 from bknb.domain.broker_orders_and_ids import client_id
@@ -365,3 +365,64 @@ def test_an_account_is_known_by_a_name_that_tells_nothing_of_its_key(broker):
         "binance", "spot", "k", real_money=False
     )
     assert broker._client._client.apiKey not in account
+
+
+def test_a_stop_that_has_filled_at_a_swap_unseen_is_not_sold_again_from_the_position_of_another_strategy():
+    """The record closes in the minute in which the stop has filled: a reduce-only order would sell the other's."""
+    broker = swap(abilities=Abilities(stop="market", move="both", watch="both"))
+    life = AccountLife(broker)
+
+    async def play():
+        await life.start("sma", "two")
+        await life.tell(opened())
+        await life.tell(opened("b"), strategy="two")
+        stop = next(each for each in life.desks["sma"].orders if each.purpose == "protect")
+        assert stop.status == "accepted"
+        broker.fill(stop.client_id, price=90.0)
+        await life.tell(closed(price_close=90.0))
+        assert [life.position(name) for name in ("sma", "two")] == [0.0, 1.0]
+        await life.minutes(3)
+        assert life.ledger.manual == {}
+        return broker.position("BTCUSDT")
+
+    assert life.live(play) == 1.0
+
+
+def test_a_stop_holds_no_more_than_what_is_left_where_its_coins_were_taken_by_hand(exchange, broker):
+    exchange.command("deposit", currency="BTC", amount="3")
+    life = AccountLife(broker)
+
+    async def play():
+        await life.start()
+        await life.tell(opened())
+        exchange.command("deposit", currency="BTC", amount="-0.6")
+        await life.minutes(3)
+        (stop,) = (each for each in life.desks["sma"].orders if each.working)
+        assert stop.quantity == pytest.approx(0.399)
+        exchange.price("BTCUSDT", 89.0)
+        life.price = 89.0
+        await life.minutes()
+
+    life.live(play)
+    assert coins(exchange) == pytest.approx(3.0, abs=1e-5)
+    assert coins(exchange) >= 3.0
+
+
+def test_what_another_order_of_yours_holds_is_sold_when_it_is_free(exchange, broker):
+    life = AccountLife(broker)
+
+    async def play():
+        await life.start()
+        await life.tell(opened())
+        exchange.command("cancel", client_id=(await broker.open_orders("BTCUSDT"))[0].client_id)
+        exchange.command("trade", symbol="BTCUSDT", side="sell", quantity="0.7", price="105")
+        await life.tell(closed(price_close=100.0), settles=False)
+        await life.until(lambda: "and 0 are there" in life.desks["sma"].orders[-1].note)
+        assert life.position() == pytest.approx(0.7, abs=1e-4)
+        exchange.command("cancel", client_id=(await broker.open_orders("BTCUSDT"))[0].client_id)
+        await life.minutes(3)
+        assert life.position() == pytest.approx(0.0, abs=1e-5)
+        assert life.ledger.manual == {}
+
+    life.live(play)
+    assert coins(exchange) < 1e-5

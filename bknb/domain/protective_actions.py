@@ -18,6 +18,7 @@ it has ended    and nobody here took it back                      one more at th
                                                                   sold after a minute unless it is to be watched on
 triggered       and not filled, or not all of it                  the rest is sold at the market
 it was filled   by the market                                     nothing: less is held
+a stop rests    some of it was taken by hand                      one for what is left takes its place
 ==============  ================================================  ==================================================
 """
 
@@ -33,6 +34,7 @@ from .order_actions import Action, CancelOrder, MoveStop, Place, Query, Save, Wa
 from .protective_orders import (
     frees,
     has_moved,
+    holds_too_much,
     is_given_up,
     is_overdue,
     is_sale,
@@ -118,7 +120,11 @@ def _resting(stop: Order, orders: Sequence[Order], able: Abilities | None) -> It
 def _is_in_the_way(stop: Order, orders: Sequence[Order], able: Abilities) -> bool:
     """Whether a stop that rests is not to rest any more: another one does, or what it holds is to be sold."""
     if not overlaps(able):
-        return frees(orders) or (stop.reached and not has_moved(stop.record_price, orders[0].stop))
+        return (
+            frees(orders)
+            or holds_too_much(orders)
+            or (stop.reached and not has_moved(stop.record_price, orders[0].stop))
+        )
     later = protective_orders(orders)
     later = later[later.index(stop) + 1 :]
     if any(each.status == "accepted" and not is_sale(each) and each.ended_at is None for each in later):

@@ -5,15 +5,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
 from msgspec.structs import replace
 
 from .broker_account import Abilities
-from .broker_orders_and_ids import MAX_CLOSES, Order, client_id, order_beside
+from .broker_orders_and_ids import MAX_CLOSES, Order, client_id, net_filled, order_beside
 from .interval import MINUTE_MS
-from .quantity_of_partial_closes import by_number, free_to_close, owed, size_of
+from .quantity_of_partial_closes import by_number, free_to_close, owed, size_of, taken_by_hand
 from .quantity_step_and_least_amount import EXACT, is_dust, rounded_down
 
 LEAST_MOVE: Final = 0.0005
@@ -192,6 +193,14 @@ def frees(orders: Sequence[Order]) -> bool:
         return True
     parts = [part[-1] for part in by_number(orders) if part[-1].done and owed(part) > 0.0]
     return any(last.purpose != "reduce" or last.attempt < MAX_CLOSES for last in parts)
+
+
+def holds_too_much(orders: Sequence[Order]) -> bool:
+    """Whether stops that rest would sell more than there is, as some of it was taken by hand."""
+    if not taken_by_hand(orders):
+        return False
+    resting = math.fsum(stop.quantity - stop.filled_quantity for stop in protective_orders(orders) if _rests(stop))
+    return resting > max(net_filled(orders), 0.0) * (1 + EXACT)
 
 
 def _waits(part: Order, orders: Sequence[Order]) -> bool:

@@ -36,6 +36,8 @@ class LedgerMember(NamedTuple):
         Called with the kind of a problem and a sentence.
     ask
         Called with the client ids of orders that have filled more than is known: they are to be asked about.
+    unanswered
+        Client ids of the orders that are to be asked about, and were not answered about yet.
     changed
         Called when something was taken from its positions.
     """
@@ -44,6 +46,7 @@ class LedgerMember(NamedTuple):
     broker: BrokerWithAccount
     tell: Callable[[str, str], object]
     ask: Callable[[Collection[str]], object]
+    unanswered: Callable[[], Collection[str]]
     changed: Callable[[], object]
 
     @property

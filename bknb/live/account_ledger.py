@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from msgspec.structs import replace
 
 from ..domain.account_ledger import AccountLedger, added, held_in, opposite
-from ..domain.broker_orders_and_ids import Order, order_text
+from ..domain.broker_orders_and_ids import Order, net_filled, order_text
 from ..domain.formatting import plain_number
 from ..domain.quantity_of_partial_closes import free_to_close
 from ..domain.quantity_step_and_least_amount import rounded_down
@@ -136,17 +136,26 @@ class LedgerOfAccount:
             self._must_be_on_one_side(order)
             return order
         member = book.members[address]
-        others = [each for each in member.saved.signals[order.key] if each.client_id != order.client_id]
-        looks = name in self._tight or _was_cancelled_there(others) or self._holds_more(name, address, order)
-        if book.nets or not looks:
+        others = _of_signal_but(order, member.saved)
+        looks = name in self._tight or _was_cancelled_there(others)
+        if not (looks or (order.purpose != "protect" and self._beside(order, others) > _least(order))):
             return order
         found = await book.totals(member)
         if found is None:  # what closes does not wait for what is only more careful
             return order
         self._tight.discard(name)
-        await self._by_hand.missing(name, found[0].get(name, 0.0), order.client_id)
-        others = [each for each in member.saved.signals[order.key] if each.client_id != order.client_id]
-        return self._that_is_there(order, others, name, found[1].get(name, 0.0))
+        total, free = (each.get(name, 0.0) for each in found)
+        await self._by_hand.missing(name, total, order)
+        others = _of_signal_but(order, member.saved)
+        held = net_filled(others) if book.nets else free_to_close(others)
+        there = (total if order.side == "sell" else -total) - self._beside(order, others)
+        return self._as_far_as(order, held, there if book.nets else min(there, free))
+
+    def _beside(self, order: Order, others: Sequence[Order]) -> float:
+        """How much an account has on the side of what an order ends that is not of its signal; ``others`` are."""
+        book, name = self._book, held_in(order, nets=self._book.nets)
+        there = book.expected().get(name, 0.0)
+        return (there if order.side == "sell" else -there) - max(net_filled(others), 0.0)
 
     def _must_be_on_one_side(self, order: Order) -> None:
         book = self._book
@@ -159,22 +168,19 @@ class LedgerOfAccount:
             if why:
                 raise BrokerError(f"{order_text(order)}: {why}", refused=True)
 
-    def _holds_more(self, name: str, address: tuple[str, str], order: Order) -> bool:
-        """Whether an account has more of a currency than its strategy holds: what is not to be sold."""
-        own = [saved.changes().get(name, 0.0) for saved in self._book.lists if saved.address == address]
-        return self._book.expected().get(name, 0.0) - sum(own) > max(order.least, order.quantity * 1e-3)
-
-    def _that_is_there(self, order: Order, others: Sequence[Order], name: str, free: float) -> Order:
-        """An order for no more than its signal, of which ``others`` are, holds, and than is free."""
-        quantity = rounded_down(min(order.quantity, free_to_close(others)), order.step)
-        if quantity <= 0.0:
+    def _as_far_as(self, order: Order, held: float, there: float) -> Order:
+        """An order for no more than its signal has held, and than is there; both in base currency."""
+        if rounded_down(max(held, 0.0), order.step) <= 0.0:
             return replace(order, quantity=0.0, status="cancelled", note="nothing of it is in the account any more")
-        sold = min(quantity, rounded_down(free, order.step))
-        if sold < quantity and (sold <= 0.0 or sold < order.least):
-            self._tight.add(name)
-            text = f"{plain_number(free)} {name} are free, other orders hold what it would sell"
+        quantity = rounded_down(max(min(order.quantity, held, there), 0.0), order.step)
+        if quantity >= min(order.quantity, held) - order.step:
+            return replace(order, quantity=quantity)
+        name = held_in(order, nets=self._book.nets)
+        self._tight.add(name)
+        if quantity <= 0.0 or quantity < order.least:
+            text = f"it is to {order.side} {plain_number(order.quantity)} {name}, and {plain_number(there)} are there"
             raise BrokerError(f"{order_text(order)}: {text}", refused=True, later=True)
-        return replace(order, quantity=sold)
+        return replace(order, quantity=quantity)
 
     def was_refused(self, order: Order) -> None:
         """An order that closes was refused: look at what is there before the next one."""
@@ -206,6 +212,15 @@ class LedgerOfAccount:
     def baseline(self) -> Mapping[str, float]:
         """What was in the account before the first order, by currency or symbol."""
         return {} if self._book.ledger is None else self._book.ledger.baseline
+
+
+def _of_signal_but(order: Order, saved: SavedOrders) -> list[Order]:
+    """The other orders of its signal."""
+    return [each for each in saved.signals[order.key] if each.client_id != order.client_id]
+
+
+def _least(order: Order) -> float:
+    return max(order.least, order.quantity * 1e-3)
 
 
 def _was_cancelled_there(orders: Sequence[Order]) -> bool:

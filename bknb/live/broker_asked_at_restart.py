@@ -12,6 +12,7 @@ from ..errors import BrokerError
 from ..log import log
 from ..market.system_clock import limited_to
 from ..ports import Broker
+from .lost_orders import report_on
 from .order_pauses import pause_seconds
 from .saved_orders import SavedOrders
 from .user_code_in_threads import answered
@@ -75,17 +76,18 @@ class BrokerCheck:
         self._found: tuple[frozenset[str], list[Report]] | None = None  # done before the question; what works
         self._again: asyncio.Task[None] | None = None
 
-    async def ask(self, check: Callable[[Order, Report], object]) -> dict[str, Report | None]:
+    async def ask(self, check: Callable[[Order, Report], object], *, now: int = 0) -> dict[str, Report | None]:
         """The answers about orders that have left, by client id; ``check`` is called with each report.
 
-        The questions are asked one after the other.
+        What the broker may have forgotten by now (UTC ms) is decided by its fills. The questions are asked one after
+        the other.
         """
         reports: dict[str, Report | None] = {}
         asked = to_query(self._saved.orders)
         try:
             async with limited_to(self._answer_seconds):
                 for order in asked:
-                    await self._ask_about(order, reports, check)
+                    await self._ask_about(order, reports, check, now)
                 await self._list(told=False)
         except TimeoutError as error:
             for order in asked:
@@ -133,10 +135,10 @@ class BrokerCheck:
         return next(iter(self.unknown), "")
 
     async def _ask_about(
-        self, order: Order, reports: dict[str, Report | None], check: Callable[[Order, Report], object]
+        self, order: Order, reports: dict[str, Report | None], check: Callable[[Order, Report], object], now: int
     ) -> None:
         try:
-            report = await answered(self._broker.report(order.client_id, order.symbol), self._answer_seconds)
+            report = await report_on(self._broker, order, answer_seconds=self._answer_seconds, now=now)
             if report is not None:
                 check(order, report)
             reports[order.client_id] = report

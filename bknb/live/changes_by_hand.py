@@ -52,22 +52,46 @@ class ChangesByHand:
         if ledger is not None and ledger.adopting and not self._pending:
             book.write(replace(ledger, adopting=False))
 
-    async def missing(self, name: str, total: float, client_id: str) -> None:
-        """Take what is missing from the positions now, before an order with a client id sells: it was read just now."""
-        book = self._book
-        missing, exact = book.expected().get(name, 0.0) - total, exactness(book.orders)
-        if missing > exact and not book.unsettled(but=client_id) and await self._is_by_hand():
+    async def missing(self, name: str, total: float, order: Order) -> None:
+        """Take what is missing from the positions before an order ends one, once the stops that rest were asked about.
+
+        Parameters
+        ----------
+        name, total
+            What is traded, and how much of it the account has, as it said just now.
+        order
+            What is to leave.
+        """
+        book, exact = self._book, exactness(self._book.orders)
+        expected = book.expected().get(name, 0.0)
+        difference = total - expected
+        is_missing = difference < -exact if order.side == "sell" else difference > exact
+        if not is_missing or book.unsettled(but=order.client_id):
+            return
+        if not self._is_same(name, difference, expected, exact):
+            stops = {each.client_id for each in book.orders if each.purpose == "protect" and each.working}
+            self._ask(stops)
+            if stops:
+                return
+        if not any(member.unanswered() for member in book.members.values()) and await self._is_by_hand():
             self._pending.pop(name, None)
-            self._take(name, -missing)
+            self._take(name, difference)
+
+    def _is_same(self, name: str, difference: float, expected: float, exact: float) -> bool:
+        """Whether a difference was there at the look before, with as much expected; it is noted."""
+        before, now = self._pending.get(name), (difference, expected)
+        self._pending[name] = now
+        return before is not None and max(abs(old - new) for old, new in zip(before, now, strict=True)) <= exact
+
+    def _ask(self, client_ids: set[str]) -> None:
+        for member in list(self._book.members.values()):
+            member.ask(client_ids & set(member.saved.known_ids))
 
     async def _compare(self, name: str, total: float, expected: float) -> None:
         difference, exact = total - expected, exactness(self._book.orders)
-        before = self._pending.pop(name, None)
         if abs(difference) <= exact or self._book.unsettled():
-            return
-        is_same = before is not None and max(abs(before[0] - difference), abs(before[1] - expected)) <= exact
-        self._pending[name] = difference, expected
-        if is_same and await self._is_by_hand():
+            self._pending.pop(name, None)
+        elif self._is_same(name, difference, expected, exact) and await self._is_by_hand():
             del self._pending[name]
             self._take(name, difference)
 
@@ -82,8 +106,7 @@ class ChangesByHand:
                 book.tell_silent(member, error)
                 return False
             if more := self._filled_more(symbol, fills):
-                for each in list(book.members.values()):
-                    each.ask(more & set(each.saved.known_ids))
+                self._ask(more)
                 return False
             if self._never_saved.in_fills(member, fills):
                 return False

@@ -56,7 +56,7 @@ from ..ports import Broker, BrokerWithAccount, PaperMarket, StateStore
 from .account_book import LedgerMember
 from .account_ledger import LedgerOfAccount
 from .broker_asked_at_restart import BrokerCheck
-from .lost_orders import denials_until_lost, turns_up
+from .lost_orders import denials_until_lost, report_on, turns_up
 from .market_rules import MarketRules
 from .order_pauses import Pauses, UnknownAnswers
 from .order_quantity import Quantities, Quantity
@@ -231,7 +231,7 @@ class OrderDesk:
                 self._following.event(event)
             self._following.state(state, "" if state is None else place_of_state(state))
             events = []
-        reports = await self._check.ask(self._believes)
+        reports = await self._check.ask(self._believes, now=when)
         ordered = [each for state in restored for each in ordered_signals(state, self._signals)]
         found = reconcile(self.orders, reports, held=ordered, when=when, kept_of=self._kept_of)
         for problem in found.problems:
@@ -246,8 +246,9 @@ class OrderDesk:
     def _as_member(self) -> LedgerMember:
         assert isinstance(self._broker, BrokerWithAccount)  # else there is no ledger  # noqa: S101
         return LedgerMember(
-            self._saved, self._broker, tell=self._report_problem, ask=self._ask_about, changed=self._has_work
-        )
+            self._saved, self._broker, tell=self._report_problem, ask=self._ask_about,
+            unanswered=lambda: self._check.unconfirmed, changed=self._has_work,
+        )  # fmt: skip
 
     def _ask_about(self, client_ids: Collection[str]) -> None:
         """Ask about orders that have filled more than is known here."""
@@ -824,7 +825,7 @@ class OrderDesk:
             return
         # What was filled before it arrived may be missing in that answer, and what it fills may be too much.
         try:
-            final = await answered(self._broker.report(order.client_id, order.symbol), self._answer_seconds)
+            final = await self._report_on(order)
         except Exception as error:  # noqa: BLE001
             self._report_unanswered(order, error)
             return  # it is cancelled again: what it filled is not known
@@ -845,7 +846,7 @@ class OrderDesk:
     async def _query(self, order: Order, *, cancelled_here: bool = False) -> None:
         self._to_look_at.discard(order.client_id)
         try:
-            report = await answered(self._broker.report(order.client_id, order.symbol), self._answer_seconds)
+            report = await self._report_on(order)
         except Exception as error:  # noqa: BLE001
             self._report_unanswered(order, error)
             return
@@ -855,6 +856,10 @@ class OrderDesk:
             return
         await self._is_unknown(order)
 
+    async def _report_on(self, order: Order) -> Report | None:
+        seconds = self._answer_seconds
+        return await report_on(self._broker, order, answer_seconds=seconds, now=self._clock())
+
     async def _is_unknown(self, order: Order) -> None:
         """Note that the broker does not know an order; said often, it is lost."""
         self._check.has_answered(order)
@@ -863,7 +868,9 @@ class OrderDesk:
             return
         denied = self._unknown_answers.count(order.client_id, order.key)
         lost = denied >= self._denials_until_lost and not order.in_doubt  # once it had filled it, and more
-        if lost and not await self._turns_up(order):
+        if lost and await self._turns_up(order):
+            return
+        if lost:
             self._unknown_answers.forget(order.client_id)
             self._change(order, status="lost", note="the broker has no such order")
             self._pauses.forget(order.key)  # it is settled: what follows has not been waited for yet
@@ -873,10 +880,13 @@ class OrderDesk:
     async def _turns_up(self, order: Order) -> bool:
         """Whether an order that the broker denies is there all the same, or nobody knows."""
         try:
-            return await turns_up(self._broker, order, answer_seconds=self._answer_seconds)
+            found = await turns_up(self._broker, order, answer_seconds=self._answer_seconds)
         except Exception as error:  # noqa: BLE001 -- whatever a broker raises, it did not answer
             self._report_unanswered(order, error)
             return True
+        if found is not None:
+            self._apply_report(order, found)
+        return found is not None
 
     def _report_unanswered(self, order: Order, error: Exception) -> None:
         if self._pauses.in_a_row(order.key) == 0 and order.client_id not in self._check.unconfirmed:
