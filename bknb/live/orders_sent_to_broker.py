@@ -724,25 +724,28 @@ class OrderDesk:
         try:
             report = await answered(self._broker.place(sent), self._answer_seconds)
         except Exception as error:  # noqa: BLE001 -- whatever a broker raises, the outcome is unknown unless it says so
-            refused = isinstance(error, BrokerError) and error.refused
-            if refused and sent.reduces_only and getattr(error, "later", False):  # what protects or closes waits
-                self._wait_to_place(sent, error)
-                return
-            if refused:
-                self._rules.forget()
-                if self._ledger is not None:
-                    self._ledger.was_refused(sent)
-            reached = refused and getattr(error, "reached", False)
-            self._change(sent, status="rejected" if refused else "unknown", note=named_error(error), reached=reached)
-            if not refused:
-                self._report_problem(
-                    "broker", f"{order_text(order)}: nobody knows whether it arrived ({named_error(error)}); asking"
-                )
-            elif order.reduces_only:
-                self._report_problem("broker", f"{order_text(order)} was refused: {named_error(error)}")
+            self._not_placed(sent, error)
             return
         self._apply_report(sent, report)
         self._report_note(sent, report)
+
+    def _not_placed(self, sent: Order, error: Exception) -> None:
+        """Note that an order was refused, is to leave later, or may have arrived."""
+        refused = isinstance(error, BrokerError) and error.refused
+        if refused and sent.reduces_only and getattr(error, "later", False):  # what protects or closes waits
+            self._wait_to_place(sent, error)
+            return
+        if refused:
+            self._rules.forget()
+            if self._ledger is not None:
+                self._ledger.was_refused(sent)
+        reached = refused and getattr(error, "reached", False)
+        self._change(sent, status="rejected" if refused else "unknown", note=named_error(error), reached=reached)
+        if not refused:
+            text = f"{order_text(sent)}: nobody knows whether it arrived ({named_error(error)}); asking"
+            self._report_problem("broker", text)
+        elif sent.reduces_only:
+            self._report_problem("broker", f"{order_text(sent)} was refused: {named_error(error)}")
 
     async def _move(self, order: Order) -> None:
         """Have a stop moved by one request: in place, or by one that takes its place."""
