@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from zoneinfo import ZoneInfo
 
 DAY = 86_400_000
@@ -18,6 +19,11 @@ def at(moment: datetime) -> int:
 
 def rows_of(name: str, first: int, last: int) -> list[Row]:
     """The sessions of an exchange as its calendar lists them."""
+    return list(_listed(name, first, last))
+
+
+@cache
+def _listed(name: str, first: int, last: int) -> list[Row]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of pandas, about code of exchange_calendars
         import exchange_calendars

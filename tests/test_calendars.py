@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from typing import Any
 
 import numpy as np
@@ -233,7 +233,25 @@ def test_a_calendar_on_which_the_package_fails() -> None:
         package.deregister_calendar("XENDED")
 
 
-@pytest.mark.slow
 def test_a_break_that_was_abolished_is_none() -> None:
+    package = pytest.importorskip("exchange_calendars")
+
+    with of_pandas_for_the_package():
+        always = type(package.get_calendar("24/7"))
+
+    class NoLunch(always):  # type: ignore[misc, valid-type]
+        name = "XNOLUN"
+        break_start_times = ((None, time(11, 30)), (pd.Timestamp("2000-05-22"), None))
+        break_end_times = ((None, time(12, 30)), (pd.Timestamp("2000-05-22"), None))
+
+    package.register_calendar_type("XNOLUN", NoLunch)
+    try:
+        assert bknb.Sessions.of_exchange("XNOLUN").hours[0] == ((0, 24 * 60),)
+    finally:
+        package.deregister_calendar("XNOLUN")
+
+
+@pytest.mark.long  # its calendar takes two seconds to make
+def test_lunch_in_seoul_was_abolished() -> None:
     pytest.importorskip("exchange_calendars")
     assert bknb.Sessions.of_exchange("XKRX").hours[0] == ((9 * 60, 15 * 60 + 30),)

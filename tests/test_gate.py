@@ -22,8 +22,8 @@ GATE = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
 def test_before_a_commit_the_gate_s_checks_run() -> None:
-    lint_and_types = GATE[GATE.index('step "lint"') : GATE.index('step "binder"')]
-    checks = re.findall(r"^\.venv/bin/.*$", lint_and_types, flags=re.MULTILINE)
+    lint_and_types = GATE.partition('step "lint"')[2].partition("\n}\n")[0]
+    checks = re.findall(r"^ +(\.venv/bin/.*)$", lint_and_types, flags=re.MULTILINE)
     hooks = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
     assert re.findall(r"^ +entry: (.*)$", hooks, flags=re.MULTILINE) == checks
     assert len(checks) == 3

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 LONGEST = (  # those of LONG seconds and more
     "test_row_exits",  # compiles, for a third of a minute, what later ones then find compiled
     *("test_lab", "test_lab_card", "test_lab_controls", "test_dashboard_lab"),  # in one JupyterLab
+    "test_lifecycle_types",  # checks types, for the checks beside the tests too
     *("test_sharing", "test_optimizer", "test_check_lookahead", "test_holes", "test_martingale_law"),
-    *("test_lifecycle_types", "test_misbehaving_exchange", "test_recorded_digests", "test_live_faults", "test_sweep"),
+    *("test_misbehaving_exchange", "test_recorded_digests", "test_live_faults", "test_sweep"),
     *("test_entry_columns", "test_live_bad_days", "test_docs", "test_managed_live", "test_places_live"),
     *("test_page_simulator", "test_live_parity", "test_live_account", "test_live_account_marks", "test_shared_pins"),
     *("test_live_late_symbol", "test_streamed_source", "test_managed_law", "test_download"),
