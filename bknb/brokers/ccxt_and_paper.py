@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -69,10 +70,13 @@ def ccxt(
         ...
     bknb.errors.UsageError: orders at binance spot with sandbox=False are worth real money: say so by real_money=True
     """
-    return make_broker(
-        exchange, market=market, sandbox=sandbox, real_money=real_money, config=config, watch=watch,
+    make = partial(
+        make_broker, exchange, market=market, sandbox=sandbox, real_money=real_money, config=config, watch=watch,
         unprotected=unprotected, leverage=leverage,
     )  # fmt: skip
+    broker = make()
+    broker.made_by = make
+    return broker
 
 
 def paper(

@@ -48,6 +48,8 @@ class CcxtBroker:
         The exchange, the market, and whether it is a sandbox.
     real_money : bool
         Whether its orders are worth real money.
+    made_by : callable, or None
+        Makes it again, such as in another process, with the keys of the environment there: none are in it.
 
     Examples
     --------
@@ -70,6 +72,7 @@ class CcxtBroker:
     ) -> None:
         self.name = f"{profile.exchange} {profile.market}{'' if real_money else ' sandbox'}"
         self.real_money = real_money
+        self.made_by: Callable[[], CcxtBroker] | None = None
         self._profile = profile
         account = account_name(profile.exchange, profile.market, str(client.apiKey), real_money=real_money)
         nets = profile.market == "swap"

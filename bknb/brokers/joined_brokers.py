@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..errors import UsageError
@@ -53,6 +54,8 @@ class JoinedBroker:
     ----------
     prefixes : tuple of str
         The names that stand in front of the symbols.
+    made_by : callable
+        Makes another one like it, such as in another process.
 
     Examples
     --------
@@ -65,6 +68,7 @@ class JoinedBroker:
         self._parts = dict(brokers)
         self.prefixes = tuple(self._parts)
         self.name = ", ".join(f"{prefix}={broker.name}" for prefix, broker in self._parts.items())
+        self.made_by = partial(_joined_again, {prefix: _made_by(broker) for prefix, broker in brokers.items()})
 
     def __repr__(self) -> str:
         return f"JoinedBroker({', '.join(f'{prefix}={broker!r}' for prefix, broker in self._parts.items())})"
@@ -110,3 +114,15 @@ class JoinedBroker:
         broker = self.broker_of_symbol(symbol)
         if isinstance(broker, PaperBrokerOfSymbol):
             broker.saw(symbol, minute)
+
+
+def _made_by(broker: _Broker) -> Callable[[], _Broker]:
+    return getattr(broker, "made_by", None) or partial(_itself, broker)
+
+
+def _itself(broker: _Broker) -> _Broker:
+    return broker
+
+
+def _joined_again(made_by: Mapping[str, Callable[[], _Broker]]) -> JoinedBroker:
+    return JoinedBroker({prefix: make() for prefix, make in made_by.items()})

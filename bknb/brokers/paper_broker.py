@@ -10,6 +10,7 @@ import math
 import random
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -73,6 +74,8 @@ class PaperBroker:
     ----------
     orders
         By client id, oldest first: those that work, and the last ten thousand of the others.
+    made_by : callable
+        Makes another one like it, such as in another process; it has the orders of the journal, if there is one.
 
     Raises
     ------
@@ -116,6 +119,10 @@ class PaperBroker:
             raise UsageError("give a paper broker its trouble by `script` or by `rates`, not by both")
         if isinstance(script, Mapping) and (unknown := set(script) - set(CALLS)):
             raise UsageError(f"a broker has no call {min(unknown)!r}; its calls are {', '.join(CALLS)}")
+        self.made_by = partial(
+            PaperBroker, journal=journal, script=script, rates=rates, seed=seed, price_of=price_of, market=market,
+            rules=rules, abilities=abilities,
+        )  # fmt: skip
         self._rules = paper_rules(market, rules, abilities)
         self.orders: dict[str, PaperOrder] = {}
         self._received = 0  # orders, also those that are forgotten

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from ..domain.signal_events import Mode
+    from .forwarded import Forwarded
 
 T = TypeVar("T")
 
@@ -123,10 +124,21 @@ class Subject(Generic[T]):
         """
         _check(fn, where=where, limit=limit, overflow=overflow)
         subscription = Subscription(self, fn, where=where, once=once, limit=limit, overflow=overflow)
+        self._add(subscription, quiet=quiet)
+        return subscription
+
+    def forward(self, send: Callable[[int, T], object], *, keeps: Callable[[T], bool]) -> Forwarded[T]:
+        """Hand every event on to another process, results of quiet minutes of live runs too; see :class:`Forwarded`."""
+        from .forwarded import Forwarded  # only a process that live runs have for themselves does
+
+        subscription = Forwarded(self, send, keeps=keeps)
+        self._add(subscription, quiet=None)
+        return subscription
+
+    def _add(self, subscription: Subscription[T], *, quiet: bool | None) -> None:
         with self._lock:
             self._quiet[subscription] = quiet
             self._publish()
-        return subscription
 
     def remove(self, subscription: Subscription[T]) -> None:
         """Stop delivering events to a subscription; a call of its listener may still be running."""

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..domain.signal_events import TickResult
 from ..engine.plan import ExchangeLike, StrategyLike
 from ..stores.atomic import write_report
+from ..stores.default_store import checked, chosen
 from .live_portfolios import LivePortfolios
 from .live_task import TASKS, LiveTask, new_task, plan_live
 from .manual_orders import flatten_all
 from .result import Result
+
+if TYPE_CHECKING:
+    from ..ports import StateStore
 
 
 class Live:
@@ -53,13 +57,18 @@ class Live:
                 yield result
 
     @staticmethod
-    def background(symbol: str, *, strategy: StrategyLike, exchange: ExchangeLike, **options: Any) -> LiveTask:
+    def background(
+        symbol: str, *, strategy: StrategyLike, exchange: ExchangeLike, process: bool = False, **options: Any
+    ) -> LiveTask:
         """Start a live run and return at once; it never depends on the notebook's kernel being idle.
 
         Parameters
         ----------
         symbol, strategy, exchange
             As in ``bknb.backtest``.
+        process
+            Whether it runs in a process of its own, one for all runs on a store: it goes on when this one ends, and no
+            cell holds it up. What cannot be sent there, such as a lock, or a store in memory, is refused.
         **options
             ``interval, at, execution, settings`` as in ``bknb.backtest``;
             ``allow_gaps``: go on over missing minutes at once (default: after ``settings.patience_minutes``);
@@ -102,9 +111,45 @@ class Live:
         >>> len(task.result().trades), task.status
         (0, 'fulfilled')
         """
-        task = new_task(plan_live(symbol, strategy=strategy, exchange=exchange, **options))
+        plan = plan_live(symbol, strategy=strategy, exchange=exchange, **options)
+        if process:
+            from .remote_live_task import start_in_process  # few runs are in another one
+
+            return start_in_process(plan)
+        task = new_task(plan)
         task.start()
         return task
+
+    @staticmethod
+    def attach(store: StateStore | None = None) -> list[LiveTask]:
+        """Follow the live runs that go on in a process of their own, such as those that another kernel started.
+
+        What listeners have not heard is told to those of this kernel, once more where the other one had not said so.
+
+        Parameters
+        ----------
+        store
+            Theirs (default: what ``bknb.set_store`` chose, else files in ``./dump/data``).
+
+        Returns
+        -------
+        list of LiveTask
+            The runs; empty where no such process goes on.
+
+        Raises
+        ------
+        UsageError
+            Another kernel follows them.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> bknb.Live.attach(bknb.stores.files("./dump/data"))
+        []
+        """
+        from .remote_live_task import attach  # few runs are in another process
+
+        return [*attach(chosen() if store is None else checked(store))]
 
     @staticmethod
     def stop(symbol: str, strategy: str, *, now: bool = False) -> LiveTask:

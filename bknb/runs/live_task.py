@@ -68,7 +68,8 @@ _INSTEAD: Final = {
     "benchmark": "live there is none; bknb.portfolio over that time has one",
     "executor": "live everything runs in this process",
 }
-_WALL_CLOCK = SystemClock()  # one for all: runs with the same clock share their candles
+WALL_CLOCK: Final = SystemClock()
+"""One for all: runs with the same clock share their candles."""
 
 
 class LiveTask(TaskByHand):
@@ -289,7 +290,7 @@ def plan_live(
         execution=model,
         settings=on_exchange(chosen_settings(settings), resolved, symbol),
         store=chosen() if store is None else checked(store),
-        clock=_WALL_CLOCK if clock is None else clock,
+        clock=WALL_CLOCK if clock is None else clock,
         allow_gaps=allow_gaps,
         until=None if until is None else as_moment(until, "until") // MINUTE_MS * MINUTE_MS,
         late_minutes=late_minutes,

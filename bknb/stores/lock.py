@@ -67,6 +67,11 @@ class LockedStore(Acquired):
         self._disk = disk or Disk()
         self._mutex = threading.RLock()
 
+    @property
+    def place(self) -> Path:
+        """Where the state is kept: a folder, or a file."""
+        return self._lock.place
+
     @abstractmethod
     def _open(self) -> None:
         """Make the place ready for use, now that the lock is held; when it raises, the lock is given back."""
@@ -116,11 +121,16 @@ class StateLock:
         The lock file.
     place : Path
         What it protects, for messages.
+
+    Attributes
+    ----------
+    place
+        As given.
     """
 
     def __init__(self, path: Path, *, place: Path) -> None:
         self._path = path
-        self._place = place
+        self.place = place
         self._handle: int | None = None
         self._close: weakref.finalize[[int], StateLock] | None = None
         self._users = 0
@@ -156,7 +166,7 @@ class StateLock:
             Whether this was the last user.
         """
         if self._users == 0:
-            raise UsageError(f"release() without acquire(): nobody here uses the state in {self._place}")
+            raise UsageError(f"release() without acquire(): nobody here uses the state in {self.place}")
         self._users -= 1
         if self._users == 0:
             self._give_back()
@@ -174,7 +184,7 @@ class StateLock:
         """
         self.refuse_fork()
         if self._handle is None:
-            raise UsageError(f"call acquire() before using the state in {self._place}, and release() after")
+            raise UsageError(f"call acquire() before using the state in {self.place}, and release() after")
         if not self._is_ours(self._handle):
             raise StateError(
                 f"the lock {self._path} was removed while in use; another process may be writing there\n"
@@ -185,7 +195,7 @@ class StateLock:
         """Refuse to work in a forked copy of the process that holds the lock."""
         if self._forked:
             raise StateError(
-                f"the state in {self._place} belongs to the process this one was forked from\n"
+                f"the state in {self.place} belongs to the process this one was forked from\n"
                 "make a store of its own for each process"
             )
 
@@ -234,7 +244,7 @@ class StateLock:
             if (holder.pid, holder.host) == (os.getpid(), socket.gethostname()):
                 who = f"another store object of this process ({holder.pid}) since {since:%Y-%m-%d %H:%M:%S} UTC"
                 hint = "let both runs share one store object, or choose another place for this one"
-        return StateError(f"the state in {self._place} is in use by {who}\n{hint}")
+        return StateError(f"the state in {self.place} is in use by {who}\n{hint}")
 
     def _give_back(self) -> None:
         _HELD.discard(self)

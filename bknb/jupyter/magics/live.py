@@ -62,12 +62,13 @@ _PLACES: Final = 5
     Option(name="--adopt", help="take over orders of bknb at the broker that the store does not know", flag=True),
     Option(name="--stop", help="open nothing new, watch an open position to its end", flag=True),
     Option(name="--now", help="with --stop: leave at once and keep the state for the next run", flag=True),
+    Option(name="--process", help="run in a process of its own, which no cell holds up and no kernel ends", flag=True),
     *OPTIONS,
     out("the task"),
     twin='bknb.Live.background("BTCUSDT", strategy="sma-cross", exchange="demo")',
 )
 def live(session: Session, call: Call) -> Any:
-    """Runs a registered strategy on the running clock; alone, lists the live runs.
+    """Runs a registered strategy on the running clock; alone, lists the live runs, also those that go on by themselves.
 
     %live --symbols BTCUSDT,ETHUSDT --strategies s --exchange demo runs several legs on one clock; --name N --stop ends
     them.
@@ -88,7 +89,7 @@ def live(session: Session, call: Call) -> Any:
                 f"%live without a symbol lists the live runs; got {named} too\n"
                 f"write the symbol, such as %live BTCUSDT --strategy NAME {named}"
             )
-        echo("\n".join(_line(task) for task in bknb.Live.list()) or _NONE)
+        echo("\n".join((*_followed(), *map(_line, bknb.Live.list()))) or _NONE)
         return None
     if call.get("now") and not call.get("stop"):
         raise bknb.UsageError("--now goes with --stop: %live SYMBOL --strategy STRATEGY --stop --now")
@@ -107,9 +108,18 @@ def live(session: Session, call: Call) -> Any:
         return None
     if "exchange" not in call.values:
         raise bknb.UsageError(f"%live {symbol} needs --exchange\nknown: {', '.join(bknb.list_exchanges())}")
-    task = bknb.Live.background(symbol, **_options(call))
+    task = bknb.Live.background(symbol, process=bool(call.get("process")), **_options(call))
     echo(f"live: {task.strategy} on {task.symbol}; %live tells how it is, %live {symbol} --strategy {strategy} --stop")
     return assign_or_return(session, call, task)
+
+
+def _followed() -> list[str]:
+    """Follow what goes on in a process of its own, as after a restart of the kernel; what is to be said of it."""
+    try:
+        bknb.Live.attach()
+    except bknb.BknbError as error:
+        return [str(error)]
+    return []
 
 
 def _together(session: Session, call: Call) -> Any:
@@ -123,6 +133,8 @@ def _together(session: Session, call: Call) -> Any:
         raise bknb.UsageError(f"--now goes with --stop: %live --name {name} --stop --now")
     if "strategy" in call.values:
         raise bknb.UsageError("%live with several legs takes --strategies, with commas, in place of --strategy")
+    if call.get("process"):
+        raise bknb.UsageError("--process is of one run: the legs of a live portfolio run in this process")
     if "exchange" not in call.values:
         raise bknb.UsageError(f"%live with several legs needs --exchange\nknown: {', '.join(bknb.list_exchanges())}")
     legs = {key: names_of(call, key) for key in ("symbols", "strategies")} | {"legs": legs_in(call)}

@@ -1,0 +1,121 @@
+"""What a kernel and the process of its live runs tell each other, and how it is sent."""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+import socket
+import threading
+from collections.abc import Sequence
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
+
+from ..sweeps.worker_pool import receive, send
+from .run_changes import Changes
+from .sent_live_plan import SentPlan
+
+Key: TypeAlias = tuple[str, str]
+"""Symbol and strategy of a run."""
+
+What: TypeAlias = Literal["follow", "hear", "start", "stop", "pause", "resume", "by hand", "orders", "money", "heard"]
+"""What is asked: see the functions of ``live_process.Runs`` of these names."""
+
+VERSION: Final = 1
+"""Of these messages."""
+
+
+class Question(NamedTuple):
+    """What a kernel asks; ``number`` is in the answer."""
+
+    number: int
+    what: What
+    given: tuple[Any, ...] = ()
+
+
+class Answer(NamedTuple):
+    """The answer to a question: a value, or an error."""
+
+    number: int
+    value: Any = None
+    error: BaseException | None = None
+
+
+class Start(NamedTuple):
+    """A run that is to begin, with the parts of its plan that were not sent before."""
+
+    key: Key
+    plan: SentPlan
+    parts: dict[str, bytes]
+
+
+class Looked(NamedTuple):
+    """What has changed of a run; ``anew``: everything of it."""
+
+    key: Key
+    anew: bool
+    changes: Changes
+
+
+class Told(NamedTuple):
+    """An event of a subject, with its number there."""
+
+    subject: str
+    number: int
+    event: Any
+
+
+class Over(NamedTuple):
+    """A run is over, with what ended it, its account with its positions in money, and its orders at the broker."""
+
+    key: Key
+    error: BaseException | None = None
+    money: Any = None
+    orders: Sequence[dict[str, Any]] = ()
+
+
+class Greeting(NamedTuple):
+    """The first message of the process: its number, and whether another one follows it already."""
+
+    version: int
+    pid: int
+    taken_by: int | None
+
+
+Message: TypeAlias = Answer | Looked | Told | Over | Greeting | Question
+
+
+class Connection:
+    """A socket to the other process; messages are sent from any thread, and received in one."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        self._socket = connected
+        self._to, self._from = connected.makefile("wb"), connected.makefile("rb")
+        self._sending = threading.Lock()
+
+    def send(self, *messages: Message) -> None:
+        """Send messages.
+
+        Raises
+        ------
+        OSError
+            When the other process is gone.
+        """
+        content = pickle.dumps(messages, protocol=5)
+        with self._sending:
+            try:
+                send(self._to, content)
+            except ValueError as error:  # it was closed
+                raise OSError(str(error)) from None
+
+    def receive(self) -> tuple[Message, ...] | None:
+        """The next messages; ``None`` when the other process is gone."""
+        try:
+            content = receive(self._from)
+        except (OSError, ValueError):
+            return None
+        return None if content is None else pickle.loads(content)  # noqa: S301 -- from a process of this user
+
+    def close(self) -> None:
+        """Close it; whoever receives gets ``None``."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
