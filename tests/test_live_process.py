@@ -131,6 +131,27 @@ def test_it_has_the_results_the_events_and_the_state_of_a_run_in_this_process(ex
     assert task.records == expected.records
 
 
+def test_with_a_capital_it_has_the_account_of_a_run_in_this_process(tmp_path):
+    account = bknb.Margin(3, 0.5, "isolated")
+    money = {"capital": 10_000.0, "sizing": "percent:60", "account": account, "costs": bknb.Costs(taker=0.05)}
+    bknb.add_strategy("crosses", interval="15m", get_signal=crosses)
+    more = {"clock": SimulatedClock(START), "until": "2024-01-01 00:31", **money, **options(tmp_path / "begun")}
+    bknb.Live.background("BTCUSDT", strategy="crosses", **more).result()
+    results = []
+    for process in (False, True):
+        folder = tmp_path / f"state-{process}"
+        shutil.copytree(tmp_path / "begun", folder)
+        clock = AcceleratedClock(START + 31 * 60_000, speed=SPEED)
+        more = {"clock": clock, "until": "2024-01-01 04:00", **money, **options(folder)}
+        task = bknb.Live.background("BTCUSDT", strategy="crosses", process=process, **more)
+        assert task.snapshot().equity.iloc[0] == 10_000.0
+        results.append(task.result())
+    here, there = results
+    assert len(here.trades) > 0
+    assert there.trades.equals(here.trades)
+    assert there.equity[: here.equity.index[-1]].equals(here.equity[: there.equity.index[-1]])
+
+
 @pytest.mark.parametrize(
     "results", [1, pytest.param(2, marks=pytest.mark.long), pytest.param(7, marks=pytest.mark.long)]
 )

@@ -20,7 +20,19 @@ from ..errors import BknbError, UsageError
 from ..events import messages, subjects
 from ..log import log
 from ..market.system_clock import stopwatch
-from .live_process_messages import VERSION, Answer, Connection, Greeting, Key, Looked, Message, Over, Question, Told
+from .live_process_messages import (
+    VERSION,
+    Answer,
+    Connection,
+    Greeting,
+    Key,
+    Looked,
+    Message,
+    Orders,
+    Over,
+    Question,
+    Told,
+)
 from .live_process_place import listening, remove_left, tell_ready
 from .live_task import TASKS, LiveTask, check_not_running
 from .run_changes import LastSent
@@ -72,9 +84,10 @@ class TaskInProcess(LiveTask):
         }
         return since.changes(values, run.records, series)
 
-    def order_rows(self) -> list[dict[str, Any]]:
+    def orders_now(self) -> Orders:
         """Its orders at the broker."""
-        return [] if self._run.orders is None else self._run.orders.rows()
+        desk = self._run.orders
+        return Orders() if desk is None else Orders(desk.rows(), desk.traded)
 
     def money(self) -> Any:
         """Its account as it stands, and its positions in money; ``None`` without a capital."""
@@ -241,8 +254,8 @@ class Runs:
     def _resume(self, key: Key) -> None:
         self._tasks[key].resume()
 
-    def _orders(self, key: Key) -> list[dict[str, Any]]:
-        return self._tasks[key].order_rows()
+    def _orders(self, key: Key) -> Orders:
+        return self._tasks[key].orders_now()
 
     def _money(self, key: Key) -> Any:
         return self._tasks[key].money()
@@ -289,7 +302,7 @@ class Runs:
         follower.sent.pop(key, None)
         if task.error is not None:
             return (*looked, Over(key, _for_kernel(task.error)))
-        return (*looked, Over(key, money=task.money(), orders=task.order_rows()))
+        return (*looked, Over(key, money=task.money(), orders=task.orders_now()))
 
     def _end_unused(self) -> None:
         """End, behind what is to be sent, unless a run goes on, or one is started until then."""

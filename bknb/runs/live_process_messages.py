@@ -9,6 +9,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
+from ..domain.implementation_shortfall import TradedOrder
 from ..sweeps.worker_pool import receive, send
 from .run_changes import Changes
 from .sent_live_plan import SentPlan
@@ -63,13 +64,20 @@ class Told(NamedTuple):
     event: Any
 
 
+class Orders(NamedTuple):
+    """The orders of a run at its broker, one row each, and what became of all that left."""
+
+    rows: Sequence[dict[str, Any]] = ()
+    traded: tuple[TradedOrder, ...] = ()
+
+
 class Over(NamedTuple):
     """A run is over, with what ended it, its account with its positions in money, and its orders at the broker."""
 
     key: Key
     error: BaseException | None = None
     money: Any = None
-    orders: Sequence[dict[str, Any]] = ()
+    orders: Orders = Orders()
 
 
 class Greeting(NamedTuple):

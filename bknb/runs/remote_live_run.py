@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from ..engine.records import Records
@@ -14,11 +15,13 @@ from ..events import messages, subjects
 from ..live.ending import LISTENER_SECONDS
 from ..live.run import MAX_NOTES
 from ..live.silent_or_late_market import missing_in
+from .live_process_messages import Orders
 from .run_changes import put_in, series_with
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from ..domain.implementation_shortfall import TradedOrder
     from ..domain.position_seen_by_manage import HeldPosition
     from ..domain.signal_events import Event
     from ..live.manual_instructions import Instruction
@@ -49,14 +52,28 @@ class RemoteByHand:
 
 
 class RemoteOrders:
-    """The orders of a run in another process."""
+    """The orders of a run in another process, asked for again when something was told of it since."""
 
     def __init__(self, run: RemoteRun) -> None:
         self._run = run
+        self._at, self._found = -1, Orders()
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> Sequence[dict[str, Any]]:
         """Its orders at the broker, one row each."""
-        return self._run.ended_orders() if self._run.is_over else self._run.ask("orders").result()
+        return self._now().rows
+
+    @property
+    def traded(self) -> tuple[TradedOrder, ...]:
+        """What became of all orders that left, also of those of signals that are over for long."""
+        return self._now().traded
+
+    def _now(self) -> Orders:
+        if self._at != self._run.looks:
+            at = self._run.looks
+            with suppress(StateError):  # its process is started again: they are as they were
+                self._found = self._run.orders_at_end() if self._run.is_over else self._run.ask("orders").result()
+                self._at = at
+        return self._found
 
 
 class RemoteRun:
@@ -83,6 +100,10 @@ class RemoteRun:
         What was told of its events, warnings and failures.
     told
         Other values, by name, as they were told last.
+    looks
+        How often something was told.
+    by_hand
+        Has decisions by hand carried out.
     """
 
     mode: Final = "live"
@@ -94,7 +115,8 @@ class RemoteRun:
         self.plan, self.on_event, self.code = plan, on_event, code
         self.key: Key = (plan.symbol, plan.strategy.name)
         self._ask = ask
-        self.by_hand = RemoteByHand(self)
+        self.by_hand, self._orders = RemoteByHand(self), RemoteOrders(self)
+        self.looks = 0
         self.wants_pause, self.wants_stop = False, ""
         self._lost: list[tuple[str, int]] = []  # when and why its process ended
         self._over: Future[Any] = Future()
@@ -124,6 +146,7 @@ class RemoteRun:
     def looked(self, looked: Looked) -> None:
         """Take in what has changed."""
         with self._changing:
+            self.looks += 1
             if looked.anew:
                 self._begin_anew()
             values, records, candles = looked.changes
@@ -158,6 +181,7 @@ class RemoteRun:
 
     def over(self, over: Over) -> None:
         """It is over."""
+        self.looks += 1
         if not self._over.done():
             self._over.set_result(over) if over.error is None else self._over.set_exception(over.error)
 
@@ -189,11 +213,8 @@ class RemoteRun:
 
     def _do(self, what: What, *given: Any) -> None:
         """Ask, and wait until it is done; where the process begins again just now, it is told then."""
-        try:
+        with suppress(StateError):
             self.ask(what, *given).result()
-        except StateError:
-            if self.is_over:
-                return
 
     def pause(self) -> None:
         """Ask for no new entries until ``resume``."""
@@ -235,11 +256,11 @@ class RemoteRun:
     @property
     def orders(self) -> RemoteOrders | None:
         """The orders at the broker, when there is one."""
-        return None if self.plan.broker is None else RemoteOrders(self)
+        return None if self.plan.broker is None else self._orders
 
-    def ended_orders(self) -> list[dict[str, Any]]:
-        """Its orders at its end."""
-        return [] if self._over.exception() is not None else self._over.result().orders
+    def orders_at_end(self) -> Orders:
+        """Its orders as they were told with its end; none where that was a failure."""
+        return Orders() if self._over.exception() is not None else self._over.result().orders
 
     @property
     def missing(self) -> tuple[int, str]:

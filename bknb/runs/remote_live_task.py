@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
-from ..errors import UsageError
+from ..errors import DataError, StateError, UsageError
 from ..process import at_reset
 from .card_of_result import code_of
 from .followed_process import FollowedProcess, ProcessEndedError
@@ -44,7 +44,7 @@ class RemoteLiveTask(LiveTask):
         self.plan, self._money, self._fits = plan, None, None
         self._process = process
         self._run = RemoteRun(plan, process.ask, self._emit_result, code=code_of(plan))
-        self._ended_money: Any = None
+        self._last_money: Any = None
 
     @property
     def pid(self) -> int:
@@ -66,15 +66,25 @@ class RemoteLiveTask(LiveTask):
         Task._begin(self, variables)
 
     async def _work(self) -> Result:
-        self._ended_money = await self._run.run()
+        self._last_money = await self._run.run()
         return self._result_now()
 
     def _result_now(self) -> Result:
         record = record_of(self._run)  # type: ignore[arg-type]  # as of a LiveRun
         if self.plan.account is not None:
-            money = self._ended_money if self._run.is_over else self._run.ask("money").result()
-            record = replace(record, money=money[0], money_positions=money[1])
+            account, positions = self._account_now()
+            record = replace(record, money=account, money_positions=positions)
         return Result(record)
+
+    def _account_now(self) -> Any:
+        """Its account and its positions in money, as they were told last while its process is started again."""
+        if not self._run.is_over:
+            try:
+                self._last_money = self._run.ask("money").result()
+            except StateError as error:
+                if self._last_money is None:
+                    raise DataError(f"the account is not known at the moment: {error}") from error
+        return self._last_money
 
 
 _TRIES: Final = 3
