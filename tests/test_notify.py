@@ -9,8 +9,10 @@ import sys
 import textwrap
 import threading
 import time
+from decimal import Decimal
 
 import pytest
+from fault_world import LONG, OUT, SPOT, World, rules
 from msgspec.structs import replace
 from notice_servers import free_port, mail, web
 from order_events import closed, opened
@@ -30,6 +32,7 @@ from bknb.notify.http_request import Undelivered
 from bknb.notify.outbox import Outbox
 from bknb.notify.sentences import Notice, notice_of
 from bknb.testing.clocks import AcceleratedClock, SimulatedClock
+from bknb.testing.exchange import LocalExchange
 
 TOKEN = "7700:planted" + "telegramtoken1234567890"
 RUN = {"symbol": "BTCUSDT", "strategy": "sma", "exchange": "demo", "frame": None, "mode": "live"}
@@ -153,6 +156,20 @@ def test_a_webhook_calls_nobody(server, monkeypatch, body, said):
         "Bearer plantedbearer12345",
         said,
     )
+
+
+@pytest.mark.slow
+def test_a_position_for_which_the_exchange_takes_no_stop_is_told_as_unprotected(server, monkeypatch, tmp_path):
+    pytest.importorskip("ccxt")
+    with LocalExchange(journal=tmp_path / "journal") as exchange:
+        for variable, name in SPOT.keys:
+            monkeypatch.setenv(variable, exchange.ccxt_config()[name])
+        notifier = telegram(server, events=["unprotected"])
+        life = World(exchange=exchange, signals={1: LONG}, answers=OUT, after={0: rules(stops=0)}).begin().live()
+        assert life.held < Decimal("0.0001")
+        assert notifier.send("end")
+    (text, _) = server.texts
+    assert "does not rest at binance spot sandbox" in text
 
 
 def test_the_same_refusal_is_told_once_an_hour_with_its_count(server):

@@ -380,6 +380,7 @@ def test_a_stop_that_ended_without_our_doing_is_armed_again_once():
             life.desk.saw(candle(3 + generation, 101.0))
             assert await life.desk.settle(5.0)
             assert at_rest(life) == ([(2.0, 90.0)] if generation == 0 else [])
+            assert life.desk.is_unprotected == (generation == 1)
         assert "does not rest at paper: by hand; it is watched here alone" in life.desk.disagreement
 
     life.live(play)

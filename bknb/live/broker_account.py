@@ -168,8 +168,9 @@ class Account:
         else:
             if not self.disagreement:
                 self._stopped_at = done
+            kind: FailureKind = "unprotected" if self.desk is not None and self.desk.is_unprotected else "broker"
             is_new = why != self.disagreement and self._failures.note(
-                "broker", "disagreement", why, done, again=False, same=f"disagreement: {why}"
+                kind, "disagreement", why, done, again=False, same=f"disagreement: {why}"
             )
             lasts = done - self._stopped_at >= self._plan.settings.patience_minutes * MINUTE_MS
             if not self._is_told and (is_new or lasts):

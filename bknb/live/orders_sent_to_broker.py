@@ -456,6 +456,15 @@ class OrderDesk:
         of_account = "" if self._ledger is None else self._ledger.problem(self._symbol)
         return self._following.problem or of_orders or self._check.unlisted or self._unseen or of_account
 
+    @property
+    def is_unprotected(self) -> bool:
+        """Whether something is held for which no stop rests at the broker, and none will."""
+        going_on = (orders for key, orders in self._signals.items() if key not in self._saved.over)
+        return any(self._is_unprotected(orders) for orders in going_on)
+
+    def _is_unprotected(self, orders: Sequence[Order]) -> bool:
+        return self._able is not None and is_given_up(orders) and left_open(orders) > 0.0
+
     def _disagreement_of(self, orders: Sequence[Order]) -> str:
         """Why nothing may be opened because of the orders of a signal, as a sentence; empty when nothing is wrong."""
         of = f"{self._symbol} of {orders[0].signal_id!r}"
@@ -481,7 +490,7 @@ class OrderDesk:
 
     def _disagreement_of_stops(self, orders: Sequence[Order], of: str) -> str:
         """The same because of what protects a position, or was taken of it; ``of`` names it."""
-        if self._able is not None and is_given_up(orders) and left_open(orders):
+        if self._is_unprotected(orders):
             stop = protective_orders(orders)[-1]
             why = stop.note or stop.status
             return f"{order_text(stop)} does not rest at {self._broker.name}: {why}; it is watched here alone"
