@@ -318,7 +318,7 @@ class World:
         """What the account holds beside the baseline."""
         if self.venue.swap:
             found = self.book["positions"].get(self.venue.traded, {})
-            return Decimal(str(found.get("quantity", 0))) * self.venue.contract
+            return Decimal(str(found.get("quantity", 0)))
         coin = self.book["balances"][self.venue.base]
         return Decimal(coin["free"]) + Decimal(coin["locked"]) - BASELINE
 

@@ -308,12 +308,13 @@ FAPI_PLACE, FAPI_CANCEL = Request("fapiprivate_post_algoorder", {}), Request("fa
 @pytest.mark.parametrize(
     ("request_", "status", "code", "verdict"),
     [
-        *((FAPI_PLACE, 400, f"-{code}", "refused") for code in (1111, 2019, 2022, 2027, 4003, 4045, 4061)),
+        *((FAPI_PLACE, 400, f"-{code}", "refused") for code in (1111, 2019, 2022, 2027, 4003, 4045)),
         *((FAPI_PLACE, 400, f"-{code}", "refused") for code in (4118, 4120, 4131, 4164, 5022)),
         (FAPI_PLACE, 400, "-2021", "reached"),
         (FAPI_PLACE, 400, "-4116", "known"),
         (FAPI_PLACE, 400, "-1021", "clock"),
         (FAPI_PLACE, 503, "-1008", "busy"),
+        (FAPI_PLACE, 400, "-4061", "busy"),
         (FAPI_PLACE, 400, "-1015", "wait"),
         (FAPI_PLACE, 429, "", "wait"),
         *((FAPI_PLACE, status, code, "unknown") for status, code in ((408, "-1007"), (500, "-1000"), (502, ""))),
@@ -354,6 +355,7 @@ OKX_STOP, OKX_ASK = Request("private_post_trade_order_algo", {}), Request("priva
 )
 def test_what_an_error_of_okx_says_of_its_request(request_, status, code, verdict):
     assert OkxSwap().verdict(request_, Answer(status, code, "")) == verdict
+    assert OkxSwap().verdict(OKX_PLACE, Answer(200, "51000", "Parameter posSide error")) == "busy"
 
 
 @pytest.mark.parametrize(

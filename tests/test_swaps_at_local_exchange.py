@@ -7,6 +7,7 @@ import time
 
 import pytest
 from desk_life import Life
+from fault_world import OKX, USDM, World
 from msgspec.structs import replace
 from order_events import MINUTE, candle, closed, managed, opened, part
 
@@ -157,7 +158,8 @@ def test_a_stop_beyond_the_price_of_liquidation_rests_and_says_so(account):
     broker = account.broker()
     asyncio.run(broker.place(order(account, "a", stop=45_000.0)))
     account.set(leverage=20)
-    report = asyncio.run(broker.place(stop(account, "a", 45_000.0)))
+    asyncio.run(broker.place(stop(account, "a", 45_000.0)))
+    report = asyncio.run(broker.report(stop(account, "a", 45_000.0).client_id, account.symbol))
     assert (report.status, report.note.startswith("the position is liquidated at 47")) == ("accepted", True)
 
 
@@ -310,16 +312,91 @@ def test_a_position_is_protected_there_moved_reduced_and_closed_once(account, po
     assert all(each["reduce_only"] for each in account.state["orders"][1:])
 
 
-def test_a_stop_that_comes_after_the_liquidation_is_told(account):
+@pytest.mark.parametrize("moves", [True, False])
+def test_a_stop_that_comes_after_the_liquidation_is_told_once(account, moves):
     account.exchange.price("BTCUSDT", 100.0)
     life = Life(broker=account.broker(), quantity=2.0)
 
     async def play():
         await life.receive(opened())
         account.set(leverage=20)
-        await life.become(replace(managed(), book=replace(managed().book, stop=92.0)))
+        if moves:
+            await life.become(replace(managed(), book=replace(managed().book, stop=92.0)))
+        for minute in (9, 10):
+            life.desk.saw(candle(minute, 100.0))
+            assert await life.desk.settle(5.0)
 
     life.live(play)
     assert [text.partition(" rests, ")[2] for _, text in life.told] == [
-        "and does not protect: the position is liquidated at 95.4, before this stop"
+        "but the position is liquidated at 95.4, before this stop"
     ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"leverage": 2}, "kept with isolated margin and leverage 2 in place of isolated margin and leverage 1"),
+        ({"margin_type": "cross"}, "kept with cross margin and leverage 1 in place of isolated margin and leverage 1"),
+        ({"hedged": True}, "it is in hedge mode"),
+    ],
+)
+def test_an_account_that_was_changed_outside_is_told_once(account, fields, why):
+    if account.name == "okx" and "margin_type" in fields:
+        pytest.skip("each order says there what its position is")
+    account.exchange.price("BTCUSDT", 100.0)
+    life = Life(broker=account.broker(), quantity=2.0)
+
+    async def play():
+        await life.receive(opened())
+        account.set(**fields)
+        for minute in (9, 10):
+            life.desk.saw(candle(minute, 100.0))
+            assert await life.desk.settle(5.0)
+
+    life.live(play)
+    assert [why in text for _, text in life.told] == [True]
+
+
+# --- live runs
+
+
+@pytest.mark.parametrize("venue", [USDM, OKX], ids=str)
+@pytest.mark.parametrize("position", ["long", "short"])
+def test_a_live_run_has_its_stop_rest_only_reduce_move_before_the_old_one_goes_and_sell_there(
+    exchange, monkeypatch, venue, position
+):
+    """A trailing stop follows three minutes, then the market comes back and meets it there and in the record."""
+    config = exchange.ccxt_config(venue.client)
+    for variable, name in venue.keys:
+        monkeypatch.setenv(variable, config[name])
+    sign = 1 if position == "long" else -1
+
+    def candle(*moves):
+        opened, high, low, closed = (50_000.0 + sign * move for move in moves)
+        return opened, max(high, low), min(high, low), closed
+
+    way = {
+        3: candle(0, 520, -10, 500), 4: candle(500, 1_020, 490, 1_000), 5: candle(1_000, 1_520, 990, 1_500),
+        6: candle(1_500, 1_510, 400, 500), 7: candle(500, 550, 450, 500),
+    }  # fmt: skip
+    signal = bknb.Signal(
+        side=position, price_stop_loss=50_000.0 - sign * 1_000, price_take_profit=50_000.0 + sign * 9_000,
+        trailing=bknb.Trailing(percent=1.5),
+    )  # fmt: skip
+    life = World(exchange=exchange, venue=venue, candles=way, signals={1: signal}, end=12).begin().live()
+    entry, *stops = (each for each in life.orders if each["trigger"] is not None or each["status"] == "filled")
+    stops, child = stops[:-1], stops[-1]
+    assert (entry["side"], child["side"]) == (("buy", "sell") if sign > 0 else ("sell", "buy"))
+    assert (child["parent"], child["reduce_only"]) == (stops[-1]["number"], True)
+    assert float(child["filled"]) * float(life.size) == pytest.approx(0.01)
+    assert (life.held, life.working) == (0, []), life.story()
+    sent = [line["operation"] for line in life.sent("stop", "amend_stop", "cancel_stop")]
+    if venue is USDM:  # each new one rests before the old one goes
+        assert sent[:7] == ["stop", *["stop", "cancel_stop"] * 3], life.story()
+        assert all(each["kind"] == "market" and each["reduce_only"] for each in stops)
+    else:
+        assert sent[:4] == ["stop", *["amend_stop"] * 3], life.story()
+    assert [stop["status"] for stop in stops] == ["cancelled"] * (len(stops) - 1) + ["triggered"]
+    levels = [sign * float(stop["trigger"]) for stop in stops]
+    assert levels == sorted(levels)
+    assert life.result.trades["close_reason"].tolist() == ["trailing_stop"]

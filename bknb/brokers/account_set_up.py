@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from ..domain.broker_account import AccountPosition, BrokerMarket
-from ..domain.broker_orders_and_ids import Order, order_text
+from ..domain.broker_orders_and_ids import Order, Report, order_text
 from ..domain.formatting import plain_number
 from ..domain.liquidation_price import liquidation_price
 from ..domain.signal import Position
@@ -15,6 +18,7 @@ from .exchange_client import ExchangeClient
 from .exchange_profile import Profile, SwapProfile, SwapSettings
 
 _LONG: Final = "buy"
+_WARNING_SECONDS: Final = 5.0
 
 
 class AccountSetUp:
@@ -93,15 +97,12 @@ class AccountSetUp:
 
     async def _must_be_kept_as_wanted(self, profile: SwapProfile, market: BrokerMarket) -> SwapSettings:
         found = await self._settings(profile, market)
-        wanted = SwapSettings("isolated", self._leverage)
-        if found != wanted:
+        if found != self._wanted:
             for request in profile.set_up(market, found=found, leverage=self._leverage):
                 await self._client.ask(request)
             found = await self._settings(profile, market)
-        if found != wanted:
-            text = f"{market.symbol} is kept with {found.margin} margin and leverage {found.leverage:g}"
-            what = f"isolated margin and {wanted.leverage:g}, which were set"
-            raise BrokerError(f"{text} in place of {what}", refused=True)
+        if found != self._wanted:
+            raise BrokerError(f"{self._kept(market, found)}, which were set", refused=True)
         return found
 
     async def _settings(self, profile: SwapProfile, market: BrokerMarket) -> SwapSettings:
@@ -125,20 +126,43 @@ class AccountSetUp:
             text = f"it would be liquidated near {level:.8g}, before its stop at {stop} (leverage {self._leverage:g})"
             raise BrokerError(f"{text}; give a lower leverage=", refused=True)
 
-    async def liquidated_before(self, stop: Order, market: BrokerMarket) -> str:
-        """Why a stop that rests does not protect: its position is liquidated before; empty: it does, or who knows."""
+    async def noted(self, report: Report, market: BrokerMarket) -> Report:
+        """A report, of a stop in a swap that rests with what is wrong with the account, if it is told soon.
+
+        It was changed outside, or the position is liquidated before its stop.
+        """
         swap = self._swap
-        if swap is None or stop.trigger is None or stop.kind != "stop":
-            return ""
+        if swap is None or report.trigger is None or report.status != "accepted":
+            return report
+        note = await self._warning(swap, report.trigger, market)
+        return replace(report, note=note) if note else report
+
+    async def _warning(self, swap: SwapProfile, trigger: float, market: BrokerMarket) -> str:
         try:
-            held = await self._position(swap, market)
-        except BrokerError:
+            async with asyncio.timeout(_WARNING_SECONDS):
+                await self._must_be_open()
+                found = await self._settings(swap, market)
+                held = await self._position(swap, market)
+        except TimeoutError:
             return ""
-        if held is None or held.liquidation_price is None:
+        except BrokerError as error:
+            return str(error) if error.refused and not error.later else ""
+        if held is None:
             return ""
-        if not is_beyond(stop.trigger, held.liquidation_price, long=held.quantity > 0.0):
-            return ""
-        return f"the position is liquidated at {held.liquidation_price:.8g}, before this stop"
+        level = held.liquidation_price
+        if level is not None and is_beyond(trigger, level, long=held.quantity > 0.0):
+            return f"the position is liquidated at {level:.8g}, before this stop"
+        return "" if found == self._wanted else f"{self._kept(market, found)}, which was set outside"
+
+    @property
+    def _wanted(self) -> SwapSettings:
+        return SwapSettings("isolated", self._leverage)
+
+    def _kept(self, market: BrokerMarket, found: SwapSettings) -> str:
+        wanted = f"isolated margin and leverage {self._leverage:g}"
+        return (
+            f"{market.symbol} is kept with {found.margin} margin and leverage {found.leverage:g} in place of {wanted}"
+        )
 
     def _read(self, read: Any, *answers: Any) -> Any:
         try:

@@ -117,13 +117,7 @@ class CcxtBroker:
         must_fit(order, market, ids=self._profile.ids)
         if not order.reduces_only:
             await self._set_up.must_be_ready(order, market)
-        return await self._noted(order, market, await self._send(order, market))
-
-    async def _noted(self, order: Order, market: BrokerMarket, report: Report) -> Report:
-        """A report on a stop that rests, with why it does not protect."""
-        rests = order.purpose == "protect" and report.status == "accepted"
-        note = await self._set_up.liquidated_before(order, market) if rests else ""
-        return replace(report, note=note) if note else report
+        return await self._send(order, market)
 
     async def _send(self, order: Order, market: BrokerMarket) -> Report:
         """Send an order that is none yet."""
@@ -185,11 +179,15 @@ class CcxtBroker:
         found = await self._report(order.client_id, order.symbol)
         if found is None:
             raise BrokerError(f"{self.name} has moved {order.client_id}, and does not find it")
-        return await self._noted(order, market, found)
+        return found
 
     async def report(self, client_id: str, symbol: str) -> Report | None:
         """The state of an order; see :meth:`bknb.ports.Broker.report`."""
-        return await self._on_fetch_loop(self._report(client_id, symbol))
+        return await self._on_fetch_loop(self._looked_at(client_id, symbol))
+
+    async def _looked_at(self, client_id: str, symbol: str) -> Report | None:
+        report = await self._report(client_id, symbol)
+        return report if report is None else await self._set_up.noted(report, await self._market(symbol))
 
     async def _report(self, client_id: str, symbol: str) -> Report | None:
         market = await self._market(symbol)

@@ -49,6 +49,8 @@ def verdict_of(request: Request, error: Answer) -> Verdict:
         return "known"
     if code in _REACHED and "trade" in request.call:
         return "reached"
+    if code == "51000" and "posSide" in error.text:
+        return "busy"  # positions are kept otherwise now, until somebody sets that back
     if code == "51603" or (code in _NOT_TO_CANCEL and "cancel" in request.call):
         return "missing"
     if code in _UNKNOWN or error.status >= 500:

@@ -736,7 +736,6 @@ class OrderDesk:
             self._not_placed(sent, error)
             return
         self._apply_report(sent, report)
-        self._report_note(sent, report)
 
     def _not_placed(self, sent: Order, error: Exception) -> None:
         """Note that an order was refused, is to leave later, or may have arrived."""
@@ -780,14 +779,8 @@ class OrderDesk:
             level = {"record_price": order.record_price, "trigger": order.trigger}
             self._saved.put(msgspec.structs.replace(self._known(order), **level))
         self._apply_report(order, report)
-        self._report_note(order, report)
         if order.replaces:
             await self._query(old, cancelled_here=True)
-
-    def _report_note(self, stop: Order, report: Report) -> None:
-        """Tell what a broker says of a stop that rests: why it does not protect."""
-        if stop.purpose == "protect" and (note := getattr(report, "note", "")) and self._known(stop).working:
-            self._report_problem("broker", f"{order_text(stop)} rests, and does not protect: {note}")
 
     def _not_moved(self, order: Order, old: Order, error: Exception) -> None:
         """Note that a stop was not moved, or nobody knows; what becomes of the one that rested is asked next."""
@@ -865,6 +858,7 @@ class OrderDesk:
         if report is not None:
             self._unknown_answers.forget(order.client_id)
             self._apply_report(order, report, cancelled_here=cancelled_here)
+            self._report_note(order, report)
             return
         await self._is_unknown(order)
 
@@ -899,6 +893,12 @@ class OrderDesk:
         if found is not None:
             self._apply_report(order, found)
         return found is not None
+
+    def _report_note(self, stop: Order, report: Report) -> None:
+        """Tell what a broker says of a stop that rests, once: what is wrong with its account."""
+        note = getattr(report, "note", "")
+        if stop.purpose == "protect" and note and note != stop.note and self._known(stop).working:
+            self._report_problem("broker", f"{order_text(stop)} rests, but {note}")
 
     def _report_unanswered(self, order: Order, error: Exception) -> None:
         if self._pauses.in_a_row(order.key) == 0 and order.client_id not in self._check.unconfirmed:
