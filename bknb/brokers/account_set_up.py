@@ -30,10 +30,13 @@ class AccountSetUp:
         Of the account, for messages.
     leverage
         That positions in swaps are to have.
+    real
+        Whether its orders are worth real money.
     """
 
-    def __init__(self, client: ExchangeClient, profile: Profile, *, name: str, leverage: float) -> None:
+    def __init__(self, client: ExchangeClient, profile: Profile, *, name: str, leverage: float, real: bool) -> None:
         self._client, self._profile, self._name, self._leverage = client, profile, name, leverage
+        self._may_trade = not real  # whether the key was looked at
         self._brackets: dict[str, Any] = {}  # what was told of the maintenance margin, by symbol
 
     async def may_withdraw(self) -> bool:
@@ -41,6 +44,22 @@ class AccountSetUp:
         answer = await self._client.ask(self._profile.may_withdraw())
         may: bool = self._read(self._profile.may_withdraw_of, answer)
         return may
+
+    async def must_not_withdraw(self, order: Order) -> None:
+        """Refuse a key that may withdraw, before the first order with real money that opens something.
+
+        Raises
+        ------
+        BrokerError
+            With ``refused=True``.
+        """
+        if self._may_trade or order.reduces_only:
+            return
+        if await self.may_withdraw():
+            raise BrokerError(
+                f"the key for {self._name} may withdraw; make one at the exchange that may trade only", refused=True
+            )
+        self._may_trade = True
 
     async def must_be_ready(self, order: Order, market: BrokerMarket) -> None:
         """Refuse an order where the account is not set up for what it opens, and cannot be.

@@ -78,12 +78,11 @@ class CcxtBroker:
         nets = profile.market == "swap"
         self._abilities = replace(profile.abilities, watch=watch, unprotected=unprotected, account=account, nets=nets)
         self._client = ExchangeClient(client, profile, now=now or SystemClock().now, sleep=sleep)
-        self._set_up = AccountSetUp(self._client, profile, name=self.name, leverage=leverage)
+        self._set_up = AccountSetUp(self._client, profile, name=self.name, leverage=leverage, real=real_money)
         self._markets: dict[str, BrokerMarket] = {}
         self._placed: set[str] = set()  # client ids that left from here
         self._ids: dict[str, str] = {}  # client id by the exchange's name of an order; empty: not ours
         self._trades: dict[str, list[Trade]] = {}  # by the exchange's name of an order, as far as they are all there
-        self._may_trade = not real_money  # whether the key was looked at
         weakref.finalize(self, _close, self._client).atexit = False
 
     def __repr__(self) -> str:
@@ -105,7 +104,7 @@ class CcxtBroker:
         return await self._on_fetch_loop(self._place(order))
 
     async def _place(self, order: Order) -> Report:
-        await self._check_key(order)
+        await self._set_up.must_not_withdraw(order)
         market = await self._market(order.symbol)
         may_have_left = (
             order.client_id in self._placed or await self._client.exchange_now() - order.created_at > _NEW_MS
@@ -371,16 +370,6 @@ class CcxtBroker:
         return await self._on_fetch_loop(self._set_up.may_withdraw())
 
     # --- inside -------------------------------------------------------------------------------------------------
-
-    async def _check_key(self, order: Order) -> None:
-        """Refuse a key that may withdraw, before the first order with real money that opens something."""
-        if self._may_trade or order.reduces_only:
-            return
-        if await self._set_up.may_withdraw():
-            raise BrokerError(
-                f"the key for {self.name} may withdraw; make one at the exchange that may trade only", refused=True
-            )
-        self._may_trade = True
 
     def _read(self, read: Callable[[_About, Any], _Answer], about: _About, answer: Any) -> _Answer:
         try:
