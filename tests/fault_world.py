@@ -70,7 +70,7 @@ class Venue:
 _BINANCE: Final = (("BKNB_BINANCE_SANDBOX_KEY", "apiKey"), ("BKNB_BINANCE_SANDBOX_SECRET", "secret"))
 SPOT: Final = Venue(
     name="binance", market="spot", client="binance", book="spot", symbol="BTCUSDT", traded="BTCUSDT", keys=_BINANCE,
-    locks=True, gap=2, requests={"place": 5, "stop": 4, "replace": 2, "cancel": 4},
+    locks=True, gap=2, requests={"place": 3, "stop": 4, "replace": 5, "cancel": 1},
 )  # fmt: skip
 USDM: Final = Venue(
     name="binance", market="swap", client="binanceusdm", book="usdm", symbol="BTCUSDT", traded="BTCUSDT", keys=_BINANCE,
@@ -530,8 +530,13 @@ def bought(life: World) -> Decimal:
 
 
 def fault(name: str, on: str = "any", **fields: Any) -> Act:
-    """Have the next such operation go wrong."""
-    return lambda world: world.exchange.fault(name, on=on, **fields)
+    """Have the next such operation go wrong; a ``"sale"`` takes the place of a stop where it can."""
+
+    def arm(world: World) -> None:
+        sale = "replace" if "replace" in world.venue.requests else "place"
+        world.exchange.fault(name, on=sale if on == "sale" else on, **fields)
+
+    return arm
 
 
 def command(name: str, **fields: Any) -> Act:

@@ -151,7 +151,7 @@ def ours(names: set[str]) -> set[str]:
 
 @pytest.mark.slow
 def test_a_process_without_files_has_what_the_lifecycle_loads_when_it_is_needed() -> None:
-    """Modules of the domain that functions import, decisions by hand apart: the sandbox can open none of them later."""
+    """Modules of the domain that functions import: the sandbox has all but those of decisions by hand and brokers."""
     needed = {
         f"bknb.domain.{name}"
         for path in (Path(bknb.__file__).parent / "domain").glob("*.py")
@@ -162,7 +162,7 @@ def test_a_process_without_files_has_what_the_lifecycle_loads_when_it_is_needed(
         for name in ([node.module] if node.module else [alias.name for alias in node.names])
     }
     assert len(needed) > 5
-    assert needed - loaded("import bknb.sandbox.child") == {"bknb.domain.manual_steps"}
+    assert needed - loaded("import bknb.sandbox.child") == {"bknb.domain.manual_steps", "bknb.domain.closed_at_broker"}
 
 
 def test_import_pulls_nothing_heavy() -> None:

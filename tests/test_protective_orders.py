@@ -159,6 +159,22 @@ def test_each_partial_fill_is_protected_as_it_comes():
     assert closed_beyond(life.desk.orders) == 0.0
 
 
+def test_what_a_stop_of_a_swap_has_sold_is_not_sold_again_from_what_another_strategy_holds():
+    life = Life(broker=exchange(market="swap"))
+
+    async def play():
+        await life.receive(opened())
+        other = replace(life.desk.orders[0], client_id="bkother", signal_id="other")
+        await life.broker.place(other)
+        life.broker.fill(stop(), price=89.9)
+        await life.receive(closed(price_close=90.0))
+
+    life.live(play)
+    assert life.broker.position("BTCUSDT") == 2.0
+    assert life.statuses == {ENTRY: "filled", stop(): "filled", closing(): "cancelled"}
+    assert life.told == []
+
+
 class Refuses(Exchange):
     """Takes no stop, or none but some, by their generation."""
 

@@ -44,6 +44,8 @@ _REFUSED: Final = frozenset(
 )
 _TEXT_OF_DUPLICATE: Final = "Duplicate order sent"
 _TEXT_OF_REACHED: Final = "would trigger immediately"
+_TEXT_OF_UNAVAILABLE: Final = "Service Unavailable"
+_TEXT_OF_HALT: Final = "Market is closed"
 
 
 class BinanceSpot(BinanceErrorsAndClock):
@@ -68,7 +70,7 @@ class BinanceSpot(BinanceErrorsAndClock):
             return "wait"
         if error.code == "-1021":
             return "clock"
-        if error.code == "-1008":
+        if error.code == "-1008" or _TEXT_OF_UNAVAILABLE in error.text or _TEXT_OF_HALT in error.text:
             return "busy"
         if error.code == "-2010" and _TEXT_OF_DUPLICATE in error.text:
             return "known"
@@ -152,7 +154,7 @@ class BinanceSpot(BinanceErrorsAndClock):
         return Request("private_post_order", params)
 
     def move(self, order: Order, market: BrokerMarket) -> Request:
-        """Have a stop take the place of another: it is placed only where that one was cancelled."""
+        """Have an order take the place of a stop: it is placed only where that one was cancelled."""
         more = {"cancelReplaceMode": "STOP_ON_FAILURE", "cancelOrigClientOrderId": order.replaces}
         return Request("private_post_order_cancelreplace", {**self.place(order, market).params, **more})
 
@@ -270,13 +272,12 @@ _PLACED: Final = {"symbol": "BTCUSDT", "side": "SELL", "quantity": "0.00199", "n
 _FULL: Final = {"newOrderRespType": "FULL"}
 _ASKED: Final = {"symbol": "BTCUSDT", "origClientOrderId": _ID}
 _STOP: Final = {**_PLACED, **_FULL, "type": "STOP_LOSS", "stopPrice": "58000.01"}
-_REPLACED: Final = {
-    **_STOP,
+_TARGET: Final = {**_PLACED, **_FULL, "type": "TAKE_PROFIT", "stopPrice": "71000"}
+_MARKET: Final = {**_PLACED, **_FULL, "type": "MARKET"}
+_INSTEAD: Final = {
     "cancelReplaceMode": "STOP_ON_FAILURE",
     "cancelOrigClientOrderId": "bksmacroqb3bfpqx3ykz7ftwzs3zq4",
 }
-_TARGET: Final = {**_PLACED, **_FULL, "type": "TAKE_PROFIT", "stopPrice": "71000"}
-_MARKET: Final = {**_PLACED, **_FULL, "type": "MARKET"}
 _LIMIT: Final = {**_PLACED, **_FULL, "type": "LIMIT", "price": "71000", "timeInForce": "GTC"}
 _GOLDEN: Final = (
     golden("public_get_ticker_price", "GET", "/api/v3/ticker/price", {"symbol": "BTCUSDT"}, signed=False),
@@ -284,7 +285,8 @@ _GOLDEN: Final = (
     golden("private_post_order", "POST", "/api/v3/order", _LIMIT),
     golden("private_post_order", "POST", "/api/v3/order", _STOP),
     golden("private_post_order", "POST", "/api/v3/order", _TARGET),
-    golden("private_post_order_cancelreplace", "POST", "/api/v3/order/cancelReplace", _REPLACED),
+    golden("private_post_order_cancelreplace", "POST", "/api/v3/order/cancelReplace", {**_STOP, **_INSTEAD}),
+    golden("private_post_order_cancelreplace", "POST", "/api/v3/order/cancelReplace", {**_MARKET, **_INSTEAD}),
     golden("private_delete_order", "DELETE", "/api/v3/order", _ASKED),
     golden("private_get_order", "GET", "/api/v3/order", _ASKED),
     golden("private_get_order", "GET", "/api/v3/order", {"symbol": "BTCUSDT", "orderId": "28"}),

@@ -59,7 +59,7 @@ def make_broker(
         raise refused(exchange, market, PROFILES)
     profile = of_exchange()
     if watch not in get_args(Watch):
-        raise UsageError(f"watch= is 'both' or 'here', got {watch!r}")
+        raise UsageError(f"watch= is 'both', 'exchange' or 'here', got {watch!r}")
     if unprotected not in get_args(Unprotected):
         raise UsageError(f"unprotected= is 'close' or 'watch', got {unprotected!r}")
     _must_be_deliberate(profile, sandbox=sandbox, real_money=real_money)

@@ -43,9 +43,10 @@ def ccxt(
         Trade in the exchange's demo account, whose keys are other ones.
     real_money : bool
         Has to be given together with ``sandbox=False``.
-    watch : {"both", "here"}
-        ``"both"``: the stop of a position rests at the exchange, too, for as much of it as was filled. ``"here"``:
-        nothing rests there, and nothing sells while no process runs.
+    watch : {"both", "exchange", "here"}
+        ``"both"``: the stop of a position rests at the exchange, too, for as much of it as was filled, and whoever is
+        first ends it. ``"exchange"``: the same, but a minute that reaches the stop waits for the exchange to sell, 5
+        minutes at most. ``"here"``: nothing rests there, and nothing sells while no process runs.
     unprotected : {"close", "watch"}
         What becomes of a position whose stop the exchange does not take: after a minute it is sold at the market, or it
         is watched by the process alone.

@@ -11,7 +11,7 @@ from .quantity_step_and_least_amount import MarketLimits
 
 Side: TypeAlias = Literal["buy", "sell"]
 StopKind: TypeAlias = Literal["market", "limit"]
-Watch: TypeAlias = Literal["here", "both"]
+Watch: TypeAlias = Literal["here", "both", "exchange"]
 Unprotected: TypeAlias = Literal["close", "watch"]
 StopMove: TypeAlias = Literal["amend", "both", "replace", "gap"]
 
@@ -211,7 +211,9 @@ class Abilities(msgspec.Struct, frozen=True, kw_only=True):
     late_seconds
         How long after it was sent a request may still be carried out, in seconds.
     watch
-        ``"both"``: the stop of a position rests at the broker, too. ``"here"``: it is watched by the process alone.
+        ``"both"``: the stop of a position rests at the broker, too, and whoever is first ends it. ``"exchange"``: where
+        a minute reaches the stop, the broker is waited for, 5 minutes at most. ``"here"``: it is watched by the process
+        alone.
     unprotected
         What becomes of a position whose stop the broker does not take: after a minute it is sold (``"close"``), or it
         is watched by the process alone (``"watch"``).

@@ -73,13 +73,13 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     stop
         On the entry: the stop of the record; ``None``: there is none.
     replaces
-        Of a stop: the client id of the one that rests and whose place it takes by one request; empty: of none.
+        The client id of the stop that rests, and whose place it takes by one request; empty: of none.
     reached
-        Of a stop: whether the price was beyond it already, so that it could not rest; what it was for is sold.
+        Of a stop: whether it could not rest as the price was beyond it already; what it was for is sold.
     child
         What a stop became when it was triggered, as the broker calls it.
-    since
-        When its status changed last (UTC ms, by the clock here), where stops rest at the broker; 0: not known.
+    since, filled_at
+        Where stops rest: when its status changed last (UTC ms, by the clock here), and when a stop was filled last.
     record_price
         The price the record has for this trade.
     created_at
@@ -108,8 +108,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     note
         The last trouble with it.
     in_doubt
-        How much more than ``quantity`` an order that closes has filled by its last report, where that cannot be right:
-        nobody closes so much again.
+        How much more than ``quantity`` an order that closes has filled by its last report, which cannot be right.
     kept
         Of an entry or an add that was cut when it filled, as less than was granted was free or allowed then: how much
         the record has of it, in base currency. The rest of what is filled is closed again.
@@ -161,6 +160,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     reached: bool = False
     child: str = ""
     since: int = 0
+    filled_at: int | None = None
 
     @property
     def net_filled(self) -> float:

@@ -33,6 +33,7 @@ Holding    Managed          Holding, AskingAdds, Opening, Asking; vwap: Flat  Re
 AskingAdds Verdict          Holding, AskingAdds; vwap: Flat                   RiskRefused / Reduced / Added …
 Holding    Planned          Holding
 Holding    Halt             Holding                                           AddCancelled
+Holding    ClosedThere      Flat                                              Closed
 Holding    DataEnd          Flat                                              Closed
 ========== ================ ================================================= ========================================
 
@@ -62,6 +63,7 @@ from .lifecycle_inputs import (
     Answer,
     Answers,
     Boundary,
+    ClosedThere,
     DataEnd,
     Halt,
     HaltReason,
@@ -99,6 +101,7 @@ __all__ = [
     "Asking",
     "AskingAdds",
     "Boundary",
+    "ClosedThere",
     "Command",
     "DataEnd",
     "Entering",
@@ -142,7 +145,7 @@ def step(state: Waiting, given: Boundary | Managed | Activate | Minute | DataEnd
 @overload
 def step(
     state: Holding,
-    given: Answer | Answers | SkippedMinutes | Boundary | Managed | Planned | Minute | DataEnd | Halt,
+    given: Answer | Answers | SkippedMinutes | Boundary | Managed | Planned | Minute | DataEnd | Halt | ClosedThere,
     rules: Rules,
 ) -> Step: ...
 def step(state: State, given: Input, rules: Rules) -> Step:
@@ -259,6 +262,12 @@ def _holding_planned(state: Holding, given: Planned, rules: Rules) -> Step:
     return holding_planned(state, given, rules)
 
 
+def _holding_closed_there(state: Holding, given: ClosedThere, rules: Rules) -> Step:
+    from .closed_at_broker import holding_closed_there
+
+    return holding_closed_there(state, given, rules)
+
+
 _TRANSITIONS: Final[dict[tuple[type, type], Any]] = {
     (Flat, Answer): flat_answer,
     (Flat, Answers): _answers,
@@ -287,6 +296,7 @@ _TRANSITIONS: Final[dict[tuple[type, type], Any]] = {
     (Holding, Minute): holding_minute,
     (Holding, DataEnd): holding_data_end,
     (Holding, Halt): holding_halt,
+    (Holding, ClosedThere): _holding_closed_there,
 }
 
 

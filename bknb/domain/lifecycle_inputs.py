@@ -9,7 +9,7 @@ from .manage_answers import PositionAnswer
 from .manual_inputs import Activate, Planned, Source
 from .risk_request_and_verdict import Verdict
 from .signal import Signal
-from .signal_events import Reason
+from .signal_events import ClosedBy, Reason
 from .states import Rules
 
 
@@ -122,6 +122,24 @@ class Reenter(NamedTuple):
     when: int
 
 
+class ClosedThere(NamedTuple):
+    """All of a position was closed at the broker before the end of a minute, and the record has it open.
+
+    Attributes
+    ----------
+    minute
+        The minute; what it would have done of itself is told beside.
+    price
+        The average price of what was closed, in quote currency.
+    closed_by
+        What has closed it.
+    """
+
+    minute: Minute
+    price: float
+    closed_by: ClosedBy = "exchange"
+
+
 Input: TypeAlias = (
     Answer
     | Answers
@@ -135,6 +153,7 @@ Input: TypeAlias = (
     | DataEnd
     | Halt
     | Reenter
+    | ClosedThere
 )
 
 

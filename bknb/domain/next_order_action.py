@@ -9,9 +9,9 @@ from msgspec.structs import replace
 from .broker_account import Abilities
 from .broker_orders_and_ids import MAX_CLOSES, Order, closing_orders, is_superseded, order_beside
 from .interval import MINUTE_MS
-from .order_actions import Action, Attempt, CancelOrder, Place, Query, Save, attempt_of
+from .order_actions import Action, Attempt, CancelOrder, MoveStop, Place, Query, Save, attempt_of
 from .protective_actions import protective_actions
-from .protective_orders import free_to_sell, overlaps, protective_orders
+from .protective_orders import free_to_sell, overlaps, place_for, protective_orders, taken_back, takes_place
 from .quantity_of_partial_closes import by_number, owed, size_of
 from .quantity_step_and_least_amount import EXACT
 
@@ -42,6 +42,32 @@ def due_actions(orders: Sequence[Order], *, able: Abilities | None = None, now: 
     now
         UTC ms, by the clock here.
     """
+    due = _due(orders, able, now)
+    yield from _asked_before(orders, able, now, due) if overlaps(able) else due
+
+
+def _asked_before(orders: Sequence[Order], able: Abilities | None, now: int, due: Iterator[Action]) -> Iterator[Action]:
+    """Actions of which none sells beside a stop before that was asked about, nor more than is held then.
+
+    What it has sold meanwhile would be sold again, from what somebody else has on the symbol.
+    """
+    for action in due:
+        order = action.order
+        if not (isinstance(action, Place) and order.reduces_only):
+            yield action
+            continue
+        yield from (Query(stop) for stop in protective_orders(orders) if stop.working)
+        free = free_to_sell([each for each in orders if each is not order], able, now)
+        if order.quantity <= free * (1 + EXACT):
+            yield action
+        elif free > orders[0].quantity * EXACT:
+            yield Save(replace(order, quantity=free))
+        else:
+            gone = taken_back(order) if order.purpose == "protect" else order
+            yield Save(replace(gone, status="cancelled", note="nothing is held at the broker"))
+
+
+def _due(orders: Sequence[Order], able: Abilities | None, now: int) -> Iterator[Action]:
     entry = orders[0]
     if able is not None or protective_orders(orders):
         yield from protective_actions(orders, able, now)
@@ -52,11 +78,26 @@ def due_actions(orders: Sequence[Order], *, able: Abilities | None = None, now: 
         else:
             yield from _entry_actions(entry)
         return
-    free = free_to_sell(orders, able, now)
+    free, instead = free_to_sell(orders, able, now), takes_place(orders, able)
     if entry.ended_at is None:
-        yield from _position_actions(orders, free, beside_stops=overlaps(able))
+        actions = _position_actions(orders, free, beside_stops=overlaps(able) or instead)
     else:
-        yield from _closing_actions(orders, free)
+        actions = _closing_actions(orders, free)
+    yield from _in_place_of_stops(orders, actions) if instead else actions
+
+
+def _in_place_of_stops(orders: Sequence[Order], actions: Iterator[Action]) -> Iterator[Action]:
+    """Actions of which those that sell take the place of a stop where too little is free, once others are gone."""
+    for action in actions:
+        if not (isinstance(action, Place) and action.order.reduces_only):
+            yield action
+            continue
+        stop, before = place_for(action.order, orders)
+        if before:
+            continue
+        name = "" if stop is None else stop.client_id
+        order = replace(action.order, replaces=name)
+        yield MoveStop(order) if name else Place(order)
 
 
 def _hangs(order: Order) -> bool:

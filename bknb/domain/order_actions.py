@@ -20,7 +20,7 @@ class Place(_OnOrder):
 
 
 class MoveStop(_OnOrder):
-    """Have the broker move a stop by one request: this one, to its trigger, or by this one that takes its place."""
+    """Have the broker move a stop by one request, to the trigger of this one, or have this order take its place."""
 
     __slots__ = ()
 

@@ -10,7 +10,8 @@ nothing rests   something is held, and the record has a stop      a stop of the 
 a stop rests    more was filled                                   another one for what is new
 a stop rests    the stop of the record has moved                  it is moved by one request; where the broker cannot,
                                                                   it is taken back, or goes when the new one rests
-a stop rests    a part is to be sold, or the record is over       it is taken back; then that order leaves
+a stop rests    a part is to be sold, or the record is over       what sells takes its place by one request; where the
+                                                                  broker cannot, it is taken back, then that leaves
 on its way      nobody knows whether it arrived                   it is asked about, and nothing is placed beside it
 refused         the price is beyond it already                    what it was for is sold at the market
 refused         the one it replaced is gone                       the level before, once; then it is sold
@@ -40,10 +41,12 @@ from .protective_orders import (
     is_sale,
     is_to_be_sold,
     overlaps,
+    place_for,
     protective_orders,
     refused_here,
     replacement,
     taken_back,
+    takes_place,
     unarmed,
 )
 
@@ -69,10 +72,11 @@ def protective_actions(orders: Sequence[Order], able: Abilities | None, now: int
                 yield CancelOrder(order)
         elif order.working and is_sale(order):
             yield Query(order)
-        elif order.working:
-            yield from _resting(order, orders, able)
     if able is not None and orders[0].ended_at is None:
         yield from _unprotected(orders, able, now)
+    for order in protective_orders(orders):
+        if order.status in ("accepted", "partly_filled") and not is_sale(order):
+            yield from _resting(order, orders, able)
 
 
 def _unprotected(orders: Sequence[Order], able: Abilities, now: int) -> Iterator[Action]:
@@ -108,7 +112,7 @@ def _resting(stop: Order, orders: Sequence[Order], able: Abilities | None) -> It
         yield CancelOrder(stop)
     elif able is None or orders[0].stop is None or _is_in_the_way(stop, orders, able):
         yield Save(taken_back(stop))
-    elif not overlaps(able) and _is_behind(stop, orders):
+    elif not overlaps(able) and not frees(orders) and _is_behind(stop, orders):
         if able.move == "amend":
             yield MoveStop(replace(stop, record_price=orders[0].stop, trigger=orders[0].stop))
         else:
@@ -120,11 +124,12 @@ def _resting(stop: Order, orders: Sequence[Order], able: Abilities | None) -> It
 def _is_in_the_way(stop: Order, orders: Sequence[Order], able: Abilities) -> bool:
     """Whether a stop that rests is not to rest any more: another one does, or what it holds is to be sold."""
     if not overlaps(able):
-        return (
-            frees(orders)
-            or holds_too_much(orders)
-            or (stop.reached and not has_moved(stop.record_price, orders[0].stop))
-        )
+        reached = stop.reached and not has_moved(stop.record_price, orders[0].stop)
+        if reached or holds_too_much(orders) or not takes_place(orders, able):
+            return reached or holds_too_much(orders) or frees(orders)
+        sales = [each for each in orders if each.purpose in ("reduce", "close") and not each.done]
+        due = [each for each in sales if each.status == "intended" and each.quantity > 0.0]
+        return stop in place_for(due[0], orders)[1] if due else not sales and left_open(orders) == 0.0
     later = protective_orders(orders)
     later = later[later.index(stop) + 1 :]
     if any(each.status == "accepted" and not is_sale(each) and each.ended_at is None for each in later):

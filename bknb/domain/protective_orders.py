@@ -12,7 +12,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from .broker_account import Abilities
-from .broker_orders_and_ids import MAX_CLOSES, Order, client_id, net_filled, order_beside
+from .broker_orders_and_ids import MAX_CLOSES, Order, client_id, left_open, net_filled, order_beside
 from .interval import MINUTE_MS
 from .quantity_of_partial_closes import by_number, free_to_close, owed, size_of, taken_by_hand
 from .quantity_step_and_least_amount import EXACT, is_dust, rounded_down
@@ -57,9 +57,27 @@ def is_sale(order: Order) -> bool:
     return order.purpose == "protect" and order.trigger is None
 
 
+def takes_place(orders: Sequence[Order], able: Abilities | None) -> bool:
+    """Whether what is due to be sold takes the place of a stop by one request."""
+    return able is not None and able.move == "replace" and frees(orders)
+
+
+def place_for(sale: Order, orders: Sequence[Order]) -> tuple[Order | None, list[Order]]:
+    """The stop whose place an order takes that sells, where too little is free; and stops to be taken back before."""
+    short = sale.quantity - free_to_close([order for order in orders if order.client_id != sale.client_id])
+    resting = sorted(filter(_rests, protective_orders(orders)), key=lambda stop: stop.quantity)
+    if short <= sale.quantity * EXACT or not resting:
+        return None, []
+    large = [stop for stop in resting if stop.quantity >= short * (1 - EXACT)]
+    return (large[0], []) if large else (resting[-1], resting[:-1])
+
+
 def free_to_sell(orders: Sequence[Order], able: Abilities | None, now: int) -> float:
-    """How much of a position may be sold now, in base currency; stops that rest hold it where they do not overlap."""
-    if not overlaps(able):
+    """How much of a position may be sold now, in base currency.
+
+    Stops that rest hold it unless they overlap with what sells, or it takes the place of one.
+    """
+    if not (overlaps(able) or takes_place(orders, able)):
         return free_to_close(orders)
     return free_to_close([replace(each, status="cancelled") if _yields(each, now) else each for each in orders])
 
@@ -68,7 +86,7 @@ def _yields(order: Order, now: int) -> bool:
     """Whether what a stop would sell may be sold beside it: it rests, or it was triggered long ago and has not."""
     if order.purpose != "protect" or is_sale(order) or not order.working:
         return False
-    return order.status == "accepted" or is_overdue(order, now)
+    return (order.status == "accepted" and order.ended_at is None) or is_overdue(order, now)
 
 
 def is_overdue(stop: Order, now: int) -> bool:
@@ -226,6 +244,17 @@ def is_given_up(orders: Sequence[Order]) -> bool:
 def taken_back(stop: Order) -> Order:
     """A stop that is to be cancelled by us; its end is then none of the broker's."""
     return replace(stop, ended_at=stop.created_at)
+
+
+def closed_there(orders: Sequence[Order], before: int) -> float | None:
+    """The average price at which the stops of a position have sold all of it before a moment (UTC ms), if they have."""
+    sold = [order for order in protective_orders(orders) if order.filled_quantity]
+    if not sold or left_open(orders) or not all(order.done for order in orders):
+        return None
+    if any(order.filled_at is None or order.filled_at >= before for order in sold):
+        return None
+    paid = math.fsum((order.average_price or 0.0) * order.filled_quantity for order in sold)
+    return paid / stopped_there(orders)
 
 
 def stopped_there(orders: Sequence[Order]) -> float:

@@ -27,6 +27,7 @@ CloseReason: TypeAlias = Literal[
     "liquidation",
     "together",
 ]
+ClosedBy: TypeAlias = Literal["exchange", "liquidation", "adl", "settlement", "manual"]
 CLOSE_REASONS: Final[tuple[str, ...]] = get_args(CloseReason)
 CancelReason: TypeAlias = Literal[
     "timeout",
@@ -148,6 +149,11 @@ class Closed(RunEvent, frozen=True, kw_only=True, tag_field="action", tag="close
     stop beyond their other one, ``not_taken`` moves of the stop that would have loosened it and adds that were not
     better. In JSON the fields from ``fills`` on are left out where they have their default.
 
+    ``closed_by`` says what has closed it at the broker before a minute did: its stop there (``"exchange"``), a
+    liquidation, a reduction of winners (``"adl"``), a settlement, or somebody by hand; ``None``: the record has.
+    ``own_reason`` and ``own_price`` are then what the minute in which that was known would have done of itself;
+    ``None``: nothing.
+
     Examples
     --------
     >>> "close_reason" in Closed.__struct_fields__
@@ -171,6 +177,9 @@ class Closed(RunEvent, frozen=True, kw_only=True, tag_field="action", tag="close
     ambiguous_trails: int = 0
     not_taken: int = 0
     note: str = ""
+    closed_by: ClosedBy | None = None
+    own_reason: CloseReason | None = None
+    own_price: float | None = None
 
     @property
     def adds(self) -> int:

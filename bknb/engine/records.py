@@ -36,6 +36,7 @@ from ..domain.text import error_text, readable
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from ..domain.protection_gaps import ProtectionGaps
     from ..domain.risk_request_and_verdict import Verdict
     from ..domain.signal import ScheduledSignal
     from ..market.kept_memo import Turn
@@ -132,6 +133,7 @@ class Records(Struct):
     models: list[FittedModel] = field(default_factory=list)  # fits of models that the strategy used, in order
     indicators: set[str] = field(default_factory=set)  # names of those whose values the strategy or its models read
     held: tuple[tuple[Fill, OpenSignal], ...] = ()  # fills of what was open when a live run was started again
+    gaps: ProtectionGaps | None = None  # times without a stop at the broker, up to the end of a live run
     _failures: dict[tuple[str, str, str], Failure] = field(default_factory=dict)
     _milestones: list[Milestone | MilestonesLater] = field(default_factory=list)
     _made: int = 0  # how many of them are known to be made

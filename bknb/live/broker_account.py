@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from ..domain.fills_at_stops_and_gaps import Minute
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS
-from ..domain.lifecycle import Opening, State, waiting_signals
+from ..domain.lifecycle import Holding, Input, Opening, Rules, State, waiting_signals
 from ..domain.signal_events import Event
 from ..engine.records import FailureKind, Records
 from ..engine.registry import Exchange
 from ..errors import BrokerError, StateError, UsageError
 from ..market.bar_slots import slot_of
 from ..ports import Broker, PaperMarket, StateStore
+from .closed_by_exchange import closed_or
 from .failures_and_retries import Failures
 from .orders_sent_to_broker import OrderDesk
 from .plan import LivePlan
@@ -116,6 +118,12 @@ class Account:
             )
         return self.desk
 
+    async def close(self) -> None:
+        """Stop carrying out orders, at the end of a run."""
+        if self.desk is not None:
+            await self.desk.close()
+            self._records.gaps = self.desk.gaps
+
     def _on_problem(self, kind: str, message: str) -> None:
         if kind == "state":
             self._failures.tell("state", StateError(message), None)
@@ -142,6 +150,15 @@ class Account:
         for event in await desk.work_out(state, events):
             desk.follow(event)
         desk.follow_state(state, place)
+
+    async def with_broker(self, state: State, given: Input, rules: Rules) -> Input:
+        """An input; of a minute by whose end the broker has closed the position, that it has."""
+        desk = self.desk
+        if desk is None or desk.watch == "here":
+            return given
+        if not (isinstance(given, Minute) and isinstance(state, Holding) and state.leaving is None):
+            return given
+        return await closed_or(desk, state, given, rules, now=self._plan.clock.now, rest=self._rests.rest)
 
     def differs(self) -> str:
         """Why the account is not what the record says, now; empty when it is.

@@ -11,7 +11,8 @@ from ..domain import competing_entries, percent_levels  # noqa: F401 -- a run of
 from ..domain.fills_at_stops_and_gaps import Minute, execution_model
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE, MINUTE_MS, interval_ms
-from ..domain.lifecycle import Holding, Managed, Rules, State
+from ..domain.late_orders import OldPrice
+from ..domain.lifecycle import Holding, Input, Managed, Rules, State
 from ..domain.recovery import Restored
 from ..domain.signal_events import Closed, Event
 from ..engine import list_of_signals  # noqa: F401 -- as above
@@ -130,6 +131,7 @@ class LiveLoop(StrategyLoop):
             published=published,
         )
         self.keeping, self._failures, self._clock = keeping, keeping.failures, plan.clock
+        self.with_broker = entries.account.with_broker  # what becomes of an input where there is one
         self._profile, self._in_money, self._published = places, account, published
         if account is not None and plan.broker is None:  # an order at a broker rests there until the leg takes it back
             account.waiting.rules = self.rules
@@ -139,6 +141,11 @@ class LiveLoop(StrategyLoop):
         self.sources.run, self.sources.symbols, self.sources.fits_beside = lambda: seen, plan.symbols, fits
         for event in keeping.records.ends:
             self._note_closed(event)
+
+    async def take(self, given: Input, *, old_price: OldPrice | None = None) -> None:
+        """Feed one input to the lifecycle; of a minute by whose end its broker has closed the position, that it has."""
+        given = await self.with_broker(self.state, given, self.rules)
+        await super().take(given, old_price=old_price)
 
     def loops(self) -> tuple[StrategyLoop, ...]:
         """The loops in which a question may be under way."""

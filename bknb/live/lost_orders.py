@@ -31,10 +31,31 @@ def denials_until_lost(broker: Broker, least: int) -> int:
     """
     if not is_exchange(broker):
         return least
+    return max(_denials_within(_LEAST_SECONDS), least)
+
+
+def _denials_within(seconds: float) -> int:
     times, waited = 1, 0.0
-    while waited < _LEAST_SECONDS:
+    while waited < seconds:
         waited, times = waited + pause_seconds(times - 1), times + 1
-    return max(times, least)
+    return times
+
+
+def denials_of_stop_until_lost(broker: Broker, least: int) -> int:
+    """The same of a stop: another one does no harm where two cannot sell the same, once the first cannot arrive more.
+
+    Examples
+    --------
+    >>> from bknb.brokers import Abilities, paper
+    >>> denials_of_stop_until_lost(paper(abilities=Abilities(late_seconds=5.0, locks=True)), 5)
+    4
+    """
+    if not isinstance(broker, BrokerWithAccount) or not is_exchange(broker):
+        return least
+    able = broker.abilities()
+    if not (able.locks or able.move == "both"):
+        return denials_until_lost(broker, least)
+    return _denials_within(able.late_seconds)
 
 
 def is_exchange(broker: Broker) -> bool:

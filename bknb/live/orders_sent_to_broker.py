@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from ..domain.broker_account import Abilities
+from ..domain.broker_account import Abilities, Watch
 from ..domain.broker_orders_and_ids import (
     Order,
     OrderStatus,
@@ -33,7 +33,15 @@ from ..domain.interval import MINUTE_MS
 from ..domain.lifecycle import State, signals_of
 from ..domain.next_order_action import due_actions, next_action
 from ..domain.order_actions import Action, Attempt, CancelOrder, MoveStop, Place, Query, Save, Wait, attempt_of
-from ..domain.protective_orders import is_given_up, protective_orders, refused_here, stopped_there, taken_back
+from ..domain.protection_gaps import ProtectionGaps
+from ..domain.protective_orders import (
+    closed_there,
+    is_given_up,
+    protective_orders,
+    refused_here,
+    stopped_there,
+    taken_back,
+)
 from ..domain.quantity_of_partial_closes import by_number, part_given_up, rounded_part, sold_beyond, taken_by_hand
 from ..domain.sent_orders_reconciled_at_restart import (
     a_minute_after,
@@ -56,7 +64,8 @@ from ..ports import Broker, BrokerWithAccount, PaperMarket, StateStore
 from .account_book import LedgerMember
 from .account_ledger import LedgerOfAccount
 from .broker_asked_at_restart import BrokerCheck
-from .lost_orders import denials_until_lost, report_on, turns_up
+from .gaps_without_stop import GapsWithoutStop
+from .lost_orders import denials_of_stop_until_lost, denials_until_lost, report_on, turns_up
 from .market_rules import MarketRules
 from .order_pauses import Pauses, UnknownAnswers
 from .order_quantity import Quantities, Quantity
@@ -149,6 +158,7 @@ class OrderDesk:
         self._answer_seconds = answer_seconds
         self._max_unknown_answers = max_unknown_answers
         self._denials_until_lost = denials_until_lost(broker, max_unknown_answers)
+        self._denials_of_stop = denials_of_stop_until_lost(broker, max_unknown_answers)
         self._traded_at = 0  # when the newest candle opened that can fill an order, UTC ms
         self._unfilled: dict[str, tuple[int, int]] = {}  # by client id: the newest candle that did not fill an order
         # although it should have, as a report behind it says, and how many did not in a row
@@ -161,9 +171,10 @@ class OrderDesk:
             account=abilities.account if ledger is not None else "", nets=abilities.nets,
         )  # fmt: skip
         self._signals = self._saved.signals
-        self._able = abilities if abilities.watch == "both" and abilities.stop is not None else None
+        self._able = abilities if abilities.watch != "here" and abilities.stop is not None else None
         if self._able is not None:
             self._saved.clock = self._clock
+        self._gaps = GapsWithoutStop(store, (strategy, symbol), self._report_problem)
         self._to_look_at: set[str] = set()  # client ids of resting stops, until they were asked about in this minute
         self._stopped: dict[SignalKey, int] = {}  # minutes the record has had open what its stop at the broker has sold
         self._following = Following(
@@ -223,6 +234,7 @@ class OrderDesk:
         if self._ledger is not None:
             await self._ledger.begin(self._as_member(), when=when, adopt=self._adopt)
         self._told_rounding = any(order.reported and order.number for order in self.orders)
+        known_at = {key: max(order.since for order in orders) for key, orders in self._signals.items()}
         restored: list[State | None] = [state for state in states if state is not None]
         held = [each for state in states if state is not None for each in signals_of(state)]
         events = to_follow(undelivered, self._signals, held)
@@ -239,6 +251,10 @@ class OrderDesk:
         self._saved.put(*found.save)
         for order in found.discard:
             self._saved.discard(order.key)
+        if self._able is not None:
+            self._gaps.load()
+            for key, orders in self._signals.items():
+                self._gaps.look(orders, since=known_at.get(key, self._clock()), now=self._clock())
         self._check.begin()
         self._wake.set()
         self._worker = asyncio.create_task(self._work())
@@ -353,6 +369,32 @@ class OrderDesk:
             except BaseException as error:  # noqa: BLE001 -- whatever it raises, exit() too, ends no run
                 self._report_unseen(error)
             self._has_work()
+
+    def closed_there(self, key: SignalKey, *, before: int) -> float | None:
+        """The average price at which its stops have sold all of a position before a moment (UTC ms), if they have."""
+        orders = self._signals.get(key)
+        return None if self._able is None or not orders else closed_there(orders, before)
+
+    @property
+    def gaps(self) -> ProtectionGaps | None:
+        """How long something was held without a stop at the broker; ``None`` where none rests there."""
+        return None if self._able is None else self._gaps.found
+
+    def protects(self, key: SignalKey) -> bool:
+        """Whether something of a position is held at the broker, and a stop rests for it there."""
+        orders = self._signals.get(key, ())
+        return bool(left_open(orders)) and any(order.purpose == "protect" and order.working for order in orders)
+
+    @property
+    def watch(self) -> Watch:
+        """Who watches the stops of positions."""
+        return "here" if self._able is None else self._able.watch
+
+    async def look_again(self, key: SignalKey, seconds: float) -> None:
+        """Have the resting stops of a signal asked about, and wait until that is done, so many seconds at most."""
+        self._to_look_at |= {order.client_id for order in self._signals.get(key, ()) if order.purpose == "protect"}
+        self._has_work()
+        await self.settle(seconds)
 
     def _look_at_stops(self) -> None:
         """Have resting stops asked about, and count the minutes the record has had open what they have sold."""
@@ -594,6 +636,9 @@ class OrderDesk:
                 self._defer(key)
                 return
             self._report(key, cut_fills(orders))  # before the rest is closed
+            if self._able is not None:
+                await self._learn_when_stopped(orders)
+                orders = self._signals[key]
             action = (
                 next_action(orders, tried, able=self._able, now=self._clock())
                 or self._unanswered(orders, tried)
@@ -608,14 +653,8 @@ class OrderDesk:
                 self._paused.setdefault(key, set()).add(action.order.client_id)
                 tried.add(attempt_of(action))
                 continue
-            await self._do(action)
             before = action
-            if isinstance(action, Place) and self._known(action.order).status == "intended":  # it may leave later
-                tried.add(attempt_of(action))
-            if isinstance(action, MoveStop | Wait):
-                tried.add(attempt_of(action))
-            if isinstance(action, CancelOrder | Query):
-                tried |= {attempt_of(action), (Query, action.order.client_id)}  # cancelling in vain asks
+            tried |= await self._timed(action)
         due = due_actions(orders, able=self._able, now=self._clock())
         waits = [*due, *filter(None, [self._unanswered(orders)])]
         cancels = any(kind is CancelOrder and name in self._check.to_cancel for kind, name in tried)
@@ -625,6 +664,20 @@ class OrderDesk:
             return
         self._pauses.forget(key)
         self._report_differences(key)
+
+    async def _learn_when_stopped(self, orders: Sequence[Order]) -> None:
+        """Ask when stops have sold; where that is not to be had it counts from when it was known."""
+        sold = [each for each in orders if each.purpose == "protect" and each.filled_quantity and each.done]
+        if all(order.filled_at is not None for order in sold):
+            return
+        assert isinstance(self._broker, BrokerWithAccount)  # it has abilities  # noqa: S101
+        try:
+            fills = await answered(self._broker.fills(self._symbol, orders[0].created_at), self._answer_seconds)
+            at = {each.client_id: each.at for each in fills}  # the last of each
+        except Exception:  # noqa: BLE001 -- whatever a broker raises, it did not answer
+            at = {}
+        known = (msgspec.structs.replace(each, filled_at=at.get(each.client_id, each.since)) for each in sold)
+        self._saved.put(*known)
 
     def _report_differences(self, key: SignalKey) -> None:
         """Report where the broker differs from the record, once nothing is due for a signal; note that it is over."""
@@ -696,6 +749,17 @@ class OrderDesk:
         """Whether only a candle, which wakes us, can change an order: it need not be asked about before."""
         unfilled = order.status == "accepted" and order.kind == "market"
         return unfilled and isinstance(self._broker, PaperMarket | MarketOutside)
+
+    async def _timed(self, action: Action) -> set[Attempt]:
+        """Carry out an action, and time what it leaves without a stop; what is not to be tried again in this round."""
+        began, order = self._clock(), action.order
+        await self._do(action)
+        if self._able is not None:
+            self._gaps.look(self._signals[order.key], since=began, now=self._clock())
+        if isinstance(action, CancelOrder | Query):
+            return {attempt_of(action), (Query, order.client_id)}  # cancelling in vain asks
+        waits = isinstance(action, Place) and self._known(order).status == "intended"  # it may leave later
+        return {attempt_of(action)} if waits or isinstance(action, MoveStop | Wait) else set()
 
     async def _do(self, action: Action) -> None:
         match action:
@@ -795,6 +859,7 @@ class OrderDesk:
         if self._pauses.in_a_row(order.key) == 0:
             what = "was refused" if refused else "may have arrived; asking"
             text = f"{order_text(old)}: to move it to {plain_number(order.record_price)} {what}: {why}"
+            text = text if order.trigger else f"{order_text(order)} in the place of its stop {what}: {why}"
             self._report_problem("broker", text)
 
     def _clock(self) -> int:
@@ -873,7 +938,8 @@ class OrderDesk:
             self._still_lost.add(order.client_id)
             return
         denied = self._unknown_answers.count(order.client_id, order.key)
-        lost = denied >= self._denials_until_lost and not order.in_doubt  # once it had filled it, and more
+        enough = self._denials_of_stop if order.purpose == "protect" and order.trigger else self._denials_until_lost
+        lost = denied >= enough and not order.in_doubt  # once it had filled it, and more
         if lost and await self._turns_up(order):
             return
         if lost:
@@ -915,6 +981,9 @@ class OrderDesk:
                 self._saved.put(msgspec.structs.replace(order, status="unknown", note=note, in_doubt=in_doubt))
             return
         after = after_report(order, report)
+        if after.trigger != order.trigger and order.working:
+            text = f"rests at {plain_number(after.trigger or 0.0)}, where nobody here has moved it; it is moved back"
+            self._report_problem("broker", f"{order_text(order)} {text}")
         self._count_unfilled(after)
         if after != order:
             if order.status == "lost":

@@ -255,8 +255,7 @@ class LiveRun:
             self.by_hand.end()
             self._callbacks.give_up()
             try:
-                if self._account.desk is not None:
-                    await self._account.desk.close()
+                await self._account.close()
                 if self._begun is not None:
                     self._begun.ending.tell_unsettled()
                 await self._save_heard()

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from ..domain.lifecycle import Flat, State
+from ..domain.late_orders import OldPrice
+from ..domain.lifecycle import Flat, Input, State
 from ..domain.market_clock_protocol import NEVER
 from ..domain.recovery import Restored
 from ..domain.signal import Signal
@@ -82,6 +83,11 @@ class LivePlaceLoop(PlaceLoop):
         self.after = self.last_managed - self.rules.model.fills_at_open  # where manage has ended what was here
         if isinstance(self.state, Flat):  # in the minutes that it was told it may have had something
             self.after = max(self.after, self.reached)
+
+    async def take(self, given: Input, *, old_price: OldPrice | None = None) -> None:
+        """Feed one input to the lifecycle; of a minute by whose end its broker has closed the position, that it has."""
+        given = await self._asks.with_broker(self.state, given, self.rules)
+        await super().take(given, old_price=old_price)
 
     @property
     def due(self) -> int:

@@ -129,9 +129,17 @@ def event_text(event: Any) -> str:
                 if pnl.points is None
                 else f"net {points_text(pnl.points)} after costs"
             )
-            text = f"closed: {event.close_reason} at {event.price_close:.8g}{doubt}; {net}{_parts(event)}"
+            there = "" if event.closed_by is None else f" by the broker ({event.closed_by}{_own(event)})"
+            text = f"closed{there}: {event.close_reason} at {event.price_close:.8g}{doubt}; {net}{_parts(event)}"
     note = _note(event)
     return text + (f" [{note}]" if note else "")
+
+
+def _own(event: Closed) -> str:
+    """What the minute would have done of itself with a position that was closed at the broker."""
+    if event.own_reason is None or event.own_price is None:
+        return "; the minute would have left it open"
+    return f"; the minute would have closed it by {event.own_reason} at {event.own_price:.8g}"
 
 
 def _note(event: Any) -> str:

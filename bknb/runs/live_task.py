@@ -56,6 +56,7 @@ from .task_list import TaskList
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ..domain.protection_gaps import ProtectionGaps
     from ..domain.schedules import Schedule
     from ..live.account_saver import LegAccountSaver
     from ..live.portfolio_clock import LiveLegTurn
@@ -183,6 +184,11 @@ class LiveTask(TaskByHand):
         without a broker that says which account it is.
         """
         return {} if self._run.orders is None else self._run.orders.manual
+
+    @property
+    def protection_gaps(self) -> ProtectionGaps | None:
+        """How often, and how long, something was held without a stop at its broker; ``None`` where none rests there."""
+        return None if self._run.orders is None else self._run.orders.gaps
 
     @property
     def candles(self) -> Candles:

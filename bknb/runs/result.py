@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ..domain.html import Html
+    from ..domain.protection_gaps import ProtectionGaps
     from ..market.candles import Candles
     from ..metrics.account_sharpe_sortino_and_drawdown import Account
     from ..metrics.benchmark_figures import Benchmark
@@ -372,6 +373,20 @@ class Result(Savable):
         []
         """
         return self._records.rejected
+
+    @property
+    def protection_gaps(self) -> ProtectionGaps | None:
+        """How often, and how long (s), a live run held something without a stop at its broker; ``None``: none rested.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> result = bknb.backtest(
+        ...     "BTCUSDT", strategy=lambda: None, interval="12h", exchange="demo", frame="2024-01-01:2024-01-02")
+        >>> result.protection_gaps is None
+        True
+        """
+        return self._records.gaps
 
     @property
     def errors(self) -> list[Failure]:

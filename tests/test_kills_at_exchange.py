@@ -1,0 +1,55 @@
+"""Orders at a local exchange, killed before and after requests and writes: all is protected, nothing sent twice."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from exchange_life import live
+
+import bknb
+from bknb.testing.exchange import LocalExchange
+
+pytest.importorskip("ccxt")
+SAMPLED = 23  # every so many moments, in the default suite
+STOP_SECONDS = 9.0
+"""How long a stop may be missing where nobody knows whether its request arrived: receive window and one question."""
+MOST_REQUESTS = 3  # of a life that nobody kills: to cancel, to read the last fill, to sell
+
+
+@pytest.fixture(scope="module")
+def exchange(tmp_path_factory):
+    with LocalExchange(journal=tmp_path_factory.mktemp("exchange") / "journal") as running:
+        yield running
+
+
+@pytest.fixture
+def broker(exchange, monkeypatch):
+    exchange.reset()
+    exchange.price("BTCUSDT", 100.0)
+    config = exchange.ccxt_config()
+    monkeypatch.setenv("BKNB_BINANCE_SANDBOX_KEY", config.pop("apiKey"))
+    monkeypatch.setenv("BKNB_BINANCE_SANDBOX_SECRET", config.pop("secret"))
+    return bknb.brokers.ccxt("binance", config={**config, "enableRateLimit": False})
+
+
+def test_a_life_that_nobody_kills_is_without_its_stop_for_single_requests(exchange, broker):
+    lived = live(exchange, broker, at=0)
+    assert max(each.requests for each in lived.exposures) <= MOST_REQUESTS, lived.exposures
+    assert max(each.seconds for each in lived.exposures) - lived.measured < 0.1
+
+
+@pytest.mark.parametrize(
+    "every",
+    [pytest.param(SAMPLED, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.long)],
+    ids=["some", "every one"],
+)
+def test_killed_before_and_after_requests_and_writes_the_account_is_as_recorded_and_protected(exchange, broker, every):
+    moments = live(exchange, broker, at=0).moments
+    worst: dict[str, float] = {}
+    for at in range(every // 2 + 1, len(moments) + 1, every):
+        lived = live(exchange, broker, at=at)
+        name = moments[at - 1]
+        worst[name] = max([worst.get(name, 0.0), *(each.seconds for each in lived.exposures)])
+    sys.stdout.write(f"{len(moments)} moments, every {every}: longest seconds without a stop, with pauses: {worst}\n")
+    assert max(worst.values()) < STOP_SECONDS, worst
