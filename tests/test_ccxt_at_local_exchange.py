@@ -12,6 +12,7 @@ from order_events import MINUTE, candle, closed, managed, opened, part
 
 import bknb
 from bknb.brokers import Order
+from bknb.brokers.exchange_client import ErrorAnswer
 from bknb.domain.broker_orders_and_ids import client_id
 from bknb.errors import BrokerError
 from bknb.testing.brokers import BrokerContract
@@ -54,6 +55,44 @@ class AtLocalExchange(BrokerContract):
     def trade_at(self, broker, order, price):
         self.exchange.price("BTCUSDT", price)
         return True
+
+    def test_an_order_is_found_for_as_long_as_its_abilities_say(self, tmp_path):
+        """One that was cancelled without a fill is forgotten first, and not before."""
+        broker, hours = self.make_broker(tmp_path), self.make_broker(tmp_path).abilities().knows_hours
+        resting = self.order("open", "buy", name="forgotten", kind="limit", price=self.far_price())
+
+        async def play():
+            await broker.place(resting)
+            await broker.cancel(resting.client_id, self.symbol)
+            self.exchange.command("clock", advance_ms=int(hours * 3_600_000 * 0.99))
+            assert (await broker.report(resting.client_id, self.symbol)).status == "cancelled"
+            self.exchange.command("clock", advance_ms=int(hours * 3_600_000 * 0.02))
+            found = await broker.report(resting.client_id, self.symbol)
+            assert (found is None) == (hours < 90 * 24.0)  # this exchange keeps those of spot for ever
+
+        asyncio.run(play())
+
+    @pytest.mark.parametrize("beyond", [-1_500, 1_500])
+    def test_a_request_is_carried_out_for_as_long_as_its_abilities_say(self, tmp_path, beyond):
+        """One that has been on its way for longer is refused, and one that has not is not."""
+        broker = self.make_broker(tmp_path)
+        late = int(broker.abilities().late_seconds * 1000) + beyond
+        resting = self.order("open", "buy", name="late", kind="limit", price=self.far_price())
+
+        async def play():
+            market = await broker.market(self.symbol)
+            client, request = broker._client, broker._profile.place(resting, market)
+            client._client.options["timeDifference"] += late
+            if beyond < 0:
+                await broker._on_fetch_loop(client._raw(request))
+                return
+            with pytest.raises(ErrorAnswer) as told:
+                await broker._on_fetch_loop(client._raw(request))
+            assert broker._profile.verdict(request, told.value.answer) == "clock"
+
+        asyncio.run(play())
+        sent = [each for face in self.exchange.state().values() for each in face["orders"]]
+        assert len(sent) == (1 if beyond < 0 else 0)
 
 
 class TestBinanceSpot(AtLocalExchange):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
+import traceback
 
 import pytest
 from desk_life import Life
@@ -161,6 +163,21 @@ def test_a_stop_beyond_the_price_of_liquidation_rests_and_says_so(account):
     asyncio.run(broker.place(stop(account, "a", 45_000.0)))
     report = asyncio.run(broker.report(stop(account, "a", 45_000.0).client_id, account.symbol))
     assert (report.status, report.note.startswith("the position is liquidated at 47")) == ("accepted", True)
+
+
+def test_planted_keys_are_in_no_text_log_or_error(account, monkeypatch, caplog):
+    planted = ["plantedkey1234567890", "plantedsecret1234567890", "plantedphrase1234567890"]
+    for kind, value in zip(("KEY", "SECRET", "PASSPHRASE"), planted, strict=True):
+        monkeypatch.setenv(f"BKNB_{account.name.upper()}_SANDBOX_{kind}", value)
+    caplog.set_level(logging.DEBUG)
+    broker = account.broker()
+    texts = [repr(broker), f"{vars(broker)}"]
+    for call in (broker.place(order(account, "a")), broker.balance(), broker.setup(account.symbol)):
+        with pytest.raises(BrokerError) as told:
+            asyncio.run(call)
+        texts.append("".join(traceback.format_exception(told.value)))
+    texts.append(caplog.text)
+    assert not [text for text in texts for value in planted if value in text]
 
 
 # --- stops
@@ -360,6 +377,7 @@ def test_an_account_that_was_changed_outside_is_told_once(account, fields, why):
 # --- live runs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("venue", [USDM, OKX], ids=str)
 @pytest.mark.parametrize("position", ["long", "short"])
 def test_a_live_run_has_its_stop_rest_only_reduce_move_before_the_old_one_goes_and_sell_there(

@@ -30,8 +30,8 @@ def ccxt(
 
     Only exchanges whose requests are known to the last parameter are there; each request of the installed ccxt is
     compared with the known one, without network, before this returns. The keys are read from the environment
-    (``BKNB_BINANCE_SANDBOX_KEY`` and ``BKNB_BINANCE_SANDBOX_SECRET``, without ``_SANDBOX`` for real money) or from the
-    keyring of the system (service ``bknb``, the same names).
+    (``BKNB_BINANCE_SANDBOX_KEY`` and ``BKNB_BINANCE_SANDBOX_SECRET``, at OKX also ``BKNB_OKX_SANDBOX_PASSPHRASE``,
+    without ``_SANDBOX`` for real money) or from the keyring of the system (service ``bknb``, the same names).
 
     Parameters
     ----------

@@ -10,11 +10,11 @@ from ..errors import UsageError
 _STOP_IS_MARKET: Final = "through ccxt a stop becomes an order at the market there: the position would be sold at once"
 _STOP_NOT_FOUND: Final = "a stop that was placed cannot be asked about there by its id"
 _OURS_IS_DROPPED: Final = "ccxt drops the id of an order there, so that one whose answer was lost cannot be found"
-_NOT_YET: Final = "its profile is not written yet"
+_NOT_YET: Final = "its orders were not tried out yet: no exchange of bknb.testing speaks as it does"
 
 _WHY: Final[Mapping[str, str]] = {
     "bybit": _NOT_YET,
-    "kraken": _NOT_YET,
+    "kraken": f"{_NOT_YET}, and an id of an order may have 18 letters at most there",
     "krakenfutures": _NOT_YET,
     "kucoin": _NOT_YET,
     "kucoinfutures": _NOT_YET,
