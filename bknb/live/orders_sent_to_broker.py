@@ -199,6 +199,7 @@ class OrderDesk:
         self._still_lost: set[str] = set()  # client ids the broker did not know when it was asked once more
         self._unseen = ""  # why a broker on paper has not taken the newest minute
         self._told_rounding = False
+        self._noted: set[tuple[SignalKey, str]] = set()  # what brokers have said of stops that rest, by signal
         self._asked_again = False  # about each order, since the start
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
@@ -623,6 +624,7 @@ class OrderDesk:
         self._told_impossible = {each: text for each, text in self._told_impossible.items() if each in known}
         self._unfilled = {each: what for each, what in self._unfilled.items() if each in known}
         self._unknown_answers.forget_but(known)
+        self._noted = {(key, note) for key, note in self._noted if key in self._signals}
         self._still_lost &= known
         self._check.forget_but(known)
 
@@ -963,7 +965,9 @@ class OrderDesk:
     def _report_note(self, stop: Order, report: Report) -> None:
         """Tell what a broker says of a stop that rests, once: what is wrong with its account."""
         note = getattr(report, "note", "")
-        if stop.purpose == "protect" and note and note != stop.note and self._known(stop).working:
+        is_new = note and note != stop.note and (stop.key, note) not in self._noted
+        if stop.purpose == "protect" and is_new and self._known(stop).working:
+            self._noted.add((stop.key, note))
             self._report_problem("broker", f"{order_text(stop)} rests, but {note}")
 
     def _report_unanswered(self, order: Order, error: Exception) -> None:
