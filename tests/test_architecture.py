@@ -80,7 +80,8 @@ DOORS: dict[str, tuple[str, ...]] = {
         *("stores", "domain", "config", "errors", "log", "ports", "process", "frontend", "version"),
     ),
     "notify": (
-        *("runs.live_task", "runs.live_portfolio_task", "runs.task", "live.runtime", "events", "market.system_clock"),
+        *("runs.live_task", "runs.live_portfolio_task", "runs.remote_live_task", "runs.goes_with_runs", "runs.task"),
+        *("live.runtime", "events", "market.system_clock"),
         *("keys_and_tokens", "domain", "errors", "log", "process", "lazy_names"),
     ),
     "sandbox": (

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import textwrap
@@ -16,6 +18,7 @@ from fault_world import LONG, OUT, SPOT, World, rules
 from msgspec.structs import replace
 from notice_servers import free_port, mail, web
 from order_events import closed, opened
+from packages import need_packages
 from scenarios import ORIGIN
 
 import bknb
@@ -520,6 +523,45 @@ def test_a_process_that_ends_says_that_nobody_watches_its_runs(server):
     subprocess.run(code, env={**os.environ, **where}, check=True, timeout=60)
     (text,) = server.texts
     assert text.startswith("the process ends, and nobody watches any more: 1 live run goes on: BTCUSDT, patient (")
+
+
+KERNEL = """
+import sys, time
+import bknb
+from bknb.testing.clocks import AcceleratedClock
+
+def get_signal(price):
+    return bknb.Signal(
+        position="long", price_take_profit=price * 1.1, price_stop_loss=price * 0.9, minute_estimated_time=5
+    )
+
+if __name__ == "__main__":
+    bknb.add_strategy("often", interval="15m", get_signal=get_signal)
+    bknb.notify.telegram(42, address=sys.argv[1], events=["opened", "closed", "stopped"])
+    bknb.Live.background(
+        "BTCUSDT", strategy="often", exchange="demo", store=bknb.stores.files(sys.argv[2]), process=True,
+        clock=AcceleratedClock(1_704_067_200_000, speed=1_500), until="2024-01-01 06:00",
+    )
+    time.sleep(60)
+"""
+
+
+@pytest.mark.slow
+def test_where_runs_have_a_process_of_their_own_it_tells_when_the_kernel_is_gone(server, tmp_path):
+    need_packages("cloudpickle")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    kernel = subprocess.Popen([sys.executable, "-c", KERNEL, server.url, str(tmp_path / "state")], env=environment)
+    try:
+        server.wait(5, 30.0)
+        while_followed = list(server.texts)
+        kernel.kill()
+        kernel.wait()
+        server.wait(len(server.texts) + 3, 20.0)
+    finally:
+        kernel.kill()
+        os.kill(json.loads((tmp_path / "state" / "live-process.json").read_text())["pid"], signal.SIGKILL)
+    assert len(while_followed) == len(set(while_followed))
+    assert {text.split(": ")[1].split()[0] for text in server.texts[-3:]} == {"opened", "closed"}
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes cannot be forked here")

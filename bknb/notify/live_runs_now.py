@@ -17,12 +17,20 @@ _NAMED: Final = 10
 
 
 def going_on() -> list[LiveTask]:
-    """The live runs of this process that go on; those that have failed, or were ended, do not."""
+    """The live runs of this process that go on; those that have failed, or were ended, do not.
+
+    Those of another process are not among them: a notifier there looks at them.
+    """
     if "bknb.runs.live_task" not in sys.modules:  # none was ever started
         return []
     from ..runs.live_task import TASKS
 
-    return [task for task in TASKS.all() if _goes_on(task)]
+    tasks = [task for task in TASKS.all() if _goes_on(task)]
+    if "bknb.runs.remote_live_task" in sys.modules:
+        from ..runs.remote_live_task import RemoteLiveTask
+
+        tasks = [task for task in tasks if not isinstance(task, RemoteLiveTask)]
+    return tasks
 
 
 def names_going_on() -> set[tuple[str, str]]:

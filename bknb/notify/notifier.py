@@ -19,6 +19,7 @@ from ..keys_and_tokens import Secret, without_keys
 from ..log import log
 from ..market.system_clock import stopwatch
 from ..process import after_fork, at_reset
+from ..runs.goes_with_runs import offer, offered_changed
 from .channels import Channel
 from .heartbeat import Pings, Repeating, heartbeat_notice
 from .live_runs_now import going_on, runs_text
@@ -113,6 +114,7 @@ class Notifier:
         self._pings = None if ping_url is None else Pings(ping_url, seconds=specification.timeout_seconds)
         self._outbox = self._new_outbox()
         self._before = (0, 0)  # delivered and lost before the last start
+        self._is_followed: Callable[[], bool] = _nobody
 
     def _new_outbox(self) -> Outbox:
         return Outbox(
@@ -196,7 +198,17 @@ class Notifier:
                 self._repeating[-1].start()
         for notice in left:
             self._outbox.put(notice)
+        offered_changed()
         return self
+
+    def begin_beside(self, is_followed: Callable[[], bool]) -> None:
+        """Listen in a process that live runs have for themselves: what happens is told while no kernel follows them."""
+        self._is_followed = is_followed
+        self.start()
+
+    def end(self) -> None:
+        """Listen no more, at once."""
+        self.stop(seconds=0.0)
 
     def stop(self, *, seconds: float = 5.0) -> None:
         """Listen no more; what waits is delivered for so many seconds at most, the rest is lost, and logged.
@@ -206,6 +218,10 @@ class Notifier:
         with _LOCK:
             if _RUNNING.get(self.name) is self:
                 del _RUNNING[self.name]
+        self._stop(seconds)
+        offered_changed()
+
+    def _stop(self, seconds: float) -> None:
         left = self._end(seconds)
         if left:
             self._before = (self._before[0], self._before[1] + len(left))
@@ -239,7 +255,7 @@ class Notifier:
     def _hear(self, subject: str, event: object) -> None:
         if subject == "exit" and self._pings is not None and isinstance(event, ErrorEvent) and event.mode == "live":
             self._pings.run_failed(event.symbol or "", event.strategy or "")
-        if self._is_told_elsewhere(subject, event):
+        if self._is_told_elsewhere(subject, event) or self._is_followed():
             return
         notice = notice_of(event)
         if notice is None or notice.kind not in self._of.events:
@@ -291,7 +307,7 @@ class Notifier:
         """As the process ends: tell with what, and stop."""
         if text and "stopped" in self._of.events:
             self._put(Notice(kind="stopped", text=text))
-        self.stop(seconds=seconds)
+        self._stop(seconds)
 
 
 _RUNNING: Final[dict[str, Notifier]] = {}
@@ -307,6 +323,13 @@ def running() -> list[Notifier]:
     []
     """
     return list(_RUNNING.values())
+
+
+offer(running)
+
+
+def _nobody() -> bool:
+    return False
 
 
 def _rebuilt(function: Callable[..., Notifier], given: Mapping[str, Any]) -> Notifier:

@@ -18,6 +18,7 @@ from ..events import subjects
 from ..events.receipt import Receipt
 from ..log import log
 from ..market.system_clock import stopwatch
+from .goes_with_runs import log_failure, packed
 from .live_process_messages import VERSION, Answer, Connection, Greeting, Key, Looked, Over, Question, Start, Told, What
 from .live_process_place import connected, log_file, started
 from .sent_live_plan import Place, SentPlan, SharedParts, sent_plan
@@ -167,6 +168,11 @@ class FollowedProcess:
     def hear(self) -> None:
         """Have the process tell what has happened, and what happens."""
         self.ask("hear").result()
+        self.carry()
+
+    def carry(self) -> None:
+        """Have what goes with live runs there as it is here now."""
+        self.ask("carry", packed()).add_done_callback(_carried)
 
     def packed(self, plan: LivePlan) -> SentPlan:
         """A plan as it is sent there.
@@ -344,6 +350,11 @@ class FollowedProcess:
         if status < 0:
             return f"{text} (signal {-status}, {signal.Signals(-status).name})"
         return f"{text} (exit status {status})"
+
+
+def _carried(answer: Future[Any]) -> None:
+    if (error := answer.exception()) is not None and not isinstance(error, ProcessEndedError):
+        log_failure(error)
 
 
 def _is_alive(pid: int) -> bool:

@@ -20,6 +20,7 @@ from ..errors import BknbError, UsageError
 from ..events import messages, subjects
 from ..log import log
 from ..market.system_clock import stopwatch
+from .goes_with_runs import Companions
 from .live_process_messages import (
     VERSION,
     Answer,
@@ -136,9 +137,10 @@ class Runs:
         self._heard: dict[str, Forwarded[Any]] = {
             subject.name: subject.forward(partial(self._tell, subject.name), keeps=_is_kept) for subject in _TOLD
         }
+        self._companions = Companions(lambda: self._follower is not None)
         self._answers: dict[str, Callable[..., Any]] = {
             "follow": self._follow, "hear": self._hear, "start": self._start, "stop": self._stop, "pause": self._pause,
-            "resume": self._resume, "orders": self._orders, "money": self._money,
+            "resume": self._resume, "orders": self._orders, "money": self._money, "carry": self._companions.become,
         }  # fmt: skip
         self.over = threading.Event()
         self._changing = threading.Lock()
@@ -191,7 +193,7 @@ class Runs:
                 answer = Answer(number, self._answers[what](*given))
             except BaseException as error:  # noqa: BLE001 -- raised where it was asked
                 answer = Answer(number, error=_for_kernel(error))
-            key = given[0] if given and what != "start" else None
+            key = given[0] if given and what not in ("start", "carry") else None
             self._send_after(answer, key)
 
     def _send_after(self, answer: Answer, key: Key | None, asked_by: _Follower | None = None) -> None:

@@ -17,7 +17,9 @@ from .sent_live_plan import SentPlan
 Key: TypeAlias = tuple[str, str]
 """Symbol and strategy of a run."""
 
-What: TypeAlias = Literal["follow", "hear", "start", "stop", "pause", "resume", "by hand", "orders", "money", "heard"]
+What: TypeAlias = Literal[
+    "follow", "hear", "start", "stop", "pause", "resume", "by hand", "orders", "money", "heard", "carry"
+]
 """What is asked: see the functions of ``live_process.Runs`` of these names."""
 
 VERSION: Final = 1

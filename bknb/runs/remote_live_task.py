@@ -13,6 +13,7 @@ from ..errors import DataError, StateError, UsageError
 from ..process import at_reset
 from .card_of_result import code_of
 from .followed_process import FollowedProcess, ProcessEndedError
+from .goes_with_runs import on_change
 from .live_task import TASKS, LiveTask, check_not_running
 from .manual_orders import TaskByHand
 from .remote_live_run import RemoteRun
@@ -91,6 +92,14 @@ _TRIES: Final = 3
 _END_SECONDS: Final = 10.0  # at most, for a stopped task to end
 _followed: Final[dict[Place, FollowedProcess]] = {}
 _changing = threading.Lock()
+
+
+@on_change
+def _carry_again() -> None:
+    with _changing:
+        followed = [process for process in _followed.values() if process.is_there]
+    for process in followed:
+        process.carry()
 
 
 @at_reset
