@@ -84,7 +84,7 @@ def test_of_an_order_that_closes_the_larger_quantity_counts(cancelling: float, c
         order = next(order for order in life.desk.orders if order.client_id == closing())
         order = replace(order, status="accepted", filled_quantity=0.0, average_price=None)
         life.desk._saved.put(order)
-        await life.desk._cancel(order)
+        await life.desk._requests.cancel(order)
 
     life.live(play)
     assert {order.filled_quantity for order in life.desk.orders if order.client_id == closing()} == {counts}

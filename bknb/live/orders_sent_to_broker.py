@@ -16,16 +16,11 @@ import msgspec
 from ..domain.broker_account import Abilities, Watch
 from ..domain.broker_orders_and_ids import (
     Order,
-    OrderStatus,
-    Report,
-    closed_beyond,
-    finished,
     given_up,
     left_open,
     order_text,
 )
 from ..domain.broker_orders_of_events import KeptOf, any_left, last_minute, not_cut
-from ..domain.broker_reports import after_report, closed_in_doubt, closing_failure, fills_more, report_problem
 from ..domain.fills_at_stops_and_gaps import Minute
 from ..domain.formatting import plain_number
 from ..domain.implementation_shortfall import TradedOrder
@@ -36,18 +31,10 @@ from ..domain.order_actions import Action, Attempt, CancelOrder, MoveStop, Place
 from ..domain.protection_gaps import ProtectionGaps
 from ..domain.protective_orders import (
     closed_there,
-    is_given_up,
-    protective_orders,
-    refused_here,
-    stopped_there,
-    taken_back,
 )
-from ..domain.quantity_of_partial_closes import by_number, part_given_up, rounded_part, sold_beyond, taken_by_hand
 from ..domain.sent_orders_reconciled_at_restart import (
     a_minute_after,
     cut_fills,
-    differences,
-    double_fills,
     ordered_signals,
     postponed,
     reconcile,
@@ -57,7 +44,7 @@ from ..domain.signal import ScheduledSignal, SignalKey, key_of
 from ..domain.signal_events import Event
 from ..domain.states import place_of_state
 from ..domain.text import named_error
-from ..errors import BrokerError, StateError, UsageError
+from ..errors import StateError, UsageError
 from ..log import log
 from ..market.system_clock import limited_to
 from ..ports import Broker, BrokerWithAccount, PaperMarket, StateStore
@@ -65,12 +52,14 @@ from .account_book import LedgerMember
 from .account_ledger import LedgerOfAccount
 from .broker_asked_at_restart import BrokerCheck
 from .gaps_without_stop import GapsWithoutStop
-from .lost_orders import denials_of_stop_until_lost, denials_until_lost, report_on, turns_up
 from .market_rules import MarketRules
-from .order_pauses import Pauses, UnknownAnswers
+from .order_pauses import Pauses
 from .order_quantity import Quantities, Quantity
+from .orders_against_record import AgainstRecord
 from .orders_from_record import Following
-from .saved_orders import KIND, SavedOrders
+from .reports_believed import Reports
+from .requests_to_broker import Requests
+from .saved_orders import SavedOrders
 from .user_code_in_threads import MarketOutside, answered
 
 _SEND_SECONDS: Final = 1.0  # a broker that is given minutes has this long before each for the orders of earlier ones
@@ -157,11 +146,6 @@ class OrderDesk:
         self._on_problem = on_problem
         self._answer_seconds = answer_seconds
         self._max_unknown_answers = max_unknown_answers
-        self._denials_until_lost = denials_until_lost(broker, max_unknown_answers)
-        self._denials_of_stop = denials_of_stop_until_lost(broker, max_unknown_answers)
-        self._traded_at = 0  # when the newest candle opened that can fill an order, UTC ms
-        self._unfilled: dict[str, tuple[int, int]] = {}  # by client id: the newest candle that did not fill an order
-        # although it should have, as a report behind it says, and how many did not in a row
         self._now, self._kept_of = now, kept_of
         self._late_after = late_after
         abilities = broker.abilities() if isinstance(broker, BrokerWithAccount) else Abilities()
@@ -175,8 +159,6 @@ class OrderDesk:
         if self._able is not None:
             self._saved.clock = self._clock
         self._gaps = GapsWithoutStop(store, (strategy, symbol), self._report_problem)
-        self._to_look_at: set[str] = set()  # client ids of resting stops, until they were asked about in this minute
-        self._stopped: dict[SignalKey, int] = {}  # minutes the record has had open what its stop at the broker has sold
         self._following = Following(
             self._saved, Quantities(quantity, on_problem=self._report_problem),
             save=self._save_orders, on_problem=self._report_problem, last_open=last_open, kept_of=kept_of,
@@ -187,19 +169,19 @@ class OrderDesk:
             on_problem=self._report_problem, on_change=self._has_work,
             adopted=tuple if ledger is None else ledger.adopted,
         )  # fmt: skip
-        self._rules = MarketRules(broker, symbol, answer_seconds=answer_seconds)
         self._pauses = Pauses(sleep)
-        self._unknown_answers = UnknownAnswers()
         self._paused: dict[SignalKey, set[str]] = {}  # before which orders, by client id, a pause was made
-        self._reported: dict[SignalKey, set[str]] = {}
-        self._impossible: dict[str, str] = {}  # by client id: why its last report cannot be right
-        self._told_impossible: dict[str, str] = {}  # by client id: what was told first since one was right
-        self._seen: dict[str, tuple[float, float]] = {}  # by client id: lowest and highest price since it was ordered
-        self._newest: tuple[float, ...] = ()  # the lowest and highest price of the newest minute
-        self._still_lost: set[str] = set()  # client ids the broker did not know when it was asked once more
+        self._reports = Reports(broker, self._saved, self._check, self._pauses, self._report_problem)
+        self._requests = Requests(
+            broker, self._saved, self._reports, self._check, self._pauses, ledger=ledger,
+            rules=MarketRules(broker, symbol, answer_seconds=answer_seconds), answer_seconds=answer_seconds,
+            max_unknown_answers=max_unknown_answers, now=now, late_after=late_after, tell=self._report_problem,
+        )  # fmt: skip
+        self._against_record = AgainstRecord(
+            broker, self._saved, self._reports, self._requests, self._check, self._pauses, able=self._able,
+            max_unknown_answers=max_unknown_answers, tell=self._report_problem,
+        )  # fmt: skip
         self._unseen = ""  # why a broker on paper has not taken the newest minute
-        self._told_rounding = False
-        self._noted: set[tuple[SignalKey, str]] = set()  # what brokers have said of stops that rest, by signal
         self._asked_again = False  # about each order, since the start
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
@@ -234,7 +216,7 @@ class OrderDesk:
         self._saved.load()
         if self._ledger is not None:
             await self._ledger.begin(self._as_member(), when=when, adopt=self._adopt)
-        self._told_rounding = any(order.reported and order.number for order in self.orders)
+        self._against_record.begin()
         known_at = {key: max(order.since for order in orders) for key, orders in self._signals.items()}
         restored: list[State | None] = [state for state in states if state is not None]
         held = [each for state in states if state is not None for each in signals_of(state)]
@@ -244,7 +226,7 @@ class OrderDesk:
                 self._following.event(event)
             self._following.state(state, "" if state is None else place_of_state(state))
             events = []
-        reports = await self._check.ask(self._believes, now=when)
+        reports = await self._check.ask(self._reports.believes, now=when)
         ordered = [each for state in restored for each in ordered_signals(state, self._signals)]
         found = reconcile(self.orders, reports, held=ordered, when=when, kept_of=self._kept_of)
         for problem in found.problems:
@@ -338,7 +320,7 @@ class OrderDesk:
 
     def _ask_for_lost(self) -> None:
         """Ask once more about each order that was lost, beside the orders of the next signal."""
-        self._still_lost.clear()
+        self._requests.still_lost.clear()
         self._saved.over -= {order.key for order in self.orders if order.status == "lost"}
 
     def saw(self, minute: Minute) -> None:
@@ -352,15 +334,12 @@ class OrderDesk:
         StateError
             When what it led to could not be saved: give it the minute again.
         """
-        known = {order.client_id: self._market(order) for order in self.orders if not order.done}
-        self._newest = minute.low, minute.high
-        self._traded_at = minute.t if minute.traded else self._traded_at
+        self._reports.saw(minute)
         if self._able is not None:
             self._look_at_stops()
         if self._ledger is not None:
             self._ledger.is_due(minute.t + MINUTE_MS)
             self._has_work()
-        self._seen = {each: (min(minute.low, *of), max(minute.high, *of)) for each, of in known.items()}
         if isinstance(self._broker, PaperMarket):
             try:
                 self._broker.saw(self._symbol, minute)
@@ -393,17 +372,16 @@ class OrderDesk:
 
     async def look_again(self, key: SignalKey, seconds: float) -> None:
         """Have the resting stops of a signal asked about, and wait until that is done, so many seconds at most."""
-        self._to_look_at |= {order.client_id for order in self._signals.get(key, ()) if order.purpose == "protect"}
+        stops = {order.client_id for order in self._signals.get(key, ()) if order.purpose == "protect"}
+        self._requests.to_look_at |= stops
         self._has_work()
         await self.settle(seconds)
 
     def _look_at_stops(self) -> None:
         """Have resting stops asked about, and count the minutes the record has had open what they have sold."""
-        self._to_look_at = {order.client_id for order in self.orders if order.purpose == "protect" and order.working}
-        open_here = [
-            key for key, orders in self._signals.items() if orders[0].ended_at is None and stopped_there(orders)
-        ]
-        self._stopped = {key: self._stopped.get(key, 0) + 1 for key in open_here}
+        resting = (order for order in self.orders if order.purpose == "protect" and order.working)
+        self._requests.to_look_at = {order.client_id for order in resting}
+        self._against_record.look()
         self._has_work()
 
     async def pass_on(self, minute: Minute) -> None:
@@ -495,7 +473,7 @@ class OrderDesk:
         Empty when both agree, or when an order is on its way as it should be.
         """
         going_on = (orders for key, orders in self._signals.items() if key not in self._saved.over)
-        of_orders = next(filter(None, map(self._disagreement_of, going_on)), "")
+        of_orders = next(filter(None, map(self._against_record.of, going_on)), "")
         of_account = "" if self._ledger is None else self._ledger.problem(self._symbol)
         return self._following.problem or of_orders or self._check.unlisted or self._unseen or of_account
 
@@ -503,50 +481,7 @@ class OrderDesk:
     def is_unprotected(self) -> bool:
         """Whether something is held for which no stop rests at the broker, and none will."""
         going_on = (orders for key, orders in self._signals.items() if key not in self._saved.over)
-        return any(self._is_unprotected(orders) for orders in going_on)
-
-    def _is_unprotected(self, orders: Sequence[Order]) -> bool:
-        return self._able is not None and is_given_up(orders) and left_open(orders) > 0.0
-
-    def _disagreement_of(self, orders: Sequence[Order]) -> str:
-        """Why nothing may be opened because of the orders of a signal, as a sentence; empty when nothing is wrong."""
-        of = f"{self._symbol} of {orders[0].signal_id!r}"
-        for order in orders:
-            if problem := self._impossible.get(order.client_id):
-                return f"{order_text(order)}: its report cannot be right: {problem}"
-            if problem := self._check.problem(order):
-                return problem
-        if given_up(orders):
-            return f"{plain_number(left_open(orders))} {of} are open and the record ended"
-        if beyond := closed_beyond(orders):
-            return f"{plain_number(beyond)} {of} were closed beyond what was open"
-        for part in by_number(orders):
-            if part_given_up(part):
-                return f"{order_text(part[-1])} could not be carried out; more is held than the record says"
-            if orders[0].ended_at is None and sold_beyond(part):
-                return f"{order_text(part[-1])}: more was closed than was to be; less is held than the record says"
-        if problem := self._disagreement_of_stops(orders, of):
-            return problem
-        candles = max(self._unfilled.get(order.client_id, (0, 0))[1] for order in orders)
-        hangs = max(self._pauses.in_a_row(orders[0].key), candles) >= self._max_unknown_answers
-        return self._hanging_text(orders) if hangs else ""
-
-    def _disagreement_of_stops(self, orders: Sequence[Order], of: str) -> str:
-        """The same because of what protects a position, or was taken of it; ``of`` names it."""
-        if self._is_unprotected(orders):
-            stop = protective_orders(orders)[-1]
-            why = stop.note or stop.status
-            return f"{order_text(stop)} does not rest at {self._broker.name}: {why}; it is watched here alone"
-        if orders[0].ended_at is None and (by_hand := taken_by_hand(orders)):
-            return f"{plain_number(by_hand)} {of} were sold, moved or withdrawn by hand; the record has them open"
-        if self._able is not None and orders[0].ended_at is None and refused_here(orders) and left_open(orders):
-            why = next(each.note for each in reversed(orders) if each.replaces and each.status == "rejected")
-            level = plain_number(orders[0].stop or 0.0)
-            return f"{of}: its stop does not move to {level} at {self._broker.name}: {why}"
-        if orders[0].ended_at is None and self._stopped.get(orders[0].key):
-            sold = plain_number(stopped_there(orders))
-            return f"{sold} {of} were sold by its stop at {self._broker.name}; the record has it open"
-        return ""
+        return any(map(self._against_record.is_unprotected, going_on))
 
     @property
     def asked_again(self) -> bool:
@@ -577,15 +512,6 @@ class OrderDesk:
                 return f"{side} {plain_number(left_open(orders))} {self._symbol} to close {key[0]!r} is not ordered yet"
         return ""
 
-    @property
-    def _by_hand(self) -> str:
-        """What to do about an order that nobody here can put right."""
-        return (
-            f"Nothing new is opened. Put it right at {self._broker.name}, then stop this run, delete {KIND}/"
-            f"{'/'.join(self._saved.address)} from its state, store.delete({KIND!r}, {self._saved.address!r}), and "
-            "start it again"
-        )
-
     # --- carrying out -------------------------------------------------------------------------------------------
 
     async def _work(self) -> None:
@@ -607,7 +533,7 @@ class OrderDesk:
                 continue
             self._at_rest.set()
             if self._pauses.waiting:
-                self._unknown_answers.waited(await self._pauses.over(self._wake))
+                self._requests.unknown_answers.waited(await self._pauses.over(self._wake))
                 self._at_rest.clear()
                 continue
             self._tidy()
@@ -618,14 +544,11 @@ class OrderDesk:
         """Forget what is over, but the last few signals."""
         self._saved.tidy()
         known = {order.client_id for order in self.orders}
-        self._reported = {key: reported for key, reported in self._reported.items() if key in self._signals}
+        self._against_record.forget_over()
         self._paused = {key: paused for key, paused in self._paused.items() if key in self._signals}
-        self._impossible = {each: why for each, why in self._impossible.items() if each in known}
-        self._told_impossible = {each: text for each, text in self._told_impossible.items() if each in known}
-        self._unfilled = {each: what for each, what in self._unfilled.items() if each in known}
-        self._unknown_answers.forget_but(known)
-        self._noted = {(key, note) for key, note in self._noted if key in self._signals}
-        self._still_lost &= known
+        self._reports.forget_but(known)
+        self._requests.unknown_answers.forget_but(known)
+        self._requests.still_lost &= known
         self._check.forget_but(known)
 
     async def _carry_out(self, key: SignalKey) -> None:
@@ -637,13 +560,13 @@ class OrderDesk:
             if not self._saved.save(quiet=self._pauses.in_a_row(key) > 0):
                 self._defer(key)
                 return
-            self._report(key, cut_fills(orders))  # before the rest is closed
+            self._against_record.tell(key, cut_fills(orders))  # before the rest is closed
             if self._able is not None:
                 await self._learn_when_stopped(orders)
                 orders = self._signals[key]
             action = (
                 next_action(orders, tried, able=self._able, now=self._clock())
-                or self._unanswered(orders, tried)
+                or self._against_record.unanswered(orders, tried)
                 or self._to_look(orders, tried)
             )
             again = isinstance(action, Save) and self._is_another_try(action.order)
@@ -658,14 +581,16 @@ class OrderDesk:
             before = action
             tried |= await self._timed(action)
         due = due_actions(orders, able=self._able, now=self._clock())
-        waits = [*due, *filter(None, [self._unanswered(orders)])]
+        waits = [*due, *filter(None, [self._against_record.unanswered(orders)])]
         cancels = any(kind is CancelOrder and name in self._check.to_cancel for kind, name in tried)
         if waits or cancels:
-            if cancels or not all(self._next_candle_fills(action.order) for action in waits):
+            if cancels or not all(self._reports.next_candle_fills(action.order) for action in waits):
                 self._defer(key)
             return
         self._pauses.forget(key)
-        self._report_differences(key)
+        self._against_record.tell_differences(key)
+        if key in self._saved.over:
+            self._paused.pop(key, None)
 
     async def _learn_when_stopped(self, orders: Sequence[Order]) -> None:
         """Ask when stops have sold; where that is not to be had it counts from when it was known."""
@@ -681,41 +606,6 @@ class OrderDesk:
         known = (msgspec.structs.replace(each, filled_at=at.get(each.client_id, each.since)) for each in sold)
         self._saved.put(*known)
 
-    def _report_differences(self, key: SignalKey) -> None:
-        """Report where the broker differs from the record, once nothing is due for a signal; note that it is over."""
-        orders = self._signals[key]
-        reported = self._report(key, differences(orders))
-        self._tell_rounding(orders)
-        if finished(orders):
-            if reported and not orders[0].reported:
-                self._saved.put(msgspec.structs.replace(orders[0], reported=True))
-            self._saved.over.add(key)
-            self._paused.pop(key, None)
-
-    def _report(self, key: SignalKey, found: Iterable[str]) -> set[str]:
-        """Report where the broker differs from the record, each once; returns all that was reported of a signal."""
-        orders = self._signals[key]
-        reported = self._reported.setdefault(key, set(differences(orders)) if orders[0].reported else set())
-        by_hand = f". {self._by_hand}" if given_up(orders) or closed_beyond(orders) else ""
-        for difference in found:
-            if difference not in reported:
-                reported.add(difference)
-                kinds = {"double_fill": double_fills, "cut_fill": cut_fills}
-                kind = next((kind for kind, found_by in kinds.items() if difference in found_by(orders)), "broker")
-                self._report_problem(kind, f"{difference}{by_hand}")
-        return reported
-
-    def _tell_rounding(self, orders: list[Order]) -> None:
-        """Tell once in a run that the market rounds parts and adds."""
-        rounded = rounded_part(orders)
-        if rounded is None or self._told_rounding:
-            return
-        self._told_rounding = True
-        self._saved.put(msgspec.structs.replace(rounded, reported=True))
-        filled = f"{plain_number(rounded.filled_quantity)} of {plain_number(rounded.quantity)} filled"
-        text = "the market rounds quantities; what is left over is closed with the rest"
-        self._report_problem("broker", f"{order_text(rounded)}: {filled}: {text}")
-
     def _is_another_try(self, order: Order) -> bool:
         """Whether an order comes in place of one that failed, and no pause was made before it yet."""
         alike = [one for one in self._signals[order.key] if (one.purpose, one.number) == (order.purpose, order.number)]
@@ -728,320 +618,24 @@ class OrderDesk:
         cancels = (CancelOrder(order) for order in orders if order.client_id in self._check.to_cancel)
         return next((cancel for cancel in cancels if attempt_of(cancel) not in tried), None)
 
-    def _unanswered(self, orders: list[Order], tried: Collection[Attempt] = ()) -> Query | None:
-        """The question about an order the broker did not answer at the start, or about a lost one of what is over.
-
-        One that turns up after all is known soon; see also :meth:`_ask_for_lost`.
-        """
-        for order in orders:
-            again = order.status == "lost" and orders[0].ended_at is not None
-            unanswered = order.client_id in self._check.unconfirmed
-            if (unanswered or (again and order.client_id not in self._still_lost)) and (
-                (Query, order.client_id) not in tried
-            ):
-                return Query(order)
-        return None
-
     def _to_look(self, orders: list[Order], tried: Collection[Attempt]) -> Query | None:
         """The question about a stop that rests at the broker, once for each minute."""
-        due = (Query(each) for each in orders if each.working and each.client_id in self._to_look_at)
+        due = (Query(each) for each in orders if each.working and each.client_id in self._requests.to_look_at)
         return next((query for query in due if attempt_of(query) not in tried), None)
-
-    def _next_candle_fills(self, order: Order) -> bool:
-        """Whether only a candle, which wakes us, can change an order: it need not be asked about before."""
-        unfilled = order.status == "accepted" and order.kind == "market"
-        return unfilled and isinstance(self._broker, PaperMarket | MarketOutside)
 
     async def _timed(self, action: Action) -> set[Attempt]:
         """Carry out an action, and time what it leaves without a stop; what is not to be tried again in this round."""
         began, order = self._clock(), action.order
-        await self._do(action)
+        await self._requests.carry_out(action)
         if self._able is not None:
             self._gaps.look(self._signals[order.key], since=began, now=self._clock())
         if isinstance(action, CancelOrder | Query):
             return {attempt_of(action), (Query, order.client_id)}  # cancelling in vain asks
-        waits = isinstance(action, Place) and self._known(order).status == "intended"  # it may leave later
+        waits = isinstance(action, Place) and self._reports.known(order).status == "intended"  # it may leave later
         return {attempt_of(action)} if waits or isinstance(action, MoveStop | Wait) else set()
-
-    async def _do(self, action: Action) -> None:
-        match action:
-            case Save(order):
-                self._saved.put(order)
-            case Place(order):
-                await self._place(order)
-            case MoveStop(order):
-                await self._move(order)
-            case CancelOrder(order):
-                await self._cancel(order)
-            case Query(order):
-                await self._query(order)
-            case Wait():
-                pass
-
-    async def _place(self, order: Order) -> None:
-        try:
-            order = await self._fitted(order)
-        except BrokerError as error:
-            if not error.refused:
-                raise
-            if error.later and order.reduces_only:
-                self._wait_to_place(order, error)
-                return
-            order = msgspec.structs.replace(order, quantity=0.0, status="rejected", note=named_error(error))
-        if order.done:
-            self._saved.put(order)
-            self._report_problem("broker", f"{order_text(order)} is not sent: {order.note}")
-            return
-        sent = msgspec.structs.replace(order, status="sent", created_at=self._sent_at(order))
-        if not self._saved.put(sent):
-            self._saved.put(order, quiet=True)  # not saved, so not sent
-            return
-        try:
-            report = await answered(self._broker.place(sent), self._answer_seconds)
-        except Exception as error:  # noqa: BLE001 -- whatever a broker raises, the outcome is unknown unless it says so
-            self._not_placed(sent, error)
-            return
-        self._apply_report(sent, report)
-
-    def _not_placed(self, sent: Order, error: Exception) -> None:
-        """Note that an order was refused, is to leave later, or may have arrived."""
-        refused = isinstance(error, BrokerError) and error.refused
-        if refused and sent.reduces_only and getattr(error, "later", False):  # what protects or closes waits
-            self._wait_to_place(sent, error)
-            return
-        if refused:
-            self._rules.forget()
-            if self._ledger is not None:
-                self._ledger.was_refused(sent)
-        reached = refused and getattr(error, "reached", False)
-        self._change(sent, status="rejected" if refused else "unknown", note=named_error(error), reached=reached)
-        if not refused:
-            text = f"{order_text(sent)}: nobody knows whether it arrived ({named_error(error)}); asking"
-            self._report_problem("broker", text)
-        elif sent.reduces_only:
-            self._report_problem("broker", f"{order_text(sent)} was refused: {named_error(error)}")
-
-    async def _move(self, order: Order) -> None:
-        """Have a stop moved by one request: in place, or by one that takes its place."""
-        order = await self._rules.fitted(order, self._signals[order.key])
-        old = next((each for each in self._signals[order.key] if each.client_id == order.replaces), self._known(order))
-        if order.done:  # too little at its new level
-            self._saved.put(msgspec.structs.replace(order, replaces="") if order.replaces else taken_back(old))
-            return
-        if order.replaces:
-            sent = msgspec.structs.replace(order, status="sent", created_at=self._sent_at(order))
-            if not self._saved.put(sent):
-                self._saved.put(order, quiet=True)  # not saved, so not sent
-                return
-            order = sent
-        assert isinstance(self._broker, BrokerWithAccount)  # it has abilities  # noqa: S101
-        try:
-            report = await answered(self._broker.amend(order), self._answer_seconds)
-        except Exception as error:  # noqa: BLE001 -- as for one that is placed
-            self._not_moved(order, old, error)
-            await self._query(old)
-            return
-        if not order.replaces:
-            level = {"record_price": order.record_price, "trigger": order.trigger}
-            self._saved.put(msgspec.structs.replace(self._known(order), **level))
-        self._apply_report(order, report)
-        if order.replaces:
-            await self._query(old, cancelled_here=True)
-
-    def _not_moved(self, order: Order, old: Order, error: Exception) -> None:
-        """Note that a stop was not moved, or nobody knows; what becomes of the one that rested is asked next."""
-        refused = isinstance(error, BrokerError) and error.refused
-        reached, why = refused and getattr(error, "reached", False), named_error(error)
-        if order.replaces and refused and getattr(error, "later", False):
-            self._change(order, status="intended", note=why)
-        elif order.replaces:
-            self._change(order, status="rejected" if refused else "unknown", note=why, reached=reached)
-        elif reached:
-            self._saved.put(msgspec.structs.replace(old, record_price=order.record_price, reached=True, note=why))
-        if self._pauses.in_a_row(order.key) == 0:
-            what = "was refused" if refused else "may have arrived; asking"
-            text = f"{order_text(old)}: to move it to {plain_number(order.record_price)} {what}: {why}"
-            text = text if order.trigger else f"{order_text(order)} in the place of its stop {what}: {why}"
-            self._report_problem("broker", text)
 
     def _clock(self) -> int:
         return 0 if self._now is None else self._now()
-
-    async def _fitted(self, order: Order) -> Order:
-        """An order as its market takes it, and as far as the account allows it."""
-        order = await self._rules.fitted(order, self._signals[order.key])
-        if self._ledger is None or order.done:
-            return order
-        return await self._ledger.allowed(order, self._saved.address)
-
-    def _wait_to_place(self, order: Order, error: Exception) -> None:
-        """Have an order wait that did not leave, or surely came to nothing, and is to leave later."""
-        if self._pauses.in_a_row(order.key) == 0:
-            self._report_problem("broker", f"{order_text(order)} waits, it is not sent: {named_error(error)}")
-        self._change(order, status="intended", note=named_error(error))
-
-    def _sent_at(self, order: Order) -> int:
-        """The moment (UTC ms) from which on an order that is sent now may fill."""
-        now = order.created_at if self._now is None else self._now()
-        return now if now > self._late_after(order.created_at) else order.created_at
-
-    async def _cancel(self, order: Order) -> None:
-        try:
-            report = await answered(self._broker.cancel(order.client_id, order.symbol), self._answer_seconds)
-        except Exception as error:  # noqa: BLE001
-            self._report_problem("broker", f"{order_text(order)} may not be cancelled ({named_error(error)}); asking")
-            await self._query(order, cancelled_here=True)
-            return
-        if getattr(report, "status", "") != "cancelled" and not fills_more(self._known(order), report):
-            self._apply_report(order, report, cancelled_here=True)
-            return
-        # What was filled before it arrived may be missing in that answer, and what it fills may be too much.
-        try:
-            final = await self._report_on(order)
-        except Exception as error:  # noqa: BLE001
-            self._report_unanswered(order, error)
-            return  # it is cancelled again: what it filled is not known
-        if final is None:
-            await self._is_unknown(order)
-            return
-        self._unknown_answers.forget(order.client_id)
-        self._apply_report(order, final, cancelled_here=True)
-        known = self._known(order)
-        if known.done and fills_more(known, report):
-            said, counted = plain_number(report.filled_quantity), plain_number(known.filled_quantity)
-            text = f"the answer to its cancelling has {said} filled, and the broker's report of it {counted}"
-            counts = f"{said if order.reduces_only else counted} counts; see what {self._broker.name} holds"
-            self._report_problem("broker", f"{order_text(order)}: {text}; {counts}")
-            if order.reduces_only:  # it is not to be closed twice
-                self._apply_report(order, report, cancelled_here=True)
-
-    async def _query(self, order: Order, *, cancelled_here: bool = False) -> None:
-        self._to_look_at.discard(order.client_id)
-        try:
-            report = await self._report_on(order)
-        except Exception as error:  # noqa: BLE001
-            self._report_unanswered(order, error)
-            return
-        if report is not None:
-            self._unknown_answers.forget(order.client_id)
-            self._apply_report(order, report, cancelled_here=cancelled_here)
-            self._report_note(order, report)
-            return
-        await self._is_unknown(order)
-
-    async def _report_on(self, order: Order) -> Report | None:
-        seconds = self._answer_seconds
-        return await report_on(self._broker, order, answer_seconds=seconds, now=self._clock())
-
-    async def _is_unknown(self, order: Order) -> None:
-        """Note that the broker does not know an order; said often, it is lost."""
-        self._check.has_answered(order)
-        if order.done:
-            self._still_lost.add(order.client_id)
-            return
-        denied = self._unknown_answers.count(order.client_id, order.key)
-        enough = self._denials_of_stop if order.purpose == "protect" and order.trigger else self._denials_until_lost
-        lost = denied >= enough and not order.in_doubt  # once it had filled it, and more
-        if lost and await self._turns_up(order):
-            return
-        if lost:
-            self._unknown_answers.forget(order.client_id)
-            self._change(order, status="lost", note="the broker has no such order")
-            self._pauses.forget(order.key)  # it is settled: what follows has not been waited for yet
-        elif order.status != "unknown":
-            self._change(order, status="unknown", note=order.note)
-
-    async def _turns_up(self, order: Order) -> bool:
-        """Whether an order that the broker denies is there all the same, or nobody knows."""
-        try:
-            found = await turns_up(self._broker, order, answer_seconds=self._answer_seconds)
-        except Exception as error:  # noqa: BLE001 -- whatever a broker raises, it did not answer
-            self._report_unanswered(order, error)
-            return True
-        if found is not None:
-            self._apply_report(order, found)
-        return found is not None
-
-    def _report_note(self, stop: Order, report: Report) -> None:
-        """Tell what a broker says of a stop that rests, once: what is wrong with its account."""
-        note = getattr(report, "note", "")
-        is_new = note and note != stop.note and (stop.key, note) not in self._noted
-        if stop.purpose == "protect" and is_new and self._known(stop).working:
-            self._noted.add((stop.key, note))
-            self._report_problem("broker", f"{order_text(stop)} rests, but {note}")
-
-    def _report_unanswered(self, order: Order, error: Exception) -> None:
-        if self._pauses.in_a_row(order.key) == 0 and order.client_id not in self._check.unconfirmed:
-            text = f"{order_text(order)}: the broker did not say what became of it: {named_error(error)}"
-            self._report_problem("broker", text)
-
-    def _apply_report(self, order: Order, report: Report, *, cancelled_here: bool = False) -> None:
-        order = self._known(order)
-        if not self._believes(order, report):
-            self._unfilled.pop(order.client_id, None)
-            in_doubt = closed_in_doubt(order, report)
-            if order.status == "sent" or in_doubt != order.in_doubt:
-                note = self._impossible[order.client_id]
-                self._saved.put(msgspec.structs.replace(order, status="unknown", note=note, in_doubt=in_doubt))
-            return
-        after = after_report(order, report)
-        if after.trigger != order.trigger and order.working:
-            text = f"rests at {plain_number(after.trigger or 0.0)}, where nobody here has moved it; it is moved back"
-            self._report_problem("broker", f"{order_text(order)} {text}")
-        self._count_unfilled(after)
-        if after != order:
-            if order.status == "lost":
-                self._report_problem("broker", f"{order_text(after)} was lost and has turned up: {after.status}")
-            if after.filled_quantity > order.filled_quantity or not (after.attempt > 1 or _failed(after)):
-                self._pauses.forget(order.key)
-            self._saved.put(after)
-            failure = "" if cancelled_here and after.status == "cancelled" else closing_failure(order, after)
-            if failure:
-                self._report_problem("broker", failure)
-
-    def _count_unfilled(self, order: Order) -> None:
-        """Count the candles that should have filled an order, and did not."""
-        candle, count = self._unfilled.pop(order.client_id, (0, 0))
-        if self._next_candle_fills(order):
-            is_new = self._traded_at > candle and self._traded_at >= order.created_at  # it fills from then on
-            self._unfilled[order.client_id] = max(candle, self._traded_at), count + is_new
-
-    def _believes(self, order: Order, report: Report) -> bool:
-        """Whether a report can be right; one that cannot be is reported once, and nothing is opened until one can."""
-        self._check.has_answered(order)
-        problem = report_problem(order, report, self._market(order), orders=self._signals[order.key])
-        known = self._impossible.pop(order.client_id, "")
-        if not problem:
-            self._told_impossible.pop(order.client_id, None)
-            return True
-        self._impossible[order.client_id] = problem
-        if problem != known:
-            what = f"{order_text(order)}: its report cannot be right: {problem}"
-            kept = "what the broker fills of it is not closed, while the record is watched on"
-            text = f"{what}; {kept}. {self._by_hand}"  # told once: others that follow it are counted
-            self._report_problem("broker", self._told_impossible.setdefault(order.client_id, text))
-        return False
-
-    def _market(self, order: Order) -> tuple[float, ...]:
-        """The lowest and highest price of the market since an order, as far as it is known."""
-        return self._seen.get(order.client_id) or self._newest or (order.record_price,)
-
-    def _change(self, order: Order, *, status: OrderStatus, note: str, reached: bool = False) -> None:
-        self._saved.put(msgspec.structs.replace(self._known(order), status=status, note=note, reached=reached))
-
-    def _known(self, order: Order) -> Order:
-        """The order as it is now: the run may have ended its signal while the broker was working on it."""
-        return next((now for now in self._signals[order.key] if now.client_id == order.client_id), order)
-
-    def _hanging_text(self, orders: Sequence[Order]) -> str:
-        """The order of a signal that comes to no end, as a sentence."""
-        for order in orders:
-            if not order.done and (order.kind == "market" or order.opened_at is not None or _is_over(orders)):
-                return f"{order_text(order)} is {order.status}, however often the broker is asked"
-        unanswered = self._unanswered(list(orders))
-        if unanswered is not None:
-            return f"{order_text(unanswered.order)}: the broker does not say what became of it"
-        return f"{order_text(orders[-1])} is {orders[-1].status}, and another one is tried"
 
     # --- waiting ------------------------------------------------------------------------------------------------
 
@@ -1061,14 +655,6 @@ class OrderDesk:
             self._on_problem(kind, message)
         except Exception as error:  # noqa: BLE001 -- a callback must not stop the orders
             log.warning("%s: %s (and reporting it failed: %r)", kind, message, error)
-
-
-def _failed(order: Order) -> bool:
-    return order.status in ("rejected", "cancelled")
-
-
-def _is_over(orders: Sequence[Order]) -> bool:
-    return orders[0].ended_at is not None
 
 
 def _row(order: Order) -> dict[str, object]:

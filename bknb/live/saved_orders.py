@@ -191,6 +191,13 @@ class SavedOrders:
         every = self.signals.values()
         return math.fsum(net_filled(orders) if orders[0].side == "buy" else -net_filled(orders) for orders in every)
 
+    def put_right(self, broker: str) -> str:
+        """What to do about an order that nobody here can put right, at a broker of a name."""
+        return (
+            f"Nothing new is opened. Put it right at {broker}, then stop this run, delete {KIND}/"
+            f"{'/'.join(self.address)} from its state, store.delete({KIND!r}, {self.address!r}), and start it again"
+        )
+
     def load(self) -> None:
         """Read what was saved.
 
