@@ -27,7 +27,7 @@ class AccountLife:
         abilities = self.broker.abilities()
         return LedgerOfAccount(self.store, abilities.account, nets=abilities.nets)
 
-    async def start(self, *strategies, states=None, adopt=False, symbol="BTCUSDT", when=MINUTE):
+    async def start(self, *strategies, states=None, adopt=False, symbol="BTCUSDT", when=MINUTE, undelivered=()):
         for strategy in strategies or ("sma",):
             self.desks[strategy] = desk = OrderDesk(
                 broker=self.broker, store=self.store, strategy=strategy, symbol=symbol, quantity=self.quantity,
@@ -35,7 +35,7 @@ class AccountLife:
                 adopt=adopt,
             )  # fmt: skip
             state = (states or {}).get(strategy)
-            await desk.start(*([] if state is None else [state]), when=when)
+            await desk.start(*([] if state is None else [state]), when=when, undelivered=undelivered)
         assert await self._settled()
 
     async def _sleep(self, _seconds):

@@ -150,7 +150,7 @@ def shares_taken(missing: float, positions: Sequence[float]) -> list[float]:
     return [round(each * part, 12) for each in positions]
 
 
-def taken(orders: Sequence[Order], quantity: float, when: int) -> Order:
+def taken(orders: Sequence[Order], quantity: float, when: int, note: str) -> Order:
     """What is noted where so much of a position (base currency) was taken by hand; ``orders`` are of its signal."""
     entry, number = orders[0], sum(order.purpose == "manual" for order in orders) + 1
     side: Side = "sell" if entry.side == "buy" else "buy"
@@ -172,7 +172,7 @@ def taken(orders: Sequence[Order], quantity: float, when: int) -> Order:
         filled_quantity=quantity,
         attempt=number,
         base=entry.base,
-        note="sold, moved or withdrawn by hand",
+        note=note,
     )
 
 
@@ -180,6 +180,64 @@ def signed_position(orders: Sequence[Order]) -> float:
     """What a signal holds, in base currency; below 0 when short, and 0 where more was closed than was open."""
     rest = max(net_filled(orders), 0.0)
     return rest if orders[0].side == "buy" else -rest
+
+
+_BY_EXCHANGE: Final = {
+    "autoclose-": "liquidated by the exchange",
+    "adl_autoclose": "closed by the exchange, which deleveraged others",
+    "settlement_autoclose-": "closed by the exchange, as the contract was settled",
+}
+
+
+def trades_behind(fills: Sequence[Fill], difference: float, exact: float, base: str = "") -> list[Fill]:
+    """The newest trades of others that together make a difference; none where there are none.
+
+    Parameters
+    ----------
+    fills
+        The trades of others, oldest first.
+    difference, exact
+        How much has come, or below 0 gone, and what rounding may leave of it.
+    base
+        The currency in which fees make less of what was bought.
+    """
+    found: list[Fill] = []
+    for fill in reversed(fills):
+        found.append(fill)
+        if abs(difference - math.fsum(filled_by(found, base).values())) <= exact:
+            return found
+    return []
+
+
+def how_it_went(trades: Sequence[Fill]) -> str:
+    """How a position went that no order of bknb has ended, by the trades that did.
+
+    Examples
+    --------
+    >>> fill = Fill(client_id="web", symbol="BTCUSDT", side="sell", quantity=0.5, price=90.0, at=0, trade_id="1")
+    >>> how_it_went([fill]), how_it_went([msgspec.structs.replace(fill, client_id="autoclose-7")])
+    ('sold by hand at 90', 'liquidated by the exchange at 90')
+    >>> how_it_went([])
+    'sold, moved or withdrawn by hand'
+    """
+    if not trades:
+        return "sold, moved or withdrawn by hand"
+    name, side = trades[0].client_id, trades[0].side
+    by_exchange = (text for prefix, text in _BY_EXCHANGE.items() if name.startswith(prefix))
+    way = next(by_exchange, "bought by hand" if side == "buy" else "sold by hand")
+    price = math.fsum(fill.quantity * fill.price for fill in trades) / math.fsum(fill.quantity for fill in trades)
+    return f"{way} at {plain_number(price)}"
+
+
+def paid_by(trades: Iterable[Fill]) -> dict[str, float]:
+    """What trades have changed of what they were paid in, and of what their fees were paid in."""
+    found: dict[str, float] = {}
+    for fill in trades:
+        value = fill.quantity * fill.price
+        _add(found, quote_of(fill.symbol) or "", value if fill.side == "sell" else -value)
+        for fee in fill.fees:
+            _add(found, fee.currency, -fee.amount)
+    return found
 
 
 # --- orders of others -------------------------------------------------------------------------------------------

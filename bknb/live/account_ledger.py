@@ -6,6 +6,7 @@ It is asked once a minute, beside the orders, for what the account has; see :mod
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -21,6 +22,8 @@ from .account_book import AccountBook, LedgerMember
 from .changes_by_hand import ChangesByHand
 from .orders_never_saved import OrdersNeverSaved
 from .saved_orders import SavedOrders
+
+NOTHING_LEFT: Final = "nothing of it is in the account any more"
 
 
 class LedgerOfAccount:
@@ -171,7 +174,7 @@ class LedgerOfAccount:
     def _as_far_as(self, order: Order, held: float, there: float) -> Order:
         """An order for no more than its signal has held, and than is there; both in base currency."""
         if rounded_down(max(held, 0.0), order.step) <= 0.0:
-            return replace(order, quantity=0.0, status="cancelled", note="nothing of it is in the account any more")
+            return replace(order, quantity=0.0, status="cancelled", note=NOTHING_LEFT)
         quantity = rounded_down(max(min(order.quantity, held, there), 0.0), order.step)
         if quantity >= min(order.quantity, held) - order.step:
             return replace(order, quantity=quantity)

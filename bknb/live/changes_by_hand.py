@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from ..domain.account_ledger import added, exactness, filled_by, shares_taken, signed_position, taken
+from ..domain.account_ledger import (
+    added,
+    exactness,
+    filled_by,
+    how_it_went,
+    paid_by,
+    shares_taken,
+    signed_position,
+    taken,
+    trades_behind,
+)
 from ..domain.broker_account import Fill
 from ..domain.broker_orders_and_ids import Order
 from ..domain.formatting import plain_number
@@ -32,6 +42,9 @@ class ChangesByHand:
 
     def __init__(self, book: AccountBook, never_saved: OrdersNeverSaved) -> None:
         self._book, self._never_saved = book, never_saved
+        self._texts: list[tuple[LedgerMember, str]] = []  # what is to be told, together
+        self._paid: dict[str, float] = {}  # by trades that were told: what it changes is not told again
+        self._of_others: list[Fill] = []  # the trades that no order of bknb made, as they were told last
         self._pending: dict[str, tuple[float, float]] = {}  # what differed at the last look, and what was expected then
 
     async def look(self, member: LedgerMember) -> None:
@@ -48,6 +61,7 @@ class ChangesByHand:
             return
         for name in book.names():
             await self._compare(name, found[0].get(name, 0.0), book.expected().get(name, 0.0))
+        self._tell()
         ledger = book.ledger
         if ledger is not None and ledger.adopting and not self._pending:
             book.write(replace(ledger, adopting=False))
@@ -76,6 +90,7 @@ class ChangesByHand:
         if not any(member.unanswered() for member in book.members.values()) and await self._is_by_hand():
             self._pending.pop(name, None)
             self._take(name, difference)
+            self._tell()
 
     def _is_same(self, name: str, difference: float, expected: float, exact: float) -> bool:
         """Whether a difference was there at the look before, with as much expected; it is noted."""
@@ -98,6 +113,7 @@ class ChangesByHand:
     async def _is_by_hand(self) -> bool:
         """Whether no order of bknb, known here or not, has made a difference."""
         book = self._book
+        self._of_others = []
         for member in book.a_member_for_each_symbol():
             symbol = member.symbol
             try:
@@ -112,6 +128,8 @@ class ChangesByHand:
                 return False
             if self._never_saved.count_adopted(fills, symbol):
                 return False
+            known = book.known_ids(symbol)
+            self._of_others += [fill for fill in fills if fill.client_id not in known]
         return True
 
     def _filled_more(self, symbol: str, fills: Iterable[Fill]) -> set[str]:
@@ -122,30 +140,32 @@ class ChangesByHand:
 
     def _take(self, name: str, difference: float) -> None:
         """Note a difference: what is missing is taken from the positions, the rest has come or gone by hand."""
-        held = [(saved, orders, signed_position(orders)) for saved, orders in self._book.signals(name)]
+        book, exact = self._book, exactness(self._book.orders)
+        held = [(saved, orders, signed_position(orders)) for saved, orders in book.signals(name)]
         against = [each for each in held if each[2] * difference < 0.0]
         parts = shares_taken(abs(difference), [abs(position) for _, _, position in against])
-        left = difference
+        symbol = against[0][1][0].symbol if against else ""
+        fills = [fill for fill in self._of_others if fill.symbol == symbol]
+        trades, left = trades_behind(fills, difference, exact, book.base(symbol)), difference
+        how = how_it_went(trades)
+        self._paid = added(self._paid, paid_by(trades))
         for (saved, orders, _), part in zip(against, parts, strict=True):
             if part <= 0.0:
                 continue
-            if not saved.put(taken(orders, part, self._book.now)):
+            if not saved.put(taken(orders, part, book.now, how)):
                 return  # not saved; what is left of it is found again
             left += part if difference < 0.0 else -part
-            self._tell_taken(saved, orders, part)
+            entry, rest = orders[0], plain_number(abs(signed_position(orders)))
+            text = f"{plain_number(part)} {entry.symbol} of {entry.signal_id!r} were {how}"
+            for member in self._told_of(saved):
+                self._texts.append((member, f"{text}; {rest} of it are held now, and no more is sold"))
+                member.changed()
         if abs(left) > abs(difference) * EXACT + EXACT:
             self._note(name, left)
 
-    def _tell_taken(self, saved: SavedOrders, orders: Sequence[Order], part: float) -> None:
-        entry = orders[0]
-        text = (
-            f"{plain_number(part)} {entry.symbol} of {entry.signal_id!r} were sold, moved or withdrawn by hand; "
-            f"{plain_number(abs(signed_position(orders)))} of it are held now, and no more is sold"
-        )
+    def _told_of(self, saved: SavedOrders) -> list[LedgerMember]:
         members = self._book.members
-        for member in [members[saved.address]] if saved.address in members else self._book.who_is_told(entry.symbol):
-            member.tell("manual", text)
-            member.changed()
+        return [members[saved.address]] if saved.address in members else self._book.who_is_told("")
 
     def _note(self, name: str, difference: float) -> None:
         book, ledger = self._book, self._book.ledger
@@ -155,7 +175,14 @@ class ChangesByHand:
             book.write(replace(ledger, baseline=added(ledger.baseline, {name: difference})))
             return
         book.write(replace(ledger, manual=added(ledger.manual, {name: difference})))
+        if abs(difference - self._paid.pop(name, 0.0)) <= exactness(book.orders):
+            return
         what = "came into" if difference > 0.0 else "left"
         text = f"{plain_number(abs(difference))} {name} {what} the account by hand: no order here has moved them"
-        for member in book.who_is_told(name):
-            member.tell("manual", text)
+        self._texts += [(member, text) for member in book.who_is_told(name)]
+
+    def _tell(self) -> None:
+        """Tell what one look has found, each run by one sentence."""
+        texts, self._texts = self._texts, []
+        for member in dict.fromkeys(member for member, _ in texts):
+            member.tell("manual", "; ".join(text for of, text in texts if of is member))

@@ -111,7 +111,8 @@ class AgainstRecord:
             why = stop.note or stop.status
             return f"{order_text(stop)} does not rest at {self._broker.name}: {why}; it is watched here alone"
         if orders[0].ended_at is None and (by_hand := taken_by_hand(orders)):
-            return f"{plain_number(by_hand)} {of} were sold, moved or withdrawn by hand; the record has them open"
+            how = next(order.note for order in reversed(orders) if order.purpose == "manual")
+            return f"{plain_number(by_hand)} {of} were {how}; the record has them open"
         if self._able is not None and orders[0].ended_at is None and refused_here(orders) and left_open(orders):
             why = next(each.note for each in reversed(orders) if each.replaces and each.status == "rejected")
             level = plain_number(orders[0].stop or 0.0)

@@ -14,7 +14,7 @@ from ..domain.protective_orders import taken_back
 from ..domain.text import named_error
 from ..errors import BrokerError
 from ..ports import Broker, BrokerWithAccount
-from .account_ledger import LedgerOfAccount
+from .account_ledger import NOTHING_LEFT, LedgerOfAccount
 from .broker_asked_at_restart import BrokerCheck
 from .lost_orders import denials_of_stop_until_lost, denials_until_lost, report_on, turns_up
 from .market_rules import MarketRules
@@ -108,7 +108,8 @@ class Requests:
             order = msgspec.structs.replace(order, quantity=0.0, status="rejected", note=named_error(error))
         if order.done:
             self._saved.put(order)
-            self._tell("broker", f"{order_text(order)} is not sent: {order.note}")
+            if order.note != NOTHING_LEFT:  # that was told
+                self._tell("broker", f"{order_text(order)} is not sent: {order.note}")
             return
         sent = msgspec.structs.replace(order, status="sent", created_at=self._sent_at(order))
         if not self._saved.put(sent):
