@@ -15,7 +15,8 @@ from bknb.stores import MemoryStore
 class AccountLife:
     """The runs of one process, with a store and a broker."""
 
-    def __init__(self, broker, *, store=None, quantity=1.0):
+    def __init__(self, broker, *, store=None, quantity=1.0, symbol="BTCUSDT"):
+        self.symbol = symbol
         self.broker, self.store, self.quantity = broker, store or MemoryStore(), quantity
         self.told: list[tuple[str, str]] = []
         self.ledger = self._ledger()
@@ -27,10 +28,10 @@ class AccountLife:
         abilities = self.broker.abilities()
         return LedgerOfAccount(self.store, abilities.account, nets=abilities.nets)
 
-    async def start(self, *strategies, states=None, adopt=False, symbol="BTCUSDT", when=MINUTE, undelivered=()):
+    async def start(self, *strategies, states=None, adopt=False, when=MINUTE, undelivered=()):
         for strategy in strategies or ("sma",):
             self.desks[strategy] = desk = OrderDesk(
-                broker=self.broker, store=self.store, strategy=strategy, symbol=symbol, quantity=self.quantity,
+                broker=self.broker, store=self.store, strategy=strategy, symbol=self.symbol, quantity=self.quantity,
                 on_problem=lambda kind, text: self.told.append((kind, text)), sleep=self._sleep, ledger=self.ledger,
                 adopt=adopt,
             )  # fmt: skip
@@ -54,8 +55,9 @@ class AccountLife:
     async def tell(self, *events, strategy="sma", settles=True):
         desk = self.desks[strategy]
         for event in events:
-            signal = replace(event.signal, strategy=strategy)
-            for each in await desk.work_out(None, [replace(event, strategy=strategy, signal=signal)]):
+            signal = replace(event.signal, strategy=strategy, symbol=self.symbol)
+            event = replace(event, strategy=strategy, symbol=self.symbol, signal=signal)  # noqa: PLW2901 -- of this life
+            for each in await desk.work_out(None, [event]):
                 desk.follow(each)
             assert not settles or await self._settled()
 

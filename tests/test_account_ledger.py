@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from pathlib import Path
 
 import pytest
 from account_life import AccountLife
@@ -427,3 +429,51 @@ def test_what_another_order_of_yours_holds_is_sold_when_it_is_free(exchange, bro
 
     life.live(play)
     assert coins(exchange) < 1e-5
+
+
+def test_a_folder_from_an_old_backup_refuses_to_start_and_when_adopted_sells_nothing_that_is_gone(exchange, broker):
+    exchange.command("deposit", currency="BTC", amount="3")
+    life = AccountLife(broker)
+
+    async def play():
+        await life.start()
+        await life.tell(opened())
+        backup = dict(life.store.sealed)
+        await life.tell(closed(price_close=100.0))
+        await life.tell(opened("b", at=3))
+        await life.tell(closed("b", at=3, price_close=100.0))
+        await life.kill()
+        life.store.sealed = backup
+        with pytest.raises(StateError, match=r"that this store does not know: .* has sold 0\.999"):
+            await life.start(states={"sma": managed()})
+        await life.kill()
+        await life.start(states={"sma": managed()}, adopt=True)
+        await life.minutes(3)
+        assert life.position() == pytest.approx(0.0, abs=1e-5)
+        await life.tell(closed(price_close=100.0))
+        await life.minutes()
+        assert life.ledger.manual.get("BTC", 0.0) == pytest.approx(-0.999, abs=1e-3)
+        assert await broker.open_orders("BTCUSDT") == []
+
+    life.live(play)
+    assert coins(exchange) == pytest.approx(3.0, abs=1e-4)
+    assert coins(exchange) >= 3.0
+
+
+def test_no_request_that_an_exchange_is_ever_sent_cancels_all_orders_after_a_time_or_at_once(exchange, broker):
+    """A timer that cancels everything takes the stops, too."""
+    sources = [path.read_text() for path in (Path(bknb.__file__).parent / "brokers").rglob("*.py")]
+    forbidden = "countdown|cancelallafter|cancel_all|cancelall|allopenorders|cancel-all|batchorders.*delete"
+    calls = [line for text in sources for line in text.splitlines() if re.search(forbidden, line.lower())]
+    assert calls == []
+    life = AccountLife(broker)
+
+    async def play():
+        await life.start()
+        await life.tell(opened())
+        await life.tell(closed(price_close=100.0))
+
+    life.live(play)
+    paths = [line["path"] for line in exchange.lines() if line["event"] == "request"]
+    assert paths
+    assert not [path for path in paths if re.search(forbidden, path.lower())]

@@ -275,6 +275,39 @@ def test_close_all_closes_and_takes_back() -> None:
     assert "nothing is closed yet; hand on X: the entry order of hand-X-20240101T0001 has left" in answers[0]
 
 
+class FillsAtOnce:
+    """A broker with a market of its own, at 101; what closes it fills by half, or not."""
+
+    name = "outside"
+
+    def __init__(self, *, refuses: bool = False) -> None:
+        self._paper, self._refuses = bknb.brokers.paper(price_of=lambda _symbol: 101.0), refuses
+        self.cancel, self.report, self.open_orders = self._paper.cancel, self._paper.report, self._paper.open_orders
+
+    async def place(self, order: Any) -> Any:
+        if order.purpose == "close" and self._refuses:
+            raise bknb.BrokerError("not now", refused=True)
+        return await self._paper.place(order)
+
+
+@pytest.mark.parametrize("call", [bknb.Live.flatten, bknb.Live.close_all])
+def test_flatten_says_what_was_sold_at_a_broker_and_what_is_still_held(call: Any) -> None:
+    broker = FillsAtOnce()
+    _, answers, task = play({6.5: lambda _task: call("flat"), 6.75: lambda _task: call()}, broker=broker)
+    assert answers[0].endswith(" UTC on; sold 2 X at 101'}")
+    assert "leaves already" in answers[1] or answers[1] == "{}"
+    assert task.orders["purpose"].tolist() == ["open", "close"]
+    assert broker._paper.position("X") == 0.0
+
+
+def test_flatten_says_why_a_position_is_still_held_after_its_time() -> None:
+    def flatten(_task: Any) -> object:
+        return bknb.Live.flatten(seconds=0.2)
+
+    _, answers, _ = play({6.5: flatten}, broker=FillsAtOnce(refuses=True), until=9)
+    assert "2 X are still held: BrokerError: not now" in answers[0]
+
+
 def test_moves_of_one_minute_are_each_judged_by_themselves() -> None:
     def decide(task: Any) -> None:
         task.move(price_stop_loss=99.0)

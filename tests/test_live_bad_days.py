@@ -412,6 +412,19 @@ def test_silence_is_told_once_and_the_run_ends_at_its_time(fault: str) -> None:
     assert ends(result) == []
 
 
+def test_what_is_told_of_a_silence_names_the_stop_that_stays_at_the_broker() -> None:
+    clock, rows = SimulatedClock(at(10)), flat((-10, 200))
+    good = closed_by(clock, rows, missing=lambda minute, now: minute >= 40)
+    both = bknb.brokers.Abilities(stop="market", move="amend", watch="both")
+    broker = bknb.brokers.paper(market="spot", abilities=both)
+    with Told() as heard:
+        lived(good, asked_once(20, **LEVELS), clock, until=80, broker=broker, quantity=1.0)
+    (silence,) = [event.message for event in heard if event.kind == "silence"]
+    level = LEVELS["price_stop_loss"]
+    assert silence.endswith(f"\nat paper there rest and stay: sell 1 at {level:g}")
+    assert [order.kind for order in broker.orders.values() if order.working] == ["stop"]
+
+
 @pytest.mark.slow
 def test_what_was_missed_is_caught_up_when_the_exchange_answers_again() -> None:
     clock, rows = SimulatedClock(at(10)), steps((-10, 50, 100.0), (50, 200, 90.0))

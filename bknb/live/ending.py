@@ -143,7 +143,10 @@ class Ending:
         minutes, states, unsaved = plan.settings.patience_minutes, self._loop.states, self._failures.unsaved
         if watch.silent_since is None and not unsaved:  # what cannot be saved has been told
             watch.told_silence(known)
-            text = silence_text(plan.symbol, plan.exchange.name, states, known=known, minutes=minutes, base=plan.base)
+            text = silence_text(
+                plan.symbol, plan.exchange.name, states, known=known, minutes=minutes, base=plan.base,
+                rests="" if self._account.desk is None else self._account.desk.rests_text(),
+            )  # fmt: skip
             self._failures.note("silence", "", text, known)
         if not self._controls.stopped or not watch.silent(known, now, since=self._controls.stopped_at):
             return False

@@ -44,6 +44,7 @@ from ..domain.signal import ScheduledSignal, SignalKey, key_of
 from ..domain.signal_events import Event
 from ..domain.states import place_of_state
 from ..domain.text import named_error
+from ..domain.what_closing_came_to import what_closing_came_to
 from ..errors import StateError, UsageError
 from ..log import log
 from ..market.system_clock import limited_to
@@ -456,6 +457,25 @@ class OrderDesk:
     def position(self) -> float:
         """What the broker reported as filled and not closed again, in base currency; negative when short."""
         return self._saved.position()
+
+    @property
+    def fills_at_once(self) -> bool:
+        """Whether what is sent may be filled as it comes, as at an exchange, and not by the next candle."""
+        return not isinstance(self._broker, PaperMarket | MarketOutside)
+
+    def rests_text(self) -> str:
+        """What rests at the broker and stays there whether anybody watches, as a line; empty: nothing."""
+        resting = [order for order in self.orders if order.working and (order.trigger or order.price) is not None]
+        each = [
+            f"{order.side} {plain_number(order.quantity - order.filled_quantity)} at "
+            f"{plain_number(order.price if order.trigger is None else order.trigger)}"
+            for order in resting
+        ]
+        return f"\nat {self._broker.name} there rest and stay: {', '.join(each)}" if each else ""
+
+    def closed_since(self, before: Collection[str]) -> str:
+        """What was closed since orders with some client ids were there, and what is still held, as sentences."""
+        return what_closing_came_to(self._signals.values(), before)
 
     @property
     def manual(self) -> dict[str, float]:

@@ -224,13 +224,18 @@ def earlier_holes_text(holes: Sequence[tuple[int, int]], base: str = MINUTE, gri
 
 
 def silence_text(
-    symbol: str, exchange: str, states: Sequence[State], *, known: int, minutes: int, base: str = MINUTE
-) -> str:
-    """What is told when no minute, or longer bar, has come for ``minutes``; the last ended at ``known`` (UTC ms)."""
+    symbol: str, exchange: str, states: Sequence[State], *, known: int, minutes: int, base: str = MINUTE,
+    rests: str = "",
+) -> str:  # fmt: skip
+    """What is told when no minute, or longer bar, has come for ``minutes``; the last ended at ``known`` (UTC ms).
+
+    ``rests`` says what stays at the broker meanwhile.
+    """
     since = f"since {utc_text(known)}, for {minutes} minutes or more"
     return (
         f"no {bar_text(base)} of {symbol} has come from {exchange!r} {since}\n"
         f"{_unwatched(states)}; the exchange is asked again, and what was missed is caught up when it answers"
+        f"{rests}"
     )
 
 

@@ -169,17 +169,39 @@ class Live:
         TASKS.get(symbol, strategy).resume()
 
     @staticmethod
-    def close_all(note: str = "") -> dict[tuple[str, str], str]:
-        """Close every open position of the running live runs, and take back what waits.
+    def flatten(note: str = "", *, seconds: float = 10.0) -> dict[tuple[str, str], str]:
+        """Close every open position of the running live runs at once, and take back what waits; also ``close_all``.
 
-        The strategies are still asked for entries; ``pause`` or ``stop`` them before, if they must not be.
+        Each decision is on the disk before its order leaves; what is closed already is not closed again. Other
+        orders of the account stay, and so do the runs: the strategies are still asked for entries; ``pause`` or
+        ``stop`` them before, if they must not be.
+
+        Parameters
+        ----------
+        note : str
+            Free text that travels with the fills.
+        seconds : float
+            How long to wait, altogether, for an exchange to fill what was ordered; 0: do not wait. What fills by
+            candles, as the record and on paper, is not waited for.
 
         Returns
         -------
         dict
-            By symbol and strategy, what will happen, or why it does not; runs without anything are left out.
+            By symbol and strategy, what will happen and, at an exchange, what has happened: what was sold at which
+            price, and what is still held. Or why it does not happen. Runs without anything are left out.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> bknb.Live.flatten("holidays")
+        {}
         """
-        return flatten_all([task for task in TASKS.all() if not task.done and task.status != "ready"], note)
+        return flatten_all([task for task in TASKS.all() if not task.done and task.status != "ready"], note, seconds)
+
+    @staticmethod
+    def close_all(note: str = "", *, seconds: float = 10.0) -> dict[tuple[str, str], str]:
+        """As :meth:`flatten`."""
+        return Live.flatten(note, seconds=seconds)
 
     @staticmethod
     def list() -> list[LiveTask]:

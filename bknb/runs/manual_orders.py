@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable
 from concurrent.futures import Future
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..domain.manage_answers import Cancel, Close, Move, Reduce
@@ -19,6 +20,7 @@ from .run_task import RunTask
 
 if TYPE_CHECKING:
     from ..domain.position_seen_by_manage import HeldPosition
+    from ..live.orders_sent_to_broker import OrderDesk
     from ..market.candles import Candles
 
 
@@ -164,22 +166,63 @@ class TaskByHand(RunTask[TickResult]):
         return self._run.by_hand.give(instruction, place)
 
 
-def flatten_all(tasks: Iterable[TaskByHand], note: str) -> dict[tuple[str, str], str]:
+def flatten_all(tasks: Iterable[TaskByHand], note: str, seconds: float) -> dict[tuple[str, str], str]:
     """Flatten live runs, the decision of each given before the first is waited for.
+
+    Parameters
+    ----------
+    tasks
+        The runs.
+    note
+        Free text that travels with the fills.
+    seconds
+        How long, altogether, to wait for what brokers do that fill orders as they come.
 
     Returns
     -------
     dict
-        By symbol and strategy, what will happen, or why it does not; runs without anything are left out.
+        By symbol and strategy, what will happen and has happened, or why it does not; runs without anything are left
+        out.
     """
     given: dict[tuple[str, str], Future[str] | str] = {}
+    closing: dict[tuple[str, str], _Closing] = {}
     for task in tasks:
+        key, desk = (task.symbol, task.strategy), task._run.orders
+        if desk is not None and desk.fills_at_once:
+            closing[key] = _Closing(desk)
         try:
-            given[task.symbol, task.strategy] = task._give(Flatten(note))
+            given[key] = task._give(Flatten(note))
         except BknbError as error:  # it ended meanwhile
-            given[task.symbol, task.strategy] = str(error)
+            given[key] = str(error)
     answers = {key: _answer_of(each) for key, each in given.items()}
-    return {key: text for key, text in answers.items() if text}
+    asked = {key: each for key, each in closing.items() if answers[key] and seconds > 0.0}
+    for each in asked.values():
+        each.begin(seconds)
+    ends = {key: each.came_to() for key, each in asked.items()}
+    return {key: f"{text}; {ends[key]}" if ends.get(key) else text for key, text in answers.items() if text}
+
+
+class _Closing:
+    """What the orders of a run come to after it was told to close."""
+
+    def __init__(self, desk: OrderDesk) -> None:
+        self._desk, self._before = desk, {order.client_id for order in desk.orders}
+        self._done: Future[None] = Future()
+
+    def begin(self, seconds: float) -> None:
+        """Wait until nothing is due, for so many seconds at most."""
+        RUNTIME.start(self._settle(seconds), copy_context())
+
+    async def _settle(self, seconds: float) -> None:
+        try:
+            await self._desk.settle(seconds)
+        finally:
+            self._done.set_result(None)
+
+    def came_to(self) -> str:
+        """What was closed by the end of that time, and what is still held."""
+        self._done.result()
+        return self._desk.closed_since(self._before)
 
 
 def _answer_of(given: Future[str] | str) -> str:

@@ -75,7 +75,7 @@ def decide(call: Call) -> None:
     if action == "flatten" and symbol is None and "place" in options:
         raise bknb.UsageError("%live flatten with --place needs its symbol and --strategy, too")
     if action == "flatten" and symbol is None:
-        answers = bknb.Live.close_all(**options)
+        answers = bknb.Live.flatten(**options)
         echo("\n".join(f"{who} on {what}: {text}" for (what, who), text in answers.items()) or "nothing is open")
         return
     if symbol is None or strategy is None:
