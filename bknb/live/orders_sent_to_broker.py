@@ -465,13 +465,13 @@ class OrderDesk:
 
     def rests_text(self) -> str:
         """What rests at the broker and stays there whether anybody watches, as a line; empty: nothing."""
-        resting = [order for order in self.orders if order.working and (order.trigger or order.price) is not None]
-        each = [
-            f"{order.side} {plain_number(order.quantity - order.filled_quantity)} at "
-            f"{plain_number(order.price if order.trigger is None else order.trigger)}"
-            for order in resting
+        resting = [order for order in self.orders if order.working and (order.trigger or order.price)]
+        texts = [
+            f"{each.side} {plain_number(each.quantity - each.filled_quantity)} at "
+            f"{plain_number(each.trigger or each.price or 0.0)}"
+            for each in resting
         ]
-        return f"\nat {self._broker.name} there rest and stay: {', '.join(each)}" if each else ""
+        return f"\nat {self._broker.name} there rest and stay: {', '.join(texts)}" if texts else ""
 
     def closed_since(self, before: Collection[str]) -> str:
         """What was closed since orders with some client ids were there, and what is still held, as sentences."""

@@ -6,7 +6,7 @@ import contextlib
 import pickle
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from ..domain.implementation_shortfall import TradedOrder
@@ -67,10 +67,11 @@ class Told(NamedTuple):
 
 
 class Orders(NamedTuple):
-    """The orders of a run at its broker, one row each, and what became of all that left."""
+    """The orders of a run at its broker, one row each, what became of all that left, and what came in by hand."""
 
     rows: Sequence[dict[str, Any]] = ()
     traded: tuple[TradedOrder, ...] = ()
+    manual: Mapping[str, float] = {}
 
 
 class Over(NamedTuple):

@@ -182,7 +182,7 @@ class Live:
             Free text that travels with the fills.
         seconds : float
             How long to wait, altogether, for an exchange to fill what was ordered; 0: do not wait. What fills by
-            candles, as the record and on paper, is not waited for.
+            candles, as the record and on paper, and runs in a process of their own are not waited for.
 
         Returns
         -------

@@ -13,6 +13,7 @@ from ..domain.signal import Signal
 from ..domain.signal_events import TickResult
 from ..errors import BknbError, UsageError
 from ..live.manual_instructions import ActivateEntry, Flatten, Instruction
+from ..live.orders_sent_to_broker import OrderDesk
 from ..live.run import LiveRun
 from ..live.runtime import RUNTIME
 from ..market.strategy_context import current
@@ -20,7 +21,6 @@ from .run_task import RunTask
 
 if TYPE_CHECKING:
     from ..domain.position_seen_by_manage import HeldPosition
-    from ..live.orders_sent_to_broker import OrderDesk
     from ..market.candles import Candles
 
 
@@ -188,7 +188,7 @@ def flatten_all(tasks: Iterable[TaskByHand], note: str, seconds: float) -> dict[
     closing: dict[tuple[str, str], _Closing] = {}
     for task in tasks:
         key, desk = (task.symbol, task.strategy), task._run.orders
-        if desk is not None and desk.fills_at_once:
+        if isinstance(desk, OrderDesk) and desk.fills_at_once:
             closing[key] = _Closing(desk)
         try:
             given[key] = task._give(Flatten(note))

@@ -67,6 +67,11 @@ class RemoteOrders:
         """What became of all orders that left, also of those of signals that are over for long."""
         return self._now().traded
 
+    @property
+    def manual(self) -> dict[str, float]:
+        """What has come into the account at the broker by hand, by currency."""
+        return dict(self._now().manual)
+
     def _now(self) -> Orders:
         if self._at != self._run.looks:
             at = self._run.looks
