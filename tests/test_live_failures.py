@@ -63,7 +63,7 @@ def test_a_minute_that_could_not_be_worked_on_leaves_its_mark_on_the_trade_and_o
     assert [*journal.items()] == [(at(41), at(42))]
 
 
-@pytest.mark.parametrize("changes", [0, 1, 2])
+@pytest.mark.parametrize("changes", [0, 1, 2, 3])
 def test_killed_while_a_minute_is_left_out_its_hole_and_its_doubt_are_there_or_neither(
     changes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,7 +89,7 @@ def test_killed_while_a_minute_is_left_out_its_hole_and_its_doubt_are_there_or_n
             live(10, 60, store=store)
     store.left = 10_000
     result = live(42, 70, store=store)
-    left_out = changes == 2
+    left_out = changes == 3
     assert result.trades[["close_reason", "ambiguous"]].to_numpy().tolist() == [["stop_loss", left_out]]
     assert result.run_record.records.holes == ([(at(41), at(42))] if left_out else [])
 

@@ -40,14 +40,10 @@ class CatchUp:
     ----------
     plan, reached, loop, market
         The run, how far it has come, its state and its minutes.
-    account, controls, entries
-        The orders at the broker, whether the run was stopped, and whether something new may be opened.
-    keeping
-        Saves what is decided.
-    by_hand
-        What was decided by hand for a later moment.
-    failures
-        Tells what goes wrong.
+    account, controls, entries, keeping
+        The orders at the broker, whether the run was stopped, whether something may be opened; saves what is decided.
+    by_hand, failures
+        What was decided by hand for a later moment; tells what goes wrong.
     published
         The series of the run, which a schedule may read.
     turn
@@ -77,7 +73,7 @@ class CatchUp:
         self._account = account
         self._controls = controls
         self._entries = entries
-        self._keeping, self._by_hand = keeping, by_hand
+        self._keeping, self._by_hand, market.recording = keeping, by_hand, keeping.saver.recording
         self._failures = failures
         self._turn = turn
         self._undone: int | None = None  # a moment (UTC ms) at which something could not be done
@@ -338,7 +334,9 @@ class CatchUp:
             loop.records.missed = 0 if plan.strategy.at is None else at.missed
             if due and loop.strategy.manages and not is_free:
                 at.managed()
-        if self._controls.stopped or not is_free or not due or when < self._ended_at:  # that was in closed hours
+        if not is_free or not due or when < self._ended_at:  # that was in closed hours
+            return
+        if self._keeping.not_asked(when, "stopped", really=self._controls.stopped):
             return
         if at is None and not self._market.may_ask(when):
             return  # closed, or so short after the opening that there is no price of this session yet
@@ -349,13 +347,14 @@ class CatchUp:
         late = None if loop.has_answered(when) else plan.late_minutes
         self._account.look()
         with reached.moving(last_asked=when), memo_put_back(loop):
-            if not self._entries.are_taken():
-                pass  # not asked later either: a resumed run must not open what was not to be opened now
+            if not self._entries.are_taken():  # not asked later either: a resumed run must not open it then
+                self._keeping.not_asked(when, "stopped" if self._controls.no_entries else "disagreement")
             elif late is not None and plan.clock.now() - when > late * MINUTE_MS:
                 age = (plan.clock.now() - when) // MINUTE_MS
                 text = f"was {age} minutes old, more than late_minutes = {late}: it was not asked"
                 if self._waits_for is not None and self._waits_for[0] == when:
                     text += f"; it waited for a candle: {self._waits_for[1]}"
+                self._keeping.not_asked(when, "late")
                 self._failures.note("late", "question", f"the question of {utc_text(when)} {text}", when)
             else:
                 with self._failures.left_out("strategy", when):

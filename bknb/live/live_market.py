@@ -23,6 +23,7 @@ from ..market.window import Window
 from .candle_stream import CandleStream
 from .failures_and_retries import Failures
 from .plan import LONGEST_CLOSE_MS, LivePlan
+from .recording import Recording
 from .run_progress import Reached
 from .silent_or_late_market import CandleWatch, behind_text
 from .turn_lock import Turn
@@ -46,6 +47,8 @@ class LiveMarket:
     ----------
     watch
         How long minutes have not come.
+    recording
+        Gets each minute that is worked on.
     held
         The range ``[first, end)`` of minutes (UTC ms) that is missing and still waited for; ``None``: none is.
     answered_at
@@ -72,6 +75,7 @@ class LiveMarket:
             step=plan.base_ms,
             grid=self.grid,
         )
+        self.recording: Recording | None = None
         self.held: tuple[int, int] | None = None
         self.others_asked_at: int | None = None
         self.answered_at: int | None = None
@@ -161,6 +165,8 @@ class LiveMarket:
         _, open_, high, low, close, volume = candles.block[:, index].tolist()
         reached.volume_seen = reached.volume_seen or volume > 0
         t = int(candles.timestamp[index])
+        if self.recording is not None:
+            self.recording.candles.add((t, open_, high, low, close, volume))
         try:
             price = await self.price_at(self.close_of(t), otherwise=close if busy else None)
         except NotEnoughData:

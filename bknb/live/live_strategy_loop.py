@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ..domain import competing_entries, percent_levels  # noqa: F401 -- a run of weeks imports nothing later
 from ..domain.fills_at_stops_and_gaps import Minute, execution_model
@@ -14,7 +14,9 @@ from ..domain.interval import MINUTE, MINUTE_MS, interval_ms
 from ..domain.late_orders import OldPrice
 from ..domain.lifecycle import Holding, Input, Managed, Rules, State
 from ..domain.recovery import Restored
-from ..domain.signal_events import Closed, Event
+from ..domain.run_notes import Refused
+from ..domain.signal import key_of
+from ..domain.signal_events import Closed, Event, RiskRefused
 from ..engine import list_of_signals  # noqa: F401 -- as above
 from ..engine.bar_count import bar_counter
 from ..engine.closed_trades_position_and_equity import RunOfLoop
@@ -38,6 +40,9 @@ from .silent_or_late_market import left_out
 if TYPE_CHECKING:
     from ..market.fits_beside_live_run import FitsBeside
     from .live_leg_account import LiveLegAccount
+
+
+_NOT_ANSWERED: Final = ("warm-up", "strategy", "timeout", "model_late")
 
 
 def ended_at(loop: StrategyLoop) -> int:
@@ -212,7 +217,20 @@ class LiveLoop(StrategyLoop):
     def emit(self, event: Event) -> None:
         """Give an event to the listeners; its risk profile knows of what was closed before."""
         self._note_closed(event)
+        if isinstance(event, RiskRefused):
+            self._note_refused(event)
         super().emit(event)
+
+    def _note_refused(self, event: RiskRefused) -> None:
+        held = () if self._profile is None else self._profile.places.values()
+        names = (f"{place.strategy} on {place.symbol}" for place in held if place.signal_id != event.signal.id)
+        signal_id, decided_at = key_of(event.signal)
+        self.keeping.saver.recording.note(
+            Refused(
+                when=event.when, signal_id=signal_id, decided_at=decided_at, risk=event.risk, note=event.note,
+                holders=tuple(sorted(set(names))) if event.risk else (),
+            )
+        )  # fmt: skip
 
     def _note_closed(self, event: Event) -> None:
         if self._profile is not None and isinstance(event, Closed):
@@ -220,6 +238,8 @@ class LiveLoop(StrategyLoop):
 
     def fail(self, kind: FailureKind, error: BaseException, when: int | None, *, emit: bool = True) -> None:
         """Count a failure, and ``emit`` it unless it was told and goes on."""
+        if when is not None and kind in _NOT_ANSWERED:
+            self.keeping.not_asked(when, kind)
         if kind == "warm-up" and isinstance(error, NotEnoughData) and error.late and when is not None:
             error = left_out(error, minutes=max((self._clock.now() - when) // MINUTE_MS, 1))
             if self.strategy.portfolio_weights is not None:

@@ -50,6 +50,8 @@ class LivePlan(msgspec.Struct, frozen=True):
         Those of all legs of its strategy, in the order of the alphabet; empty: it has one.
     adopt
         Whether orders of bknb at the broker that were never saved in the store are taken over.
+    code
+        The hash of its strategy, as far as its source can be read.
     """
 
     symbol: str
@@ -70,6 +72,7 @@ class LivePlan(msgspec.Struct, frozen=True):
     notes: tuple[str, ...] = ()
     symbols: tuple[str, ...] = ()
     adopt: bool = False
+    code: str = ""
 
     @property
     def base_ms(self) -> int:

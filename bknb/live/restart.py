@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from ..domain.interval import interval_ms
 from ..domain.lifecycle import Flat, Holding, Opening, State, position_of, signals_of, waiting_signals
 from ..domain.position_book import new_book, size_allowed
 from ..domain.position_fills import Fill
 from ..domain.recovery import Kept, Owner, Restored, SavedSetup
 from ..domain.risk_request_and_verdict import place_of
+from ..domain.run_notes import Life
 from ..domain.signal import OpenSignal
 from ..domain.signal_events import Cancelled, Closed
 from ..engine.callback_names import call_callbacks
@@ -93,11 +96,20 @@ class Restart:
         reached.last_asked, reached.volume_seen = found.last_asked, found.volume_seen
         reached.so_far = found.moments or None
         reached.done = reached.known
+        self.saver.recording.note(self._life(reached))
         records.holes.extend(holes)
         if holes:
             base = self._plan.base if found.setup is None else found.setup.base
             records.warn(earlier_holes_text(holes, base, grid if base == self._plan.base else None))
         return found, notices
+
+    def _life(self, reached: Reached) -> Life:
+        plan = self._plan
+        return Life(
+            since=reached.known, code=plan.code, settings=msgspec.json.encode(plan.settings).decode(),
+            execution=plan.execution, interval=plan.strategy.interval, parameters=self._setup.parameters,
+            new=reached.is_new,
+        )  # fmt: skip
 
     @property
     def has_places(self) -> bool:

@@ -84,8 +84,8 @@ class LiveRun:
         First moment (UTC ms).
     unwatched
         What is open and is not watched any more since a failure ended the run, as a sentence; empty when nothing.
-    by_hand
-        Carries out what is decided by hand.
+    by_hand, saver
+        Carries out what is decided by hand; has the saved state.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class LiveRun:
         self._key, self._fits = (plan.strategy.name, plan.symbol), fits
         store = with_state_errors(plan.store)
         self._restart = Restart(plan, store)
-        self._saver = self._restart.saver
+        self.saver = self._restart.saver
         self._sleep = Sleep(plan.clock, self._failures, step=plan.base_ms, turn=turn)
         self._account = Account(plan, store, self.records, self._failures, self._reached, self._sleep.rests, runtime)
         self._entries = NewEntries(self._controls, self._account)
@@ -290,10 +290,10 @@ class LiveRun:
         account, controls, now = self._account, self._controls, self.plan.clock.now()
         found, notices = self._restart.take_over(records, reached, now=now)
         parts = parts_of_run(has_places=self._restart.has_places)
-        keeping = parts.keeping(plan, self._saver, reached=reached, records=records, failures=failures)
+        keeping = parts.keeping(plan, self.saver, reached=reached, records=records, failures=failures)
         places, money = self._places(), self._money
         in_money = None if money is None else await money.begin(
-            plan, stream, places, found.state, reached=reached, records=records, saver=self._saver,
+            plan, stream, places, found.state, reached=reached, records=records, saver=self.saver,
             published=self.published,
         )  # fmt: skip
         keeping.loop = loop = parts.loop(
@@ -318,7 +318,7 @@ class LiveRun:
         )  # fmt: skip
         taking_back = TakingBack(loop, market, reached=reached, account=account, failures=failures)
         self._begun = begun = _Begun(loop, keeping, market, catch_up, taking_back, ending)
-        take_places(places, *self._saver.states)
+        take_places(places, *self.saver.states)
         if (desk := account.open()) is not None:
             await self._restart.take_over_orders(desk, found, loop, now=now)
         self._callbacks.go_on(self._restart.tell_again(found, loop, now=now))
@@ -387,7 +387,7 @@ class LiveRun:
         self._failures.note("silence", "portfolio", text, since)
 
     def _emitted(self, event: Event) -> None:
-        self._saver.undelivered.emitted(event)
+        self.saver.undelivered.emitted(event)
         if self._on_event is not None:
             self._on_event(event)
 
@@ -396,4 +396,4 @@ class LiveRun:
         if self._begun is not None:
             self._heard = await listeners_heard(lambda: self._controls.leaving)
             with self._failures.told("state"):
-                self._saver.save_heard()
+                self.saver.save_heard()

@@ -10,6 +10,7 @@ from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS
 from ..domain.late_orders import ENTRY_AT_CLOSE, Decision, OldPrice, OrderRole
 from ..domain.lifecycle import Holding, Opening, State
+from ..domain.run_notes import NotAsked, WhyNotAsked
 from ..domain.signal_events import Added, Closed, Event, Opened, Reduced
 from ..domain.valid_and_until import counted_again
 from ..engine.records import Records
@@ -104,6 +105,12 @@ class RecordKeeping:
         saved = self.saver.newest
         if saved is None or saved.last_asked != when:
             self._save(self._state())
+
+    def not_asked(self, when: int, why: WhyNotAsked, *, really: bool = True) -> bool:
+        """Note that a question due at a moment (UTC ms) was not asked, or not answered; returns ``really``."""
+        if really:
+            self.saver.recording.note(NotAsked(when=when, why=why))
+        return really
 
     def save_managed(self, when: int) -> None:
         """Save that ``manage`` was asked at a moment (UTC ms), where nothing came of it that was saved.

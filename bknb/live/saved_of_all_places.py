@@ -17,6 +17,7 @@ from ..ports import StateStore
 from .ended_journal import EndedJournal
 from .hole_journal import Hole, HoleJournal
 from .late_journal import LateJournal
+from .recording import Recording
 from .results_not_heard import Undelivered
 from .run_progress import Progress
 
@@ -45,12 +46,15 @@ class OfAllPlaces:
         How many places the strategy has; unset: it has one, and has nothing in others.
     problems, account, undelivered
         As of :class:`StateSaver`.
+    recording
+        What the run has worked on, and notes of it.
     """
 
     def __init__(self, store: StateStore, owner: Owner) -> None:
         key = (owner.strategy, owner.symbol)
         self.undelivered = Undelivered(store, *key)
         self.ended, self.late, self.holes = EndedJournal(store, key), LateJournal(store, key), HoleJournal(store, key)
+        self.recording = Recording(store, key)
         self.turn = self.heard = 0
         self.progress: Progress | None = None
         self.places: int | msgspec.UnsetType = msgspec.UNSET

@@ -38,6 +38,7 @@ from ..domain.signal_events import Cancelled, Closed, Event
 from ..errors import StateError
 from ..ports import StateStore
 from .hole_journal import Hole
+from .recording import Recording
 from .results_not_heard import Undelivered, kept_of
 from .run_progress import Progress, progress_of
 from .saved_of_all_places import OfAllPlaces, newest_of, places_saved
@@ -100,6 +101,11 @@ class StateSaver:
     def problems(self) -> list[str]:
         """What could not be read of results, late orders and holes, as sentences; the rest of them was."""
         return self._common.problems
+
+    @property
+    def recording(self) -> Recording:
+        """What the run has worked on, and notes of it; on the disk before each state."""
+        return self._common.recording
 
     @property
     def account(self) -> LegAccountSaver | None:
@@ -223,6 +229,7 @@ class StateSaver:
         if isinstance(state, Asking | AskingAdds | Entering):
             return {}  # nothing was decided yet
         kept = kept_of(events)
+        self.recording.note_turn(self._saved, state, events, progress.last_minute)
         self._common.ended.append(*(event for event in kept if isinstance(event, Closed | Cancelled)))
         self.undelivered.forget_heard()
         before = self.progress or Progress(last_minute=0)
@@ -248,6 +255,7 @@ class StateSaver:
         StateError
             When it could not be saved.
         """
+        self.recording.save_at_end()
         self.undelivered.forget_heard()
         if self.undelivered.heard > self._common.heard and self.newest is not None:
             self._write_state(self._saved, (), self._own(self.newest), {})
@@ -297,6 +305,7 @@ class StateSaver:
         When the last steps fail (the trace beside a new position, the removal of an old schedule), the disk has the
         state of this turn and memory the one before: the run repeats the turn, whose number is then the higher one.
         """
+        self.recording.save()
         self.undelivered.make_room()
         late = self._write_late(state, filled)
         self._common.turn += 1

@@ -40,6 +40,14 @@ def fingerprint(strategy: Strategy) -> str:
     return _hash_of(strategy, source_hash)
 
 
+def hash_if_readable(strategy: Strategy) -> str:
+    """The hash of a strategy as ``fingerprint``; empty where its source cannot be read."""
+    try:
+        return fingerprint(strategy)
+    except Exception:  # noqa: BLE001 -- it can be run all the same
+        return ""
+
+
 def unnamed_fingerprint(strategy: Strategy) -> str:
     """The hash of a strategy as ``fingerprint``, which renaming its function or another docstring does not change.
 

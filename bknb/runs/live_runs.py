@@ -15,6 +15,7 @@ from .live_portfolios import LivePortfolios
 from .live_task import TASKS, LiveTask, new_task, plan_live
 from .manual_orders import flatten_all
 from .result import Result
+from .saved_live_result import saved_result
 
 if TYPE_CHECKING:
     from ..ports import StateStore
@@ -212,6 +213,35 @@ class Live:
     def get_data(symbol: str, strategy: str) -> Result:
         """What the live run has come to up to now, earlier lives included; does not wait."""
         return TASKS.get(symbol, strategy).snapshot()
+
+    @staticmethod
+    def saved(symbol: str, *, strategy: StrategyLike, exchange: ExchangeLike, **options: Any) -> Result:
+        """What a live run has come to, as its store has it; nothing is started.
+
+        For a run of an earlier process or kernel. Options as in :meth:`background`; of the broker nothing is asked, and
+        it may be left out.
+
+        Raises
+        ------
+        UsageError
+            Nothing of that run is saved there, or it is running now.
+        StateError
+            The store is used by another process, or what is saved cannot be used.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> from bknb.testing.clocks import SimulatedClock
+        >>> def rests():
+        ...     return None
+        >>> store = bknb.stores.memory()
+        >>> run = dict(strategy=rests, interval="15m", exchange="demo", store=store)
+        >>> clock = SimulatedClock(1_704_067_200_000)
+        >>> _ = bknb.Live.background("BTCUSDT", **run, clock=clock, until="2024-01-01 01:05").result()
+        >>> bknb.Live.saved("BTCUSDT", **run).against_backtest().agrees
+        True
+        """
+        return saved_result(plan_live(symbol, strategy=strategy, exchange=exchange, **options))
 
     @staticmethod
     def get_report(symbol: str, strategy: str) -> str:

@@ -43,6 +43,7 @@ from ..market.measured_bar_length import check_hours_known
 from ..market.runs_refused_for_negative_prices import check_above_zero
 from ..market.system_clock import SystemClock
 from ..ports import Broker, Clock, StateStore
+from ..provenance.strategy_hash import hash_if_readable
 from ..stores.default_store import checked, chosen
 from .card_of_result import code_of
 from .manual_orders import TaskByHand
@@ -93,7 +94,7 @@ class LiveTask(TaskByHand):
             from .live_money import only_leg  # few runs have a capital
 
             money = only_leg(plan, plan.account)
-        self.plan, self._money = plan, money
+        self.plan, self._money = (plan := replace(plan, code=hash_if_readable(plan.strategy))), money
         if money is not None and plan.broker is not None:
             plan = replace(plan, quantity=money.account.sent, kept_of=money.account.kept_of)
         self._fits = fits_beside(plan, self._warn_of_models)

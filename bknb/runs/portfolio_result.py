@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..metrics.marked_equity import MarkedEquity
     from ..metrics.marked_positions import Floats
     from ..provenance.portfolio_card import PortfolioCard
+    from ..reports.live_comparison import LiveComparison
     from .account_result import RunAccount
     from .monthly_returns_and_drawdowns import Period
     from .portfolio_snapshot import PortfolioSnapshot
@@ -660,6 +661,15 @@ class PortfolioResult(Savable):
         from ..reports.portfolio_figure import portfolio_figure
 
         return portfolio_figure(self)
+
+    def against_backtest(self) -> LiveComparison:
+        """Raise ``UsageError``: a live portfolio is set beside backtests leg by leg."""
+        key = next(iter(self.legs), ("SYMBOL", "STRATEGY"))
+        raise UsageError(
+            "a portfolio is compared leg by leg, each with the backtest of its strategy alone\n"
+            f"write result.legs[{key[0]!r}, {key[1]!r}].against_backtest(); what its account or a risk profile refused "
+            "has the cause risk"
+        )
 
     def __repr__(self) -> str:
         from ..reports.portfolio_report import portfolio_text

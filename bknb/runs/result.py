@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from ..metrics.run_account import Terms
     from ..metrics.statistics import Statistics
     from ..provenance.card import Card
+    from ..reports.live_comparison import LiveComparison
     from ..reports.slippage_report import Slippage
     from ..research.tries_ledger import Tries
     from .account_result import RunAccount
@@ -249,6 +250,36 @@ class Result(Savable):
         return slippage_of_run(
             self._records, orders, strategy=self.strategy, symbol=self.symbol, settings=self.settings
         )
+
+    def against_backtest(self) -> LiveComparison:
+        """A live run beside the backtest of its minutes: each difference with its cause, in sums that add up.
+
+        The backtest is that of the strategy, the settings and the candles of now; what changes with the candles that
+        were recorded, with the settings of then, with minutes that did not come or came late, with questions that were
+        not asked, has that cause, and what is left has one that is known of its signal, or is unexplained. With a
+        broker what its account has otherwise than the record comes on top, part by part.
+
+        Raises
+        ------
+        UsageError
+            The result is no live run's, or nothing was recorded of it.
+        DataError
+            The exchange does not have the candles before the run any more.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> from bknb.testing.clocks import SimulatedClock
+        >>> task = bknb.Live.background(
+        ...     "BTCUSDT", strategy=lambda: None, interval="15m", exchange="demo", store=bknb.stores.memory(),
+        ...     clock=SimulatedClock(1_704_067_200_000), until="2024-01-01 01:05")
+        >>> compared = task.result().against_backtest()
+        >>> compared.agrees, compared.unexplained
+        (True, 0.0)
+        """
+        from .live_against_backtest import live_against_backtest
+
+        return live_against_backtest(self)
 
     @property
     def parameters(self) -> dict[str, Any]:

@@ -28,9 +28,11 @@ from ..ports import CandleSource
 
 if TYPE_CHECKING:
     from ..domain.implementation_shortfall import TradedOrder
+    from ..domain.run_notes import RunNote
     from ..domain.signal import SignalKey
     from ..engine.position_in_money import PositionInMoney
     from ..live.plan import LivePlan
+    from ..live.recording import Row
     from ..live.run import LiveRun
     from ..metrics.benchmark_figures import Benchmark
     from ..metrics.figure_table import Statistics
@@ -207,6 +209,8 @@ class RunRecord(msgspec.Struct, frozen=True):
         The prices of its benchmark, where it has one.
     traded
         What became of the orders of a live run at its broker; called when it is looked at. ``None``: it had no broker.
+    recorded
+        The candles and the notes that a live run has recorded; called when they are looked at. ``None``: a backtest.
     """
 
     plan: Plan | LivePlan
@@ -234,6 +238,7 @@ class RunRecord(msgspec.Struct, frozen=True):
     money_positions: Mapping[SignalKey, PositionInMoney] | None = None
     benchmark: Benchmark | None = None
     traded: Callable[[], tuple[TradedOrder, ...]] | None = None
+    recorded: Callable[[], tuple[list[Row], list[RunNote]]] | None = None
 
     @property
     def has_sizes(self) -> bool:
@@ -332,6 +337,19 @@ def _traded(run: LiveRun) -> Callable[[], tuple[TradedOrder, ...]] | None:
     return None if desk is None else lambda: desk.traded
 
 
+def _recorded(run: LiveRun) -> Callable[[], tuple[list[Row], list[RunNote]]]:
+    store, recording = run.plan.store, run.saver.recording
+
+    def load() -> tuple[list[Row], list[RunNote]]:
+        store.acquire()
+        try:
+            return recording.load()
+        finally:
+            store.release()
+
+    return load
+
+
 def record_of(run: BacktestRun | LiveRun) -> RunRecord:
     """Return the record of a run up to now."""
     window = run.window if isinstance(run, BacktestRun) else None
@@ -354,4 +372,5 @@ def record_of(run: BacktestRun | LiveRun) -> RunRecord:
         reached=run.reached if isinstance(run, BacktestRun) else None,
         published=run.published,
         traded=None if isinstance(run, BacktestRun) else _traded(run),
+        recorded=None if isinstance(run, BacktestRun) else _recorded(run),
     )

@@ -13,6 +13,8 @@
         ended/{strategy}/{symbol}/part-000001.json
         late/{strategy}/{symbol}/part-000001.json
         hole/{strategy}/{symbol}/part-000001.json
+        candle/{strategy}/{symbol}/part-000001.json
+        note/{strategy}/{symbol}/part-000001.json
         traded/{strategy}/{symbol}/part-000001.json
         signal/{strategy}/{symbol}.json.corrupt-1            could not be read and waits for a decision
         signal/{strategy}/{symbol}.json.corrupt-1.settled    the same, decided: a later delete() closed the matter

@@ -8,7 +8,7 @@ import bknb
 
 from ...reports.markup import minute_text, price_text
 from ...reports.progress_text import total_text
-from .manual_orders import ACTIONS, EARLIER, OPTIONS, decide, refuse_without_action, task_of
+from .manual_orders import ACTIONS, COMPARE, EARLIER, OPTIONS, decide, refuse_without_action, task_of
 from .option_declarations import (
     ALLOW_GAPS,
     BASE,
@@ -38,6 +38,7 @@ _NONE: Final = f"no live run has been started in this kernel\n{EARLIER}"
 _SEVERAL: Final = ("symbols", "strategies", "legs", "name")
 _MONEY: Final = tuple(option for option in MONEY if option is not BENCHMARK)
 """Of an account; a live run is set beside nothing."""
+_OF_SAVED: Final = ("execution", "settings", "base", "allow_gaps")
 _FAILURES: Final = 3
 """Most failures that are listed of a run, the newest."""
 _PLACES: Final = 5
@@ -47,7 +48,9 @@ _PLACES: Final = 5
 @MAGICS.add(
     "%live",
     Option(
-        name="ACTION", help=f"{', '.join(ACTIONS)}: about a run that goes on; left out, one is started", kind="symbol"
+        name="ACTION",
+        help=f"{', '.join((*ACTIONS, COMPARE))}: about a run that goes on; left out, one is started",
+        kind="symbol",
     ),
     optional(helped(SYMBOL, f"{SYMBOL.help}; left out, the live runs are listed")),
     *(optional(STRATEGY), optional(EXCHANGE), EXECUTION, SETTINGS),
@@ -74,7 +77,10 @@ def live(session: Session, call: Call) -> Any:
     them.
     %live close BTCUSDT --strategy s closes what is open; reduce, move, cancel, activate and open likewise.
     %live flatten closes everything.
+    %live compare BTCUSDT --strategy s sets a run beside its backtest; with --exchange and --store one that was saved.
     """
+    if call.get("action") == COMPARE:
+        return assign_or_return(session, call, _compared(call))
     if call.get("action") in ACTIONS:
         decide(call)
         return None
@@ -120,6 +126,18 @@ def _followed() -> list[str]:
     except bknb.BknbError as error:
         return [str(error)]
     return []
+
+
+def _compared(call: Call) -> Any:
+    """A live run of this kernel, or one that was saved, beside its backtest."""
+    symbol, strategy = call.get("symbol"), call.get("strategy")
+    if symbol is None or strategy is None:
+        raise bknb.UsageError("%live compare needs a symbol and --strategy\nsuch as %live compare BTCUSDT --strategy s")
+    if wrong := sorted(call.values.keys() - {"action", "symbol", "strategy", "exchange", "store", *_OF_SAVED}):
+        raise bknb.UsageError(f"%live compare takes --strategy, --exchange and --store; got --{wrong[0]}")
+    if "exchange" not in call.values:
+        return task_of(symbol, strategy).snapshot().against_backtest()
+    return bknb.Live.saved(symbol, **_options(call)).against_backtest()
 
 
 def _together(session: Session, call: Call) -> Any:

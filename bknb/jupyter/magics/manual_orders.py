@@ -26,6 +26,8 @@ ACTIONS: Final = {
     "flatten": ("note", "place"),
 }
 """What can be decided, with the options of each."""
+COMPARE: Final = "compare"
+"""The action that decides nothing."""
 
 OPTIONS: Final = (
     Option(name="--share", help="with reduce: how much of what is held, such as 0.5"),
@@ -120,7 +122,7 @@ def refuse_without_action(call: Call) -> None:
     if word in _ELSEWHERE:
         raise bknb.UsageError(f"%live {word} is no action\nwrite {_ELSEWHERE[word]}")
     if second is not None:
-        near = difflib.get_close_matches(str(word), ACTIONS, n=1)
+        near = difflib.get_close_matches(str(word), (*ACTIONS, COMPARE), n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ", and a run trades one symbol"
         more = "" if near else f"; for {second} write a %live of its own"
         raise bknb.UsageError(f"%live {word} is no action{hint}\nactions: {', '.join(ACTIONS)}{more}")
