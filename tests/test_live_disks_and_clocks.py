@@ -96,7 +96,7 @@ def test_a_slow_disk_changes_nothing_while_it_is_faster_than_the_minutes(tmp_pat
 @pytest.mark.slow
 def test_what_a_disk_makes_late_is_told_and_fills_at_the_market_of_then(tmp_path: Path) -> None:
     clock = SimulatedClock(ORIGIN)
-    result = live(FileStore(tmp_path, disk=SlowDisk(clock, lambda number: 200 if number % 7 == 0 else 1)), clock)
+    result = live(FileStore(tmp_path, disk=SlowDisk(clock, lambda number: 200 if number % 13 == 0 else 1)), clock)
     late = dict(result.run_record.records.late)
     assert {error.kind for error in result.errors} == {"late"}
     assert told(result.events) == undisturbed(late) != undisturbed()
@@ -120,7 +120,7 @@ def test_a_disk_that_is_full_at_any_kind_of_change_delays_the_run_and_nothing_el
         assert told(result.events) == expected, disk.calls[at - 1]
         assert [error.kind for error in result.errors] == ["state"], disk.calls[at - 1]
         kinds.add(kind)
-    assert kinds == {"ended", "partial", "schedule", "signal"}
+    assert kinds == {"candle", "ended", "note", "partial", "schedule", "signal"}
 
 
 def changes_of_kinds(calls: list[str], root: Path) -> list[tuple[int, str]]:

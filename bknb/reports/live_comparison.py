@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _EXACT: Final = 1e-9
 _MOST_LISTED: Final = 20
-_TITLES: Final = ("Decided", "Signal", "Cause", "Profit", "What happened")
+_TITLES: Final = ("Decided", "Signal", "Cause", "What happened", "Profit")
 CAUSES: Final[dict[str, str]] = {
     "revised candle": "the exchange has other candles now than those that were recorded",
     "setting": "settings or parameters were others then",
@@ -182,20 +182,19 @@ class LiveComparison:
             pairs.append(("Not compared", f"{self.open:,} open at the end"))
         return pairs + [("Note", note) for note in self.notes]
 
+    @cached_property
+    def _decimals(self) -> int:
+        """As many for all amounts: four digits of the largest, two behind the point at least."""
+        largest = max(map(abs, (self.live, self.backtest, *(each.amount for each in self.differences))), default=0.0)
+        return 2 if largest >= 10 or not largest else min(3 - math.floor(math.log10(largest)), 8)
+
     def _amount(self, amount: float, *, signed: bool = False) -> str:
-        decimals = 2 if abs(amount) >= 1 or not amount else 6 if self.unit != "%" else 4
-        return f"{amount:{'+' if signed else ''},.{decimals}f} {self.unit}".rstrip()
+        return f"{amount:{'+' if signed else ''},.{self._decimals}f} {self.unit}".rstrip()
 
     def _cells(self, differences: Sequence[Difference]) -> list[tuple[str, ...]]:
         return [
-            (
-                minute_text(each.decided_at),
-                each.signal_id,
-                each.cause,
-                self._amount(each.amount, signed=True),
-                each.text,
-            )
-            for each in differences
+            (minute_text(one.decided_at), one.signal_id, one.cause, one.text, self._amount(one.amount, signed=True))
+            for one in differences
         ]
 
     def __repr__(self) -> str:
@@ -209,7 +208,7 @@ class LiveComparison:
         if not self.differences:
             return figures
         more = len(self.differences) - _MOST_LISTED
-        table = html_table(_TITLES, self._cells(self.differences[:_MOST_LISTED]), left=len(_TITLES))
+        table = html_table(_TITLES, self._cells(self.differences[:_MOST_LISTED]), left=len(_TITLES) - 1)
         return fragment(figures, table, element("p", f"and {more:,} more, see .table") if more > 0 else None)
 
 
