@@ -369,6 +369,16 @@ def sold(kind: dict[str, Any], price: float, record: float, **more: Any) -> Trad
             [replace(BOUGHT, price=101.0, at=3 * MINUTE), sold(EXIT, 110.0, 110.0)],
             -1.0,
         ),
+        (
+            "manual",
+            "take_profit",
+            [
+                BOUGHT,
+                replace(BOUGHT, purpose="manual", side="sell", filled=0.4, price=None),
+                sold(EXIT, 110.0, 110.0, filled=0.6),
+            ],
+            -4.0,
+        ),
         ("dust", "take_profit", [BOUGHT, sold(EXIT, 110.0, 110.0, filled=0.999)], -0.01),
         ("order", "take_profit", [BOUGHT, sold(EXIT, 110.0, 110.0, filled=0.5)], -5.0),
         (

@@ -156,10 +156,12 @@ def account_beside_record(
     fees_out, told_too = _fees(leave, base, quote)
     in_coins = _coins(entry.orders, base)
     per_unit = sign * (r_out - r_in)
-    missing, left = entry.quantity - q_in, leave.quantity - entry.quantity + in_coins
+    by_hand = math.fsum(order.filled for order in orders if order.purpose == "manual")
+    missing, left = entry.quantity - q_in, leave.quantity - entry.quantity + in_coins + by_hand
     share = entry.quantity / q_in if q_in else 0.0
     parts.append(Part("order", per_unit * missing + trade.fees * (1 - share), _unfilled_text(orders, missing)))
     parts.append(Part("dust", -per_unit * in_coins, f"{plain_number(in_coins)} {base} of fees were taken from it"))
+    parts.append(Part("manual", -per_unit * by_hand, f"{plain_number(by_hand)} {base} were taken by hand"))
     failed = abs(left) > _DUST_PART * entry.quantity
     what = f"{plain_number(-left)} {base or 'of it'} were not closed" if left < 0 else "more was closed than was held"
     parts.append(Part("order" if failed else "dust", per_unit * left, f"{what}{'' if failed else ': rounding'}"))

@@ -78,7 +78,7 @@ def traded_orders(orders: Sequence[Order]) -> list[TradedOrder]:
 def _matters(order: Order) -> bool:
     if order.purpose == "protect" and order.status in ("accepted", "cancelled") and not order.filled_quantity:
         return order.status == "cancelled" and order.ended_at is None  # nobody here took it back
-    return order.status != "intended" and order.purpose != "manual"
+    return order.status != "intended"
 
 
 def _traded(order: Order, entry: Order) -> TradedOrder:

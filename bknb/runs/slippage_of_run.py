@@ -24,6 +24,8 @@ def slippage_of_run(
     fills: list[FillAgainstRecord] = []
     without = unfilled = 0
     for order in orders:
+        if order.purpose == "manual":  # nobody knows at which price
+            continue
         if not order.filled or order.price is None:
             unfilled += order.purpose in ("open", "add") and order.record_price is not None
             continue
