@@ -127,6 +127,18 @@ def test_each_step_fails_once_and_is_told_with_what_to_do_and_nothing_is_left(ex
         assert (findings[-1].what, findings[-1].state) == ("nothing is left", "ok")
 
 
+def test_a_request_that_may_come_late_is_waited_for(exchange):
+    exchange.fault("request_lost", on="place", times=1)
+    slept = []
+
+    async def sleep(seconds):
+        slept.append(seconds)
+
+    given = {"market": "spot", "symbol": None, "real_money": False, "test_order": None, "price": None}
+    assert bad(check_account(made(exchange), sleep=sleep, **given))
+    assert sum(slept) > 5.0  # the receive window
+
+
 def test_an_order_that_is_denied_for_a_while_is_not_left(exchange):
     exchange.fault("reply_lost", on="place", times=1)
     exchange.fault("not_found", on="report", times=3, seconds=600)

@@ -181,7 +181,7 @@ def test_the_same_refusal_is_told_once_an_hour_with_its_count(server):
     refused = RiskRefused(**RUN, when=ORIGIN, price=1.0, risk="two", note="2 are open", signal=opened().signal,
                           open_positions=2)  # fmt: skip
     for minute in range(61):
-        subjects.emit_event(replace(refused, when=ORIGIN + minute * 60_000))
+        subjects.emit_event(replace(refused, when=ORIGIN + minute * 60_000, note=f"{minute / 7:.2f} is free of 2.00"))
     assert subjects_drained()
     assert notifier.send("end")
     assert len(server.texts) == 3
@@ -278,6 +278,18 @@ def test_nothing_is_delivered_after_the_end_and_what_was_left_comes_back():
     put(box, "c")
     assert box.pending <= 1
     assert channel.arrived == []
+
+
+def test_where_no_thread_can_be_started_any_more_what_waits_is_delivered_at_the_end(monkeypatch):
+    def refuse(_thread):
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    channel = Scripted(Undelivered("gone"))
+    box = outbox(channel)
+    put(box, "a", "b")
+    assert [notice.text for notice in box.close(0.01)] == ["a"]
+    assert channel.arrived == ["b"]
 
 
 @pytest.mark.parametrize(
@@ -385,9 +397,20 @@ def test_a_cell_that_is_run_twice_has_one_notifier_and_loses_no_message(server):
     assert not first.running
 
 
+def test_what_is_told_right_before_it_is_stopped_arrives(server):
+    notifier = telegram(server, events=["opened", "stopped"])
+    for _ in range(20):
+        subjects.emit_event(OPENED)
+    subjects.done_live.emit(DONE)
+    notifier.stop()
+    assert (len(server.texts), notifier.delivered, notifier.lost) == (21, 21, 0)
+
+
 def test_it_is_stopped_and_started_again(server):
     notifier = telegram(server)
     notifier.stop()
+    with pytest.raises(bknb.UsageError, match="is stopped"):
+        notifier.send("x")
     subjects.emit_event(OPENED)
     assert subjects_drained()
     assert (notifier.running, bknb.notify.running(), server.requests) == (False, [], [])

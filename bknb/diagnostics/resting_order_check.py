@@ -168,10 +168,12 @@ class RestingOrders:
         """Cancel whatever may rest of these orders, and of those of an earlier check; note whether nothing is left."""
         unseen: dict[str, int] = {}
         ours: set[str] = set()
-        why, filled = "", ""
+        why, filled, waited = "", "", 0.0
+        late = self._broker.abilities().late_seconds  # a request may be carried out up to then
         for pause in _PAUSES:
             if pause:
                 await self._sleep(pause)
+                waited += pause
             try:
                 listed = await asyncio.wait_for(self._broker.open_orders(self._symbol), CALL_SECONDS)
                 ours = {report.client_id for report in listed if report.client_id.startswith(self._prefix)}
@@ -181,7 +183,8 @@ class RestingOrders:
                         unseen[known] = 0 if known in ours else unseen.get(known, 0) + 1
                     elif report.filled_quantity:
                         filled = f"{plain_number(report.filled_quantity)} of {known} were filled"
-                    if (report is None and unseen[known] >= _SURE) or (report is not None and _is_over(report)):
+                    never = report is None and unseen[known] >= _SURE and waited > late
+                    if never or (report is not None and _is_over(report)):
                         self._may_rest.pop(known, None)
                         ours.discard(known)
                 why = ""

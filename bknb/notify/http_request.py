@@ -162,7 +162,8 @@ def ends_within(seconds: float, sockets: Callable[[], Iterable[Any]]) -> Iterato
 
     over = threading.Timer(seconds, end)
     over.daemon = True
-    over.start()
+    with suppress(RuntimeError):  # the interpreter is ending
+        over.start()
     try:
         yield
     finally:

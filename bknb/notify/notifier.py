@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import re
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -11,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from ..domain.retry_pauses import Patience
+from ..errors import UsageError
 from ..events import subjects
 from ..events.listener_failures import ListenerFailure
 from ..events.listener_queue import Subscription
@@ -40,6 +42,10 @@ _SUBJECTS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 _OWN_SUBJECT: Final = "notify"
 _AT_EXIT_SECONDS: Final = 5.0
+_HEARS_SECONDS: Final = 1.0
+_LOOK_SECONDS: Final = 0.01
+_PAUSE: Final = threading.Event()
+_NUMBERS: Final = re.compile(r"\d[\d.,:-]*")  # prices and moments differ where the reason is the same
 PATIENCE: Final = Patience(first_pause_ms=1_000, longest_pause_ms=300_000)
 """Pauses after a delivery that failed: from a second to five minutes."""
 
@@ -106,7 +112,6 @@ class Notifier:
         self.name = specification.name
         self._of, self._channel, self._ping_url, self._patience = specification, make(), ping_url, patience
         self._rebuild = rebuild
-        self._lock = threading.Lock()
         self._repeated = Repeated()
         self._failed: set[tuple[str | None, str | None]] = set()  # runs whose failure was told, until they are over
         self._subscriptions: list[Subscription[Any]] = []
@@ -180,10 +185,12 @@ class Notifier:
             before = _RUNNING.get(self.name)
             if before is self:
                 return self
-            left = before._end(0.0) if before is not None else []
+            left = before._end(0.0, hears=_HEARS_SECONDS) if before is not None else []
             if before is not None:
                 log.info("the notifier %s takes the place of one with the same name", self.name)
             _RUNNING[self.name] = self
+        self._before = (self.delivered, self.lost)
+        self._outbox = self._new_outbox()
         for subject, kinds in _SUBJECTS.items():
             if set(kinds) & set(self._of.events):
                 self._subscriptions.append(getattr(subjects, subject).listen(partial(self._hear, subject)))
@@ -222,21 +229,22 @@ class Notifier:
         offered_changed()
 
     def _stop(self, seconds: float) -> None:
-        left = self._end(seconds)
+        left = self._end(seconds, hears=min(seconds, _HEARS_SECONDS))
         if left:
             self._before = (self._before[0], self._before[1] + len(left))
             log.warning("the notifier %s was stopped with %d messages that had not arrived", self.name, len(left))
 
-    def _end(self, seconds: float) -> list[Notice]:
+    def _end(self, seconds: float, *, hears: float) -> list[Notice]:
+        """Hear what was told by now, and deliver it; each for so many seconds at most. Returns what is left."""
         for repeating in self._repeating:
             repeating.stop()
+        began = stopwatch()
+        while any(each.pending for each in self._subscriptions) and stopwatch() - began < hears:
+            _PAUSE.wait(_LOOK_SECONDS)
         for subscription in self._subscriptions:
             subscription()
         self._repeating, self._subscriptions = [], []
-        left = self._outbox.close(seconds)
-        self._before = (self.delivered, self.lost)
-        self._outbox = self._new_outbox()
-        return left
+        return self._outbox.close(max(seconds - (stopwatch() - began), 0.0))
 
     def send(self, text: str, *, seconds: float = 30.0) -> bool:
         """Send a text of your own, to see that it arrives; waits for so many seconds at most.
@@ -246,7 +254,14 @@ class Notifier:
         bool
             Whether it has arrived, with everything before it. Where it has not, :attr:`trouble` says why; it waits
             on, unless it was refused for good.
+
+        Raises
+        ------
+        UsageError
+            The notifier is stopped.
         """
+        if not self.running:
+            raise UsageError(f"the notifier {self.name!r} is stopped\nstart it first: .start()")
         self._put(Notice(kind="message", text=one_line(text)))
         return self._outbox.drained(seconds) and not self.trouble
 
@@ -261,8 +276,7 @@ class Notifier:
         if notice is None or notice.kind not in self._of.events:
             return
         if notice.kind == "refused":
-            why = getattr(event, "note", "") or str(getattr(event, "reasons", ""))
-            told = self._repeated.told(f"{notice.symbol} {notice.strategy} {why}", notice)
+            told = self._repeated.told(_NUMBERS.sub("#", notice.text), notice)
             if told is None:
                 return
             notice = told

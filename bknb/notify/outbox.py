@@ -70,6 +70,7 @@ class Outbox:
         self._closed = False
         self._hurried = 0  # how many wait until everything is delivered
         self._worker: threading.Thread | None = None
+        self._can_start = True
 
     @property
     def pending(self) -> int:
@@ -113,7 +114,7 @@ class Outbox:
             left = [*filter(None, [self._current]), *self._waiting]
             self._waiting.clear()
             self._changed.notify_all()
-        return left
+        return left if self._can_start or not seconds else [each for each in left if self._failure(each) is not None]
 
     def _lose(self, count: int) -> None:
         self.lost += count
@@ -124,7 +125,7 @@ class Outbox:
         try:
             self._worker.start()
         except RuntimeError as error:  # no more threads, or the interpreter is ending; the next notice tries again
-            self._worker = None
+            self._worker, self._can_start = None, False
             log.error("no thread for the notifier %s: %s", self._name, error)
 
     # --- everything below runs in the worker
