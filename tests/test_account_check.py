@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 import threading
 
 import pytest
+from fault_world import OKX, USDM
 
 import bknb
 from bknb import cli
@@ -70,21 +72,34 @@ def test_each_step_is_as_expected_and_nothing_is_left(exchange):
     assert resting(exchange) == []
 
 
-def test_a_swap_is_kept_as_it_has_to_be_and_its_stop_rests_with_the_conditional_orders(exchange, monkeypatch):
-    config = exchange.ccxt_config("binanceusdm")
-    monkeypatch.setenv("BKNB_BINANCE_SANDBOX_KEY", config.pop("apiKey"))
-    monkeypatch.setenv("BKNB_BINANCE_SANDBOX_SECRET", config.pop("secret"))
-    broker = bknb.brokers.ccxt("binance", market="swap", config={**config, "enableRateLimit": False})
-    findings = checked(broker, symbol="BTC/USDT:USDT")
+@pytest.mark.parametrize(
+    ("venue", "symbol", "moves"),
+    [(USDM, "BTC/USDT:USDT", 2), (OKX, "BTC/USDT:USDT", 1), (dataclasses.replace(OKX, market="spot"), "BTC/USDT", 1)],
+    ids=str,
+)
+def test_other_markets_are_as_expected_and_a_swap_is_kept_as_it_has_to_be(exchange, monkeypatch, venue, symbol, moves):
+    config = exchange.ccxt_config(venue.client)
+    for variable, name in venue.keys:
+        monkeypatch.setenv(variable, config.pop(name))
+    broker = bknb.brokers.ccxt(venue.name, market=venue.market, config={**config, "enableRateLimit": False})
+    findings = checked(broker, symbol=symbol)
     assert not bad(findings)
-    assert ("account", "isolated margin, leverage 1") in [(each.what, each.found) for each in findings]
-    orders = exchange.state()["usdm"]["orders"]
-    assert [each["word"] for each in orders] == ["LIMIT", "STOP_MARKET", "STOP_MARKET"]
+    kept = "isolated margin, leverage 1" if venue.swap else "as it has to be"
+    assert ("account", kept) in [(each.what, each.found) for each in findings]
+    assert len([each for each in findings if each.what == "move stop"]) == moves
+    orders = exchange.state()[venue.book]["orders"]
     assert {each["status"] for each in orders} == {"cancelled"}
+    assert len([each for each in orders if each["trigger"] is not None]) == moves
+
+
+def test_a_swap_account_in_hedge_mode_is_told(exchange, monkeypatch):
+    config = exchange.ccxt_config(USDM.client)
+    for variable, name in USDM.keys:
+        monkeypatch.setenv(variable, config.pop(name))
     exchange.command("position", symbol="BTCUSDT", market="usdm", hedged=True)
+    broker = bknb.brokers.ccxt("binance", market="swap", config={**config, "enableRateLimit": False})
     (wrong,) = bad(checked(broker, symbol="BTC/USDT:USDT"))
-    assert wrong.what == "account"
-    assert "hedge" in wrong.found
+    assert (wrong.what, "hedge" in wrong.found) == ("account", True)
 
 
 def test_where_a_coin_is_held_the_stop_is_one_that_sells_it(exchange):

@@ -508,6 +508,16 @@ def test_a_run_that_has_failed_ends_the_pings_until_it_goes_on_again(server, mon
         each.result(10)
 
 
+def test_a_run_that_is_interrupted_ends_the_pings(server):
+    pings, task = Pings(Secret(server.url), seconds=2.0), patient()
+    pings.ping()
+    main = threading.main_thread().ident
+    threading.Timer(0.1, signal.pthread_kill, (main, signal.SIGINT)).start()
+    task.wait_or_stop()
+    pings.ping()
+    assert (pings.sent, len(server.requests)) == (1, 1)
+
+
 def test_a_blocked_loop_ends_the_pings_and_is_said(server, monkeypatch):
     task = patient()
     monkeypatch.setattr("bknb.notify.heartbeat.loop_answers", lambda: False)
