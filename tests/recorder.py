@@ -49,6 +49,7 @@ import bknb.exchanges
 import bknb.llm
 import bknb.stores
 from bknb.live.event_loop_lag import LagWatch
+from bknb.provenance.source_code_and_hash import source_hash
 from bknb.testing.clocks import SimulatedClock
 
 PYTHON = "{}.{}".format(*sys.version_info)
@@ -1044,6 +1045,8 @@ LOADED_ONCE = (
         "bknb.runs.walker",
     ),
     *("bknb.metrics.heat_of_symbols", "bknb.metrics.run_account", "bknb.reports.plots", "bknb.reports.backtest_info"),
+    *("bknb.provenance.card", "bknb.provenance.card_differences", "bknb.provenance.account_card"),
+    *("bknb.engine.plain_positions", "bknb.engine.get_signals_columns", "bknb.provenance.row_texts"),
 )
 
 
@@ -1055,9 +1058,13 @@ def load_once() -> None:
     importlib.import_module("bknb.runs.card_of_result").made_with()
     with suppress(ImportError):  # a figure imports its own classes, the first compiled function most of numba and scipy
         graphs = importlib.import_module("plotly.graph_objects")
-        graphs.Figure(graphs.Scatter(x=[0], y=[0], marker={"line": {}}))
+        axis = {"title": {"text": "x", "font": {}}}
+        layout: dict[str, Any] = {"xaxis": axis, "yaxis": axis, "title": {}, "legend": {}, "margin": {}, "font": {}}
+        layout |= {"hoverlabel": {}, "modebar": {}}
+        graphs.Figure(graphs.Scatter(x=[0], y=[0], line={}, marker={"line": {}}), layout)
     with suppress(ImportError):
         importlib.import_module("numba").njit(abs_of)(-1.0)
+    source_hash(abs_of)  # reads this file
 
 
 def abs_of(number: float) -> float:

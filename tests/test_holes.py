@@ -662,7 +662,7 @@ HOLES = st.lists(st.tuples(st.integers(1, 120), st.sampled_from([1, 2, 4, 5, 6, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", rest_long(["pessimistic", "vwap", "touch"], kept=2))
 @settings(max_examples=3)
 @example(seed=93302, holes=[], at_start=0, at_end=40, lead=0, waits=False)  # an order times out in the hole at the end
 @given(

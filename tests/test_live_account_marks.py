@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from quick import rest_long
 from scenarios import MINUTE, ORIGIN, source
 from test_live_account import money_of, single, world
 from test_live_portfolio import UNTIL, backtest, live
@@ -40,7 +41,7 @@ def marks_of(result: Any) -> list[Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["spot", "perpetual"])
+@pytest.mark.parametrize("kind", rest_long(["perpetual", "spot"], kept=1))
 def test_the_equity_of_one_that_was_started_again_is_that_of_one_that_went_on(kind: str) -> None:
     options = world(1, kind)
     again = in_lives(options, bknb.stores.memory(), ORIGIN + MINUTE, ORIGIN + 61 * MINUTE, UNTIL)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from quick import each_once
+from quick import each_once, rest_long
 from scenarios import MINUTE, ORIGIN, source
 from sleeping_clock import SleepingClock
 from worlds import LENGTH, MODELS, SEEDS, SETTINGS, signals, walk
@@ -131,7 +131,7 @@ def test_recorded_minutes(shared: Path, recorded: str, model: str, calm: str) ->
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "days"),
-    [("touch", 1), ("vwap", 1), *(pytest.param(model, 7, marks=pytest.mark.long) for model in MODELS)],
+    rest_long([("vwap", 1), ("touch", 1), *((model, 7) for model in MODELS)], kept=1),
 )
 def test_a_machine_that_slept_for_days_trades_at_the_market_it_woke_up_to(model: str, days: int) -> None:
     start, slept = 1_704_067_200_000, days * 1440 * MINUTE

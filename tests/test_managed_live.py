@@ -13,12 +13,12 @@ import msgspec
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from quick import first_quick
+from quick import first_quick, rest_long
 from scenarios import MINUTE, ORIGIN, source
 from test_by_hand import play
 from test_live_parity import JumpingClock
 from test_managed_properties import drawn, managing, managing_orders
-from worlds import MODELS, SEEDS, SETTINGS, walk
+from worlds import SEEDS, SETTINGS, walk
 
 import bknb
 from bknb.domain.position_book import PositionBook, new_book
@@ -55,7 +55,7 @@ def managed(seed: int, model: str, *, risk: str | None = None, lists: bool = Fal
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", first_quick(MODELS))
+@pytest.mark.parametrize("model", [*first_quick(["pessimistic", "vwap"]), *rest_long(["touch"], kept=0)])
 @settings(max_examples=10)
 @example(
     seed=128, jumping=True, risk=False, lists=False, orders=False

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from orders_worlds import draw
-from quick import first_quick
+from quick import rest_long
 from scenarios import MINUTE, ORIGIN
 from test_managed_live import told
 from test_orders_simulator import Run
@@ -46,7 +46,7 @@ def seen(run: Run, *, before: int) -> tuple[list[Any], list[Any]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", first_quick(MODELS))
+@pytest.mark.parametrize("model", rest_long(["pessimistic", "vwap", "touch"], kept=2))
 @pytest.mark.parametrize("seeds", [range(8), pytest.param(range(8, 150), marks=pytest.mark.long)], ids=["few", "many"])
 def test_live_is_a_backtest_in_many_worlds(model: str, seeds: range) -> None:
     for seed in seeds:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from packaging.version import Version
+from quick import rest_long
 from test_sharing import CHANCE, write
 
 import bknb
@@ -268,10 +269,12 @@ def test_an_environment_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
 
 @pytest.mark.kernel
 @pytest.mark.slow
+@pytest.mark.parametrize("least_pip", rest_long(["22.3", "9999"], kept=1), ids=["pip of here", "pip of its own"])
 def test_pins_that_cannot_be_installed_are_not_shared(
-    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    least_pip: str, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fresh_environment, "_PIP_WITH_PYTHON", Version("9999"))  # one that needs a pip of its own
+    """A pip of its own takes four seconds to install."""
+    monkeypatch.setattr(fresh_environment, "_PIP_WITH_PYTHON", Version(least_pip))
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
     monkeypatch.setenv("PIP_NO_INDEX", "1")  # a registry that answers, and has nothing

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from quick import rest_long
 from scenarios import MINUTE, ORIGIN, source
 from test_live_parity import JumpingClock, backtest_with_late_decisions, live
 from test_live_parity import told as told_live
@@ -139,7 +140,7 @@ def test_the_worlds_hold_every_kind_of_end() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", rest_long(["pessimistic", "vwap", "touch"], kept=2))
 @settings(max_examples=5)
 @given(seed=SEEDS, interval=st.sampled_from(["1m", "5m"]))
 def test_live_trades_as_the_backtest(model: str, seed: int, interval: str) -> None:

@@ -10,10 +10,11 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from quick import rest_long
 from scenarios import MINUTE, ORIGIN, source
 from test_live_parity import JumpingClock, backtest_with_late_decisions, live, told
 from test_sweep_parity import get_signals as random_signals
-from worlds import LENGTH, MODELS, SEEDS, SETTINGS, walk
+from worlds import LENGTH, SEEDS, SETTINGS, walk
 
 import bknb
 from bknb.engine.column_values import INVALID
@@ -354,7 +355,7 @@ def test_candles_of_a_strategy_cannot_be_changed() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", rest_long(["pessimistic", "vwap", "touch"], kept=2))
 @settings(max_examples=6)
 @given(seed=SEEDS, interval=st.sampled_from(["1m", "5m"]), lookback=st.sampled_from([1, 30, 100]))
 def test_live_trades_as_the_backtest(model: str, seed: int, interval: str, lookback: int) -> None:
