@@ -1,4 +1,4 @@
-"""Measure live runs: 200 pairs in one process, a busy main thread beside them, a simulated week, the stores.
+"""Measure live runs: 200 pairs here, beside a busy thread and in a process of their own; a simulated week; the stores.
 
 ``python benchmarks/live.py [--minutes 5] [--speed 10]`` takes about four minutes. Latency is counted from the full
 minute to the moment at which a listener receives its result, in milliseconds of the wall clock; ``--speed 10`` lets a
@@ -26,11 +26,11 @@ from bknb.testing.clocks import AcceleratedClock, SimulatedClock
 MONDAY = 1_704_672_000_000
 MINUTE = 60_000
 SYMBOLS, STRATEGIES = 20, 10
-CASES = ("quiet", "busy", "own", "week", "stores")
+CASES = ("quiet", "busy", "own", "process", "week", "stores")
 
 
-def register() -> list[str]:
-    """Ten strategies that look at 30 quarter hours and trade now and then."""
+def register(told: Any = None) -> list[str]:
+    """Ten strategies that look at 30 quarter hours and trade now and then; ``told`` is called with each result."""
 
     def make(number: int) -> Any:
         def get_signal(ctx: Any) -> Any:
@@ -48,18 +48,20 @@ def register() -> list[str]:
 
         return get_signal
 
+    more = {} if told is None else {"callbacks": {"on_tick": told}}
     return [
-        bknb.add_strategy(f"s{number}", interval="15m", get_signal=make(number)).name for number in range(STRATEGIES)
+        bknb.add_strategy(f"s{number}", interval="15m", get_signal=make(number), **more).name
+        for number in range(STRATEGIES)
     ]
 
 
-def start(clock: Any, until: int, store: Any) -> list[Any]:
+def start(clock: Any, until: int, store: Any, told: Any = None, **more: Any) -> list[Any]:
     """Two hundred runs: every strategy on every symbol."""
-    demo = bknb.exchanges.demo()
+    more |= {"exchange": bknb.exchanges.demo(), "clock": clock, "until": until, "store": store}
     return [
-        bknb.Live.background(f"C{symbol:02d}USDT", strategy=name, exchange=demo, clock=clock, until=until, store=store)
+        bknb.Live.background(f"C{symbol:02d}USDT", strategy=name, **more)
         for symbol in range(SYMBOLS)
-        for name in register()
+        for name in register(told)
     ]
 
 
@@ -99,6 +101,39 @@ def own_process(minutes: int, speed: float) -> dict[str, float]:
     told, _ = child.communicate()
     found: dict[str, float] = json.loads(told)
     return found
+
+
+def in_process(minutes: int, speed: float) -> dict[str, float]:
+    """The latency of ``process=True``, there and for listeners here, while this process computes without end."""
+    with tempfile.TemporaryDirectory() as folder:
+        clock = AcceleratedClock(MONDAY - 4 * MINUTE, speed=speed)
+        told = Path(folder) / "told"
+
+        def tell(event: Any) -> None:
+            with told.open("a") as lines:
+                lines.write(f"{(clock.now() - event.when - MINUTE) / speed}\n")
+
+        late: list[float] = []
+        stop = bknb.listen_signal_live(lambda event: late.append((clock.now() - event.when - MINUTE) / speed))
+        began = perf_counter()
+        tasks = start(clock, MONDAY + minutes * MINUTE, FileStore(Path(folder) / "state"), tell, process=True)
+        began = perf_counter() - began
+        while not all(task.done for task in tasks):
+            for _ in range(200_000):
+                pass
+        for task in tasks:
+            task.result()
+        stop()
+        there = sorted(map(float, told.read_text().split()[len(tasks) * 2 :]))
+        here = sorted(late[len(tasks) * 2 :])
+        return {
+            "seconds to start all": began,
+            "results": len(there),
+            "median ms, there": median(there),
+            "p99 ms, there": there[int(len(there) * 0.99)],
+            "median ms, listeners here": median(here),
+            "p99 ms, listeners here": here[int(len(here) * 0.99)],
+        }
 
 
 def week(days: int) -> dict[str, float]:
@@ -154,6 +189,7 @@ def main() -> None:
         "quiet": lambda: latency(given.minutes, given.speed, busy=False),
         "busy": lambda: latency(given.minutes, given.speed, busy=True),
         "own": lambda: own_process(given.minutes, given.speed),
+        "process": lambda: in_process(given.minutes, given.speed),
         "week": lambda: week(given.days),
         "stores": stores,
     }[given.only]()

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -26,9 +27,10 @@ from bknb.brokers.exchange_keys import key_names
 from bknb.engine.records import Records
 from bknb.market.candles_of_one_symbol import Series
 from bknb.runs.followed_process import FollowedProcess
+from bknb.runs.live_process_messages import Answer, Connection, Looked, Told, send_what_can_be
 from bknb.runs.live_task import plan_live
 from bknb.runs.remote_live_task import RemoteLiveTask
-from bknb.runs.run_changes import LastSent, put_in, series_with
+from bknb.runs.run_changes import Changes, LastSent, put_in, series_with
 from bknb.runs.sent_live_plan import ReceivedParts, SharedParts, received_plan, sent_plan
 from bknb.testing.clocks import AcceleratedClock, SimulatedClock
 
@@ -377,3 +379,26 @@ def test_what_is_told_of_candles_makes_the_same_candles(spans):
         mirror = series_with(mirror, new, None)
         assert mirror.candles == series.candles
         assert (mirror.since, mirror.until, mirror.span) == (series.since, series.until, series.span)
+
+
+def test_what_cannot_be_sent_to_the_kernel_leaves_the_rest_and_an_answer():
+    ours, theirs = socket.socketpair()
+    here, there = Connection(ours), Connection(theirs)
+    holds = [threading.Lock()]
+    changes = Changes({"last": 7, "positions": holds}, {"warnings": (True, ["late"]), "models": (True, holds)}, None)
+    told = [
+        Looked(("BTCUSDT", "s"), anew=False, changes=changes),
+        Told("error", 3, holds),
+        Answer(5, holds),
+        Answer(6, "done"),
+    ]
+    send_what_can_be(there, told)
+    received = [message for _ in told for message in here.receive() or ()]
+    looked, event, failed, answered = received
+    assert looked.changes == Changes({"last": 7}, {"warnings": (True, ["late"])}, None)
+    assert event == Told("error", 3, None)
+    assert "cannot be sent" in str(failed.error)
+    assert answered == Answer(6, "done")
+    here.close()
+    send_what_can_be(there, told)  # nobody is there any more
+    there.close()

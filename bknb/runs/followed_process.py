@@ -273,17 +273,19 @@ class FollowedProcess:
                 log.debug("a message of the process of live runs is for nobody: %r", message)
 
     def _told(self, told: Told) -> None:
-        event, subject = told.event, _SUBJECTS[told.subject]
+        event = told.event
+        emitted: tuple[Subject[Any], ...] = (_SUBJECTS[told.subject],)
         run = self.runs.get((getattr(event, "symbol", ""), getattr(event, "strategy", "")))
-        if told.subject in _OF_RESULTS:
+        if event is None:  # it could not be sent
+            emitted = ()
+        elif told.subject in _OF_RESULTS:
             event = event if run is None else run.same_event(event)
             emitted = subjects.subjects_of(event)
             subjects.emit_event(event)
             if run is not None and told.subject == "signal_live":
                 run.on_event(event)
         else:
-            emitted = (subject,)
-            subject.emit(event)
+            emitted[0].emit(event)
         with self._changing:
             self._receipts.setdefault(told.subject, deque()).append((told.number, Receipt(emitted)))
 

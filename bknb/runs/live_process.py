@@ -33,6 +33,7 @@ from .live_process_messages import (
     Over,
     Question,
     Told,
+    send_what_can_be,
 )
 from .live_process_place import listening, remove_left, tell_ready
 from .live_task import TASKS, LiveTask, check_not_running
@@ -59,6 +60,8 @@ _TOLD: Final = (
 _LOOK_SECONDS: Final = 0.5
 """What changes without an event, such as that a minute is late, is sent this often."""
 _UNUSED_SECONDS: Final = 60.0
+_TOGETHER: Final = 200
+"""About so many messages are sent at once."""
 
 
 class TaskInProcess(LiveTask):
@@ -315,32 +318,41 @@ class Runs:
     def send_all(self) -> None:
         """Send what is to be sent, until the last run is over."""
         looks_at = stopwatch() + _LOOK_SECONDS
-        while True:
+        while not self.over.is_set():
             try:
-                found = self._to_send.get(timeout=max(0.0, looks_at - stopwatch()))
+                first = self._to_send.get(timeout=max(0.0, looks_at - stopwatch()))
             except queue.Empty:
                 looks_at = stopwatch() + _LOOK_SECONDS
                 with self._changing:
                     self._put(partial(self._all_looked, keys=[*self._plans]))
-                continue
-            if found is not None:
-                self._send(*found)
-                continue
-            with self._changing:
-                if not self._plans:
-                    break
-        self.over.set()
+            else:
+                self._send_together(first)
 
-    def _send(self, follower: _Follower, made: _Made) -> None:
-        if follower is not self._follower:
-            return
+    def _send_together(self, first: tuple[_Follower, _Made] | None) -> None:
+        """Send what waits as one message, which a kernel beside a busy cell reads at once."""
+        found, messages = first, list[Message]()
+        while True:
+            if found is None:
+                with self._changing:
+                    if not self._plans:  # none was started meanwhile
+                        self.over.set()
+            elif found[0] is self._follower:
+                messages += self._made(*found)
+            if len(messages) >= _TOGETHER:
+                break
+            try:
+                found = self._to_send.get_nowait()
+            except queue.Empty:
+                break
+        if messages and (follower := self._follower) is not None:
+            send_what_can_be(follower.connection, messages)
+
+    def _made(self, follower: _Follower, made: _Made) -> tuple[Message, ...]:
         try:
-            if messages := made(follower):
-                follower.connection.send(*messages)
-        except OSError:  # whoever receives from it finds that
-            pass
-        except Exception as error:  # noqa: BLE001 -- what cannot be sent must not end the runs
-            log.warning("what a live run told cannot be sent: %r", error)
+            return made(follower)
+        except Exception as error:  # noqa: BLE001 -- what cannot be told must not end the runs
+            log.warning("what a live run tells cannot be made out: %r", error)
+            return ()
 
 
 def _is_kept(event: Any) -> bool:

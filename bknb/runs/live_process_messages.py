@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from ..domain.implementation_shortfall import TradedOrder
+from ..errors import UsageError
+from ..log import log
 from ..sweeps.worker_pool import receive, send
 from .run_changes import Changes
 from .sent_live_plan import SentPlan
@@ -130,3 +132,40 @@ class Connection:
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
+
+
+def send_what_can_be(connection: Connection, messages: Sequence[Message]) -> None:
+    """Send messages; of what cannot be sent the rest, and that it cannot."""
+    try:
+        try:
+            connection.send(*messages)
+        except OSError:
+            raise
+        except Exception:  # noqa: BLE001 -- something in them cannot be pickled
+            for message in messages:
+                connection.send(_sendable(message))
+    except OSError:  # whoever receives from it finds that
+        log.debug("the kernel is gone")
+
+
+def _sendable(message: Message) -> Message:
+    """A message without what cannot be sent, such as a fitted model that holds a lock."""
+    if _can_be_sent(message):
+        return message
+    log.warning("a part of what a live run tells cannot be sent: %.200r", message)
+    if isinstance(message, Answer):
+        return Answer(message.number, error=UsageError("the answer cannot be sent from the process of the live run"))
+    if isinstance(message, Looked):
+        values, records, candles = message.changes
+        values = {name: value for name, value in values.items() if _can_be_sent(value)}
+        records = {name: part for name, part in records.items() if _can_be_sent(part)}
+        return Looked(message.key, message.anew, Changes(values, records, candles))
+    return Told(message.subject, message.number, None) if isinstance(message, Told) else message
+
+
+def _can_be_sent(content: object) -> bool:
+    try:
+        pickle.dumps(content, protocol=5)
+    except Exception:  # noqa: BLE001 -- whatever it raises
+        return False
+    return True
