@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import json
 import os
@@ -256,6 +257,8 @@ def test_decisions_by_hand_pause_stop_panels_and_the_list_are_as_of_any_live_run
     task.resume()
     assert not task.paused
     assert len(task.snapshot().trades) == 1
+    for name, _ in inspect.getmembers(type(task), lambda member: isinstance(member, property)):
+        getattr(task, name)  # whatever the task of a live run says is said of one there, too
     assert bknb.Live.list() == [task]
     task.stop()
     result = task.result()

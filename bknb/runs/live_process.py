@@ -91,7 +91,7 @@ class TaskInProcess(LiveTask):
     def orders_now(self) -> Orders:
         """Its orders at the broker."""
         desk = self._run.orders
-        return Orders() if desk is None else Orders(desk.rows(), desk.traded, desk.manual)
+        return Orders() if desk is None else Orders(desk.rows(), desk.traded, desk.manual, desk.gaps)
 
     def money(self) -> Any:
         """Its account as it stands, and its positions in money; ``None`` without a capital."""

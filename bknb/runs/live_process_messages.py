@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from ..domain.implementation_shortfall import TradedOrder
+from ..domain.protection_gaps import ProtectionGaps
 from ..errors import UsageError
 from ..log import log
 from ..sweeps.worker_pool import receive, send
@@ -69,11 +70,12 @@ class Told(NamedTuple):
 
 
 class Orders(NamedTuple):
-    """The orders of a run at its broker, one row each, what became of all that left, and what came in by hand."""
+    """What the orders of a run at its broker say: see :class:`bknb.live.orders_sent_to_broker.OrderDesk`."""
 
     rows: Sequence[dict[str, Any]] = ()
     traded: tuple[TradedOrder, ...] = ()
     manual: Mapping[str, float] = {}
+    gaps: ProtectionGaps | None = None
 
 
 class Over(NamedTuple):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from ..domain.implementation_shortfall import TradedOrder
     from ..domain.position_seen_by_manage import HeldPosition
+    from ..domain.protection_gaps import ProtectionGaps
     from ..domain.signal_events import Event
     from ..live.manual_instructions import Instruction
     from ..live.plan import LivePlan
@@ -69,8 +70,13 @@ class RemoteOrders:
 
     @property
     def manual(self) -> dict[str, float]:
-        """What has come into the account at the broker by hand, by currency."""
+        """What has come into the account by hand, by currency."""
         return dict(self._now().manual)
+
+    @property
+    def gaps(self) -> ProtectionGaps | None:
+        """How long its positions were without a stop at the broker; ``None`` where that is not known."""
+        return self._now().gaps
 
     def _now(self) -> Orders:
         if self._at != self._run.looks:
