@@ -43,7 +43,8 @@ from bknb.stores.format_versions import read_json, read_version
 from bknb.stores.sealed_values import seal
 from bknb.stores.sqlite_store import SqliteStore
 
-_NUMBERS = r"\(format (2; this one reads up to 1|3; this one reads up to 2|4; [a-z ]* 3|6; this one reads up to 5)\)"
+_HERE = "this one reads up to"
+_NUMBERS = rf"\(format (2; {_HERE} 1|3; {_HERE} 2|4; {_HERE} 3|5; {_HERE} 4|6; {_HERE} 5)\)"
 NEWER = rf"was written by a newer bknb {_NUMBERS}\nupgrade with: pip install -U bknb"
 PLACE = ("sma", "BTCUSDT")
 OWNER = Owner(strategy="sma", symbol="BTCUSDT", exchange="demo", execution="touch")
@@ -119,6 +120,11 @@ def next_number(content: bytes) -> bytes:
 def behind_all_states(content: bytes) -> bytes:
     """The version behind that of states in which there is more than most have."""
     return re.sub(rb'"version":\d+', b'"version":%d' % (NEWEST_STATE_VERSION + 1), content)
+
+
+def behind_all_orders(content: bytes) -> bytes:
+    """The version behind that of orders at a broker that says which account it is."""
+    return re.sub(rb'"version":\d+', b'"version":5', content)
 
 
 def newer_line(content: bytes) -> bytes:
@@ -330,7 +336,7 @@ FORMATS = {
     "orders": Format(
         write_orders,
         read_orders,
-        payload_in_state("order", PLACE, next_number),
+        payload_in_state("order", PLACE, behind_all_orders),
     ),
     "a live run": Format(write_live, read_live, payload_in_state("signal", PLACE, behind_all_states)),
     "a live run that waits": Format(write_waiting, read_live, payload_in_state("schedule", PLACE, behind_all_states)),
