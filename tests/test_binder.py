@@ -54,8 +54,10 @@ def test_the_launch_link_opens_a_notebook_that_exists() -> None:
 
 def test_the_gate_does_what_binder_does() -> None:
     gate = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    assert re.search(r"^nice -n 5 \.ci/binder .*&", gate, flags=re.MULTILINE)
-    assert 'wait "$binder" || ' in gate  # it can make it fail
+    (beside,) = re.findall(r"^check\(\) \{\n(.*?)^\}", gate, flags=re.MULTILINE | re.DOTALL)
+    assert "\n  .ci/binder\n" in beside
+    assert re.search(r"^check .*&\nchecks=\$!$", gate, flags=re.MULTILINE)
+    assert 'wait "$checks" || ' in gate  # it can make it fail
     script = ROOT / ".ci" / "binder"
     assert script.stat().st_mode & 0o100
     subprocess.run(["bash", "-n", str(script)], check=True)

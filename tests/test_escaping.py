@@ -271,7 +271,35 @@ def luck() -> Any:
     )
 
 
+def slippage() -> Any:
+    from bknb.reports.slippage_report import Slippage
+
+    return Slippage(strategy=EVIL, symbol=EVIL, currency=EVIL, assumed_basis_points=0.0, each=())
+
+
+def live_comparison() -> Any:
+    from bknb.reports.live_comparison import Difference, LiveComparison
+
+    found = Difference(signal_id=EVIL, decided_at=0, cause="order", amount=1.0, text=EVIL)
+    sums = dict.fromkeys(("backtest", "recorded", "record", "live"), 0.0)
+    return LiveComparison(
+        strategy=EVIL,
+        symbol=EVIL,
+        start=0,
+        end=60_000,
+        unit=EVIL,
+        trades=1,
+        backtest_trades=1,
+        open=0,
+        differences=(found,),
+        notes=(EVIL,),
+        **sums,
+    )
+
+
 OBJECTS: dict[str, Callable[[], Any]] = {
+    "Slippage": slippage,
+    "LiveComparison": live_comparison,
     "Luck": luck,
     "Statistics": statistics,
     "Account": account,

@@ -550,7 +550,7 @@ def test_an_option_that_a_live_portfolio_does_not_know_is_told_with_the_one_that
         "frame": "bknb.Live.portfolio takes no 'frame': it begins now, and ends at until=",
         "benchmark": "takes no 'benchmark': live there is none; bknb.portfolio over that time has one",
         "executor": "takes no 'executor': live everything runs in this process",
-        "zzzz": "takes no 'zzzz'; it takes account, allow_gaps, base, broker, capital, clock, costs",
+        "zzzz": "takes no 'zzzz'; it takes account, adopt, allow_gaps, base, broker, capital, clock, costs",
     }
     for name, text in told.items():
         with pytest.raises(TypeError, match=re.escape(text)):

@@ -12,6 +12,7 @@ from bknb.engine.records import Records
 from bknb.live.broker_account import Account
 from bknb.live.failures_and_retries import Failures
 from bknb.live.run_progress import Reached
+from bknb.live.runtime import RUNTIME
 from bknb.live.sleeping import Rests, sleep_until
 from bknb.runs.live_task import plan_live
 from bknb.stores.memory_store import MemoryStore
@@ -51,7 +52,7 @@ def test_a_clock_that_raises_does_not_keep_the_orders_of_its_run_busy() -> None:
         plan = plan_live("BTCUSDT", strategy=lambda: None, exchange="demo", clock=clock, broker=broker, quantity=1.0)
         with MemoryStore() as store:
             failures = Failures(clock, 60_000, reached)
-            desk = Account(plan, store, Records(), failures, reached, Rests(clock)).open()
+            desk = Account(plan, store, Records(), failures, reached, Rests(clock), RUNTIME).open()
             assert desk is not None
             await desk.start(when=0)
             others = asyncio.all_tasks() - {asyncio.current_task()}
