@@ -243,6 +243,17 @@ def test_fills_of_a_stop_bear_its_id_where_nobody_has_asked_about_it(account):
     assert [each.client_id for each in fills] == [order(account, "a").client_id, stop(account, "a", 1.0).client_id]
 
 
+@pytest.mark.parametrize("prefix", ["autoclose-", "adl_autoclose", "settlement_autoclose-"])
+def test_what_the_exchange_closes_by_itself_says_so_by_its_id(account, prefix):
+    broker = account.broker()
+    asyncio.run(broker.place(order(account, "a")))
+    account.exchange.command("liquidate", symbol=account.id, market=account.ledger, price="48000", prefix=prefix)
+    opened, ended = asyncio.run(broker.fills(account.symbol, 0))
+    assert (opened.side, ended.side, ended.price, ended.quantity) == ("buy", "sell", 48_000.0, 0.01)
+    assert ended.client_id.startswith(prefix)
+    assert asyncio.run(broker.positions()) == []
+
+
 def test_a_small_part_may_be_closed_whatever_it_is_worth(account):
     broker = account.broker()
     asyncio.run(broker.place(order(account, "a")))
@@ -293,7 +304,6 @@ def test_a_position_is_protected_there_moved_reduced_and_closed_once(account, po
     account.exchange.price("BTCUSDT", 100.0)
     sign = 1 if position == "long" else -1
     life = Life(broker=account.broker(), quantity=2.0)
-    second = 0 if life.broker.abilities().move == "amend" else 1  # the same order, at another level
 
     def moved(level, *orders):
         state = managed(*orders, position=position)
@@ -312,15 +322,15 @@ def test_a_position_is_protected_there_moved_reduced_and_closed_once(account, po
         await life.receive(opened(position=position))
         assert (held(), await resting()) == (2.0 * sign, [stop(0)])
         await life.become(moved(100.0 - 8.0 * sign))
-        assert (held(), await resting()) == (2.0 * sign, [stop(second)])
+        assert (held(), await resting()) == (2.0 * sign, [stop(1)])
         await life.become(moved(100.0 - 8.0 * sign, part()))
-        assert (held(), await resting()) == (1.0 * sign, [stop(second + 1)])
+        assert (held(), await resting()) == (1.0 * sign, [stop(2)])
         await life.restart(moved(100.0 - 8.0 * sign))
-        assert await resting() == [stop(second + 1)]
+        assert await resting() == [stop(2)]
         account.exchange.price("BTCUSDT", 100.0 - 9.0 * sign)
         life.desk.saw(candle(9, 100.0 - 9.0 * sign))
         assert await life.desk.settle(20.0)
-        assert (life.statuses[stop(second + 1)], held()) == ("filled", 0.0)
+        assert (life.statuses[stop(2)], held()) == ("filled", 0.0)
         await life.receive(closed(position=position, price_close=100.0 - 8.0 * sign))
         assert (held(), await resting()) == (0.0, [])
 
@@ -409,11 +419,8 @@ def test_a_live_run_has_its_stop_rest_only_reduce_move_before_the_old_one_goes_a
     assert float(child["filled"]) * float(life.size) == pytest.approx(0.01)
     assert (life.held, life.working) == (0, []), life.story()
     sent = [line["operation"] for line in life.sent("stop", "amend_stop", "cancel_stop")]
-    if venue is USDM:  # each new one rests before the old one goes
-        assert sent[:7] == ["stop", *["stop", "cancel_stop"] * 3], life.story()
-        assert all(each["kind"] == "market" and each["reduce_only"] for each in stops)
-    else:
-        assert sent[:4] == ["stop", *["amend_stop"] * 3], life.story()
+    assert sent[:7] == ["stop", *["stop", "cancel_stop"] * 3], life.story()  # each rests before the one before it goes
+    assert all(each["kind"] == "market" and each["reduce_only"] for each in stops)
     assert [stop["status"] for stop in stops] == ["cancelled"] * (len(stops) - 1) + ["triggered"]
     levels = [sign * float(stop["trigger"]) for stop in stops]
     assert levels == sorted(levels)

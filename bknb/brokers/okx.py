@@ -42,6 +42,12 @@ _STOP_STATUSES: Final[Mapping[str, ReportStatus]] = {
     "partially_failed": "rejected",
 }
 _LEAST_WAIT_MS: Final = 2_000  # limits are for two seconds
+_BY_EXCHANGE: Final = {
+    "full_liquidation": "autoclose-",
+    "partial_liquidation": "autoclose-",
+    "adl": "adl_autoclose",
+    "delivery": "settlement_autoclose-",
+}
 _LEG: Final = {"stop": "sl", "target": "tp"}
 
 
@@ -239,7 +245,7 @@ class Okx(ProfileDefaults):
         if status == "filled" and filled < ordered * (1 - EXACT):
             status = "cancelled"
         return Report(
-            client_id=str(row.get("algoClOrdId") or row["clOrdId"]),
+            client_id=str(row.get("algoClOrdId") or row["clOrdId"]) or _id_by_exchange(row),
             symbol=market.symbol,
             status=status,
             filled_quantity=filled,
@@ -361,6 +367,12 @@ def _trade_of(market: BrokerMarket, row: Mapping[str, Any]) -> Trade:
         broker_id=str(row["ordId"]), side=side, quantity=in_base(row["fillSz"], market), price=float(row["fillPx"]),
         at=int(row["ts"]), trade_id=str(row["tradeId"]), fees=added_up((_fee_of(row),)), row=str(row["billId"]),
     )  # fmt: skip
+
+
+def _id_by_exchange(row: Mapping[str, Any]) -> str:
+    """An id for an order that has none, as the exchange made it by itself: it says why, as those of Binance do."""
+    why = _BY_EXCHANGE.get(str(row.get("category")))
+    return "" if why is None else f"{why}{row['ordId']}"
 
 
 def _fee_of(row: Mapping[str, Any]) -> Fee:

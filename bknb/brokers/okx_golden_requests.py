@@ -36,7 +36,7 @@ def golden_of(kind: str) -> tuple[GoldenRequest, ...]:
         _private("POST", "trade/order", {**sized, "ordType": "limit", "px": "71000"}),
         _private("POST", "trade/order-algo", {**stop, **_LAST}),
         _private("POST", "trade/order-algo", {**stop, **_TARGET}),
-        _private("POST", "trade/amend-algos", {**named, **_MOVED}),
+        *(() if swap else (_private("POST", "trade/amend-algos", {**named, **_MOVED}),)),
         _private("POST", "trade/cancel-algos", named, in_list=True),
         _private("POST", "trade/cancel-order", {**symbol, "clOrdId": _ID}),
         _private("GET", "trade/order", {**symbol, "clOrdId": _ID}),

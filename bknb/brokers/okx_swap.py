@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from ..domain.broker_account import AccountPosition, BrokerMarket
 from .exchange_profile import Request, SwapSettings, decimal_text, in_base
 from .okx import Okx
@@ -14,6 +16,7 @@ class OkxSwap(Okx):
     """The profile of OKX's linear perpetuals; see :class:`bknb.brokers.exchange_profile.SwapProfile`."""
 
     market = "swap"
+    abilities = replace(Okx.abilities, move="both")  # so that what closes is sold before the stop goes
     kind = "SWAP"
     margin = "isolated"
 

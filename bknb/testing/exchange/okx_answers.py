@@ -20,6 +20,22 @@ _ALGO_STATES: Final = {
 }
 
 
+_CATEGORIES: Final = {
+    "autoclose-": "full_liquidation",
+    "adl_autoclose": "adl",
+    "settlement_autoclose-": "delivery",
+}
+
+
+def _own_id(order: Order) -> str:
+    """The id that a client has given an order; those that have none, and those of the exchange, have none here."""
+    return "" if order.client_id.startswith(("auto", *_CATEGORIES)) else order.client_id
+
+
+def _category(order: Order) -> str:
+    return next((name for begins, name in _CATEGORIES.items() if order.client_id.startswith(begins)), "normal")
+
+
 def kind_of(market: Market) -> str:
     """``"SWAP"`` or ``"SPOT"``."""
     return "SWAP" if market.swap else "SPOT"
@@ -82,7 +98,7 @@ def order_row(order: Order, market: Market, fills: list[Fill], parent: Order | N
         "instType": kind_of(market),
         "instId": market.id,
         "ordId": str(order.number),
-        "clOrdId": "" if order.client_id.startswith("auto") else order.client_id,
+        "clOrdId": _own_id(order),
         "tag": "",
         "px": text_of(order.price),
         "sz": plain(order.quantity),
@@ -103,7 +119,9 @@ def order_row(order: Order, market: Market, fills: list[Fill], parent: Order | N
         "feeCcy": last.fee_currency if last else "",
         "pnl": plain(sum((fill.profit for fill in fills), ZERO)),
         "reduceOnly": str(order.reduce_only).lower(),
-        "category": "normal" if order.word != "LIQUIDATION" else "full_liquidation",
+        "category": next(
+            (name for begins, name in _CATEGORIES.items() if order.client_id.startswith(begins)), "normal"
+        ),
         "algoId": str(parent.number) if parent else "",
         "algoClOrdId": parent.client_id if parent else "",
         "attachAlgoOrds": [],
@@ -162,7 +180,7 @@ def fill_row(fill: Fill, order: Order, market: Market) -> dict[str, str]:
         "instId": market.id,
         "tradeId": str(fill.number),
         "ordId": str(fill.order),
-        "clOrdId": "" if order.client_id.startswith("auto") else order.client_id,
+        "clOrdId": _own_id(order),
         "billId": str(fill.number),
         "tag": "",
         "fillPx": plain(fill.price),
