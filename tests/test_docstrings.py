@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import importlib
 import inspect
+import linecache
 import pkgutil
 from functools import cached_property
 from types import ModuleType
@@ -51,6 +52,7 @@ def test_examples(name: str) -> None:
             raise
         pytest.skip(f"{missing.name} is not installed")
     report: list[str] = []
+    linecache.clearcache()  # a runner looks whether each file in it has changed
     runner = doctest.DocTestRunner(optionflags=FLAGS)
     for docstring in [*doctest.DocTestFinder().find(module, name), *of_cached_properties(module)]:
         if docstring.examples:

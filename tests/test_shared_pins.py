@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from packaging.version import Version
 from quick import rest_long
-from test_sharing import CHANCE, write
+from test_sharing import CHANCE, packages_listed_once, write  # noqa: F401 -- for every test here
 
 import bknb
 from bknb.sharing import fresh_environment, recorder

@@ -10,9 +10,12 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import venv
 import zipfile
 from collections.abc import Iterator
+from functools import cache
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +29,7 @@ from bknb import cli
 from bknb.engine.registry import Exchange, registry
 from bknb.exchanges.candle_bundle import Bundle, Record, read_manifest
 from bknb.exchanges.received_paths import inside
-from bknb.sharing import secrets
+from bknb.sharing import pins, secrets
 
 nbformat = pytest.importorskip("nbformat")
 
@@ -62,6 +65,15 @@ def write(folder: Path, *cells: str, name: str = "story.ipynb") -> Path:
     node.cells.insert(0, nbformat.v4.new_markdown_cell("# A story\n\n![a picture](pictures/dot.png)"))
     nbformat.write(node, folder / name)
     return folder / name
+
+
+@pytest.fixture(autouse=True, scope="module")
+def packages_listed_once() -> Iterator[None]:
+    """Which package holds which module is read from a thousand files, once for each ``sys.path``."""
+    listed = cache(lambda _: packages_distributions())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pins, "packages_distributions", lambda: listed(tuple(sys.path)))
+        yield
 
 
 @pytest.fixture(scope="module")

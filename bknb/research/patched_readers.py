@@ -242,6 +242,13 @@ _sources_in: dict[str, tuple[int, tuple[type, ...]]] = {}
 
 
 def _own_sources() -> list[type]:
+    # one that is replaced already is none
+    return [one for one in _all_sources(len(sys.modules)) if inspect.iscoroutinefunction(vars(one).get("get_candles"))]
+
+
+@functools.lru_cache(maxsize=1)
+def _all_sources(_modules: int) -> list[type]:
+    """The classes of bknb's own sources; looked for again when another number of modules is loaded."""
     found: dict[int, type] = {}
     for name, module in list(sys.modules.items()):
         if not name.startswith("bknb."):
@@ -251,9 +258,7 @@ def _own_sources() -> list[type]:
             things = list(vars(module).values())
             sources = tuple(each for each in things if isinstance(each, type) and "get_candles" in vars(each))
             _sources_in[name] = len(things), sources
-        for source in sources:
-            if inspect.iscoroutinefunction(vars(source).get("get_candles")):  # one that is replaced already is none
-                found[id(source)] = source
+        found |= {id(source): source for source in sources}
     return list(found.values())
 
 
