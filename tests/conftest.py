@@ -88,17 +88,19 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 SLOW = frozenset(["kernel", "browser", LONG])
+BY_MEASUREMENT = frozenset(Path(__file__).with_name("slow_tests.txt").read_text(encoding="utf-8").splitlines())
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What starts a kernel or a browser is slow; what is long is slow, too, and runs only when it is asked for."""
+    """What starts a kernel or a browser, is long, or was measured is slow; what is long runs only when asked for."""
     if LONG not in config.option.markexpr:
         left_out = {item: None for item in items if item.get_closest_marker(LONG)}
         items[:] = [item for item in items if item not in left_out]
         config.hook.pytest_deselected(items=[*left_out])
     for item in items:
-        if not SLOW.isdisjoint(mark.name for mark in item.iter_markers()):
+        measured = item.nodeid.removeprefix("tests/") in BY_MEASUREMENT
+        if measured or not SLOW.isdisjoint(mark.name for mark in item.iter_markers()):
             item.add_marker("slow")
 
 
