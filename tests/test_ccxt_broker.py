@@ -279,7 +279,7 @@ PLACE, CANCEL, ASK = (Request(f"private_{how}_order", {}) for how in ("post", "d
         (PLACE, 400, "-1013", "Filter failure: NOTIONAL", "refused"),
         (PLACE, 400, "-1104", "Not all sent parameters were read", "refused"),
         (PLACE, 400, "-1121", "Invalid symbol.", "refused"),
-        (PLACE, 401, "-2015", "Invalid API-key, IP, or permissions for action.", "refused"),
+        (PLACE, 401, "-2015", "Invalid API-key, IP, or permissions for action.", "busy"),
         (PLACE, 400, "-1022", "Signature for this request is not valid.", "refused"),
         (PLACE, 503, "-1008", "Server is currently overloaded", "busy"),
         (PLACE, 503, "", "Unknown error, please check your request or try again later.", "unknown"),

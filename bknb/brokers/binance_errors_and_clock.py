@@ -14,7 +14,9 @@ from .exchange_profile import Answer, GoldenRequest, ProfileDefaults, Request
 _BANNED_UNTIL: Final = re.compile(r"until (\d{13})")
 _LEAST_WAIT_MS: Final = 60_000  # where a ban does not say how long it is
 REFUSED_PARAMETERS: Final = frozenset(f"-11{number:02}" for number in range(37))
-REFUSED_KEYS: Final = frozenset({"-1002", "-1022", "-2008", "-2014", "-2015"})
+REFUSED_KEYS: Final = frozenset({"-1002", "-1022", "-2008", "-2014"})
+BUSY: Final = frozenset({"-1008", "-2015"})
+"""Overloaded, and a key that may not trade now: nothing happened, and the same may be asked after a while."""
 
 
 class BinanceErrorsAndClock(ProfileDefaults):

@@ -11,6 +11,7 @@ from ..domain.broker_orders_and_ids import Order, Report, ReportStatus
 from ..domain.quantity_step_and_least_amount import EXACT
 from ..errors import BrokerError
 from .binance_errors_and_clock import (
+    BUSY,
     REFUSED_KEYS,
     REFUSED_PARAMETERS,
     BinanceErrorsAndClock,
@@ -70,7 +71,7 @@ class BinanceSpot(BinanceErrorsAndClock):
             return "wait"
         if error.code == "-1021":
             return "clock"
-        if error.code == "-1008" or _TEXT_OF_UNAVAILABLE in error.text or _TEXT_OF_HALT in error.text:
+        if error.code in BUSY or _TEXT_OF_UNAVAILABLE in error.text or _TEXT_OF_HALT in error.text:
             return "busy"
         if error.code == "-2010" and _TEXT_OF_DUPLICATE in error.text:
             return "known"

@@ -11,6 +11,7 @@ from ..domain.broker_orders_and_ids import Order, Report, ReportStatus
 from ..domain.quantity_step_and_least_amount import EXACT
 from ..errors import BrokerError
 from .binance_errors_and_clock import (
+    BUSY,
     REFUSED_KEYS,
     REFUSED_PARAMETERS,
     BinanceErrorsAndClock,
@@ -77,7 +78,7 @@ class BinanceUsdm(BinanceErrorsAndClock):
             return "wait"
         if error.code == "-1021":
             return "clock"
-        if error.code in ("-1008", _OTHER_MODE):
+        if error.code in (*BUSY, _OTHER_MODE):
             return "busy"
         if error.code == _DUPLICATE:
             return "known"

@@ -43,6 +43,15 @@ def _after_report_of_stop(order: Order, report: Report) -> Order:
     return msgspec.structs.replace(order, trigger=level, record_price=level)
 
 
+def failed_alike(order: Order, orders: Iterable[Order]) -> bool:
+    """Whether an order has filled nothing, and another one that was to do the same failed as it did."""
+    if order.filled_quantity:
+        return False
+    what = order.purpose, order.number, order.status, order.note
+    others = (each for each in orders if each.client_id != order.client_id)
+    return any((each.purpose, each.number, each.status, each.note) == what for each in others)
+
+
 def closing_failure(before: Order, after: Order) -> str:
     """How a broker has refused or cancelled an order that closes, as a sentence; empty when it has not just done so."""
     if not after.reduces_only or after.status == before.status or after.status not in ("rejected", "cancelled"):

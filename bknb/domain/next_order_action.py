@@ -43,21 +43,24 @@ def due_actions(orders: Sequence[Order], *, able: Abilities | None = None, now: 
         UTC ms, by the clock here.
     """
     due = _due(orders, able, now)
-    yield from _asked_before(orders, able, now, due) if overlaps(able) else due
+    yield from _no_more_than_held(orders, able, now, due) if protective_orders(orders) else due
 
 
-def _asked_before(orders: Sequence[Order], able: Abilities | None, now: int, due: Iterator[Action]) -> Iterator[Action]:
-    """Actions of which none sells beside a stop before that was asked about, nor more than is held then.
+def _no_more_than_held(
+    orders: Sequence[Order], able: Abilities | None, now: int, due: Iterator[Action]
+) -> Iterator[Action]:
+    """Actions of which none sells more than is held; one that would do so beside a stop asks about that before.
 
-    What it has sold meanwhile would be sold again, from what somebody else has on the symbol.
+    What a stop has sold since an order was made would be sold again, from what somebody else has in the account.
     """
     for action in due:
         order = action.order
         if not (isinstance(action, Place) and order.reduces_only):
             yield action
             continue
-        yield from (Query(stop) for stop in protective_orders(orders) if stop.working)
-        free = free_to_sell([each for each in orders if each is not order], able, now)
+        if overlaps(able):
+            yield from (Query(stop) for stop in protective_orders(orders) if stop.working)
+        free = free_to_sell([each for each in orders if each.client_id != order.client_id], able, now)
         if order.quantity <= free * (1 + EXACT):
             yield action
         elif free > orders[0].quantity * EXACT:

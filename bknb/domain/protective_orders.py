@@ -63,13 +63,17 @@ def takes_place(orders: Sequence[Order], able: Abilities | None) -> bool:
 
 
 def place_for(sale: Order, orders: Sequence[Order]) -> tuple[Order | None, list[Order]]:
-    """The stop whose place an order takes that sells, where too little is free; and stops to be taken back before."""
+    """The stop whose place an order takes that sells, where too little is free; and stops that have to end before."""
     short = sale.quantity - free_to_close([order for order in orders if order.client_id != sale.client_id])
-    resting = sorted(filter(_rests, protective_orders(orders)), key=lambda stop: stop.quantity)
-    if short <= sale.quantity * EXACT or not resting:
+    stops = [stop for stop in protective_orders(orders) if not stop.done]
+    resting = sorted(filter(_rests, stops), key=lambda stop: stop.quantity)
+    if short <= sale.quantity * EXACT:
         return None, []
     large = [stop for stop in resting if stop.quantity >= short * (1 - EXACT)]
-    return (large[0], []) if large else (resting[-1], resting[:-1])
+    if large:
+        return large[0], []
+    kept = resting[-1] if resting else None
+    return None, [stop for stop in stops if stop is not kept]
 
 
 def free_to_sell(orders: Sequence[Order], able: Abilities | None, now: int) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 import msgspec
 
 from ..domain.broker_orders_and_ids import Order, Report, order_text
-from ..domain.broker_reports import after_report, closed_in_doubt, closing_failure, report_problem
+from ..domain.broker_reports import after_report, closed_in_doubt, closing_failure, failed_alike, report_problem
 from ..domain.fills_at_stops_and_gaps import Minute
 from ..domain.formatting import plain_number
 from ..domain.signal import SignalKey
@@ -99,7 +99,7 @@ class Reports:
                 self._pauses.forget(order.key)
             self._saved.put(after)
             failure = "" if cancelled_here and after.status == "cancelled" else closing_failure(order, after)
-            if failure:
+            if failure and not failed_alike(after, self._signals[order.key]):
                 self._tell("broker", failure)
 
     def _count_unfilled(self, order: Order) -> None:

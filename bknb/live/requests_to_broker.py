@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from ..domain.broker_orders_and_ids import Order, OrderStatus, Report, order_text
-from ..domain.broker_reports import fills_more
+from ..domain.broker_reports import failed_alike, fills_more
 from ..domain.formatting import plain_number
 from ..domain.order_actions import Action, CancelOrder, MoveStop, Place, Query, Save, Wait
 from ..domain.protective_orders import taken_back
@@ -137,7 +137,7 @@ class Requests:
         if not refused:
             text = f"{order_text(sent)}: nobody knows whether it arrived ({named_error(error)}); asking"
             self._tell("broker", text)
-        elif sent.reduces_only:
+        elif sent.reduces_only and not failed_alike(self._reports.known(sent), self._signals[sent.key]):
             self._tell("broker", f"{order_text(sent)} was refused: {named_error(error)}")
 
     async def _move(self, order: Order) -> None:
