@@ -11,12 +11,12 @@ from account_life import AccountLife
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from order_events import closed, managed, opened, part
+from order_events import MINUTE, closed, managed, opened, part, scheduled
 
 import bknb
 from bknb.brokers import Abilities, Order
 from bknb.brokers.exchange_keys import account_name
-from bknb.domain.account_ledger import own_purpose, shares_taken
+from bknb.domain.account_ledger import changes_of, own_purpose, shares_taken
 from bknb.domain.broker_orders_and_ids import client_id
 from bknb.errors import StateError
 from bknb.stores import MemoryStore
@@ -104,6 +104,7 @@ def test_what_left_the_account_just_before_a_close_is_not_sold_from_what_was_the
         exchange.command("deposit", currency="BTC", amount="-0.6")
         await life.tell(closed(price_close=100.0))
         await life.minutes()
+        assert life.desks["sma"].closed_there(("a", MINUTE), before=2**62) is None  # nobody knows a price
         return life.ledger.manual["BTC"]
 
     assert life.live(play) == pytest.approx(-0.6)
@@ -250,6 +251,24 @@ def test_opposite_sides_of_one_swap_are_refused_until_the_first_is_over():
 
     life.live(play)
     assert life.texts() == []
+
+
+def test_entries_of_one_strategy_that_wait_on_both_sides_of_a_swap_both_rest():
+    life = AccountLife(swap())
+
+    async def play():
+        await life.start("sma", "two")
+        await life.tell(scheduled(price=95.0), scheduled("b", price=105.0, position="short"))
+        assert [order.status for order in life.desks["sma"].orders] == ["accepted", "accepted"]
+        await life.tell(scheduled("c", price=105.0, position="short"), strategy="two")
+        assert "'sma' is long there" in life.desks["two"].orders[0].note
+
+    life.live(play)
+
+
+def test_symbols_of_joined_exchanges_are_counted_in_their_own_currencies():
+    entry = replace(web(), symbol="spot:BTCUSDT", filled_quantity=0.5, average_price=100.0)
+    assert changes_of([entry], nets=False) == {"BTC": 0.5, "USDT": -50.0}
 
 
 @pytest.mark.parametrize(("side", "by_hand", "held"), [("long", "sell", 0.7), ("short", "buy", -0.7)])

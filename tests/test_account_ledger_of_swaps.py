@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from account_life import AccountLife
-from order_events import closed, opened
+from order_events import MINUTE, closed, opened
 
 import bknb
 from bknb.testing.exchange import LocalExchange
@@ -79,6 +79,8 @@ def test_a_position_that_the_exchange_has_liquidated_is_not_closed_again(venue):
         await life.minutes(3)
         assert life.position() == pytest.approx(0.0)
         assert "the record has" in life.desks["sma"].disagreement
+        found = life.desks["sma"].closed_there(("a", MINUTE), before=2**62)
+        assert found == (pytest.approx(95.0), "liquidation")
         await life.tell(closed(price_close=95.0))
         await life.minutes()
         assert await venue.position() == 0.0
@@ -87,7 +89,7 @@ def test_a_position_that_the_exchange_has_liquidated_is_not_closed_again(venue):
     life.live(play)
     assert not any("refused" in text for text in life.texts("broker"))
     assert len(life.texts()) == 1
-    assert "1 BTC/USDT:USDT of 'a' were" in life.texts()[0]
+    assert "1 BTC/USDT:USDT of 'a' were liquidated by the exchange at 95" in life.texts()[0]
 
 
 def test_a_part_that_was_closed_by_hand_is_not_closed_again(venue):

@@ -308,6 +308,31 @@ def test_flatten_says_why_a_position_is_still_held_after_its_time() -> None:
     assert "2 X are still held: BrokerError: not now" in answers[0]
 
 
+def test_what_is_sold_at_the_broker_by_hand_closes_the_record_at_its_price() -> None:
+    both = bknb.brokers.Abilities(stop="market", move="amend", watch="both")
+    broker = bknb.brokers.paper(market="spot", abilities=both)
+
+    def sell(_task: Any) -> None:
+        for order in broker.orders.values():
+            if order.working:
+                order.cancel()
+        sold = bknb.brokers.Order(
+            client_id="web", signal_id="", decided_at=0, symbol="X", strategy="", exchange="", purpose="open",
+            side="sell", kind="market", quantity=2.0, price=None, record_price=100.0, created_at=at(6.5),
+        )  # fmt: skip
+        asyncio.run(broker.place(sold))
+
+    levels = {"side": "long", "price_stop_loss": 90.0}
+    result, _, task = play({6.5: sell}, broker=broker, signal=levels, candles=rows(100, 100, 103, 104))
+    (trade,) = result.run_record.records.closed
+    assert (trade.close_reason, trade.closed_by, trade.price_close) == ("manual", "manual", 103.0)
+    assert task.manual == {"X": -2.0}
+    assert [failure.message for failure in result.errors if failure.kind == "manual"] == [
+        "2 X of 'hand-X-20240101T0001' were sold by hand at 103; 0 of it are held now, and no more is sold"
+    ]
+    assert broker.position("X") == 0.0
+
+
 def test_moves_of_one_minute_are_each_judged_by_themselves() -> None:
     def decide(task: Any) -> None:
         task.move(price_stop_loss=99.0)

@@ -15,11 +15,12 @@ from typing import Final, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from .broker_account import Fill, Side, in_currency
+from .broker_account import Fee, Fill, Side, added_up, in_currency
 from .broker_orders_and_ids import Order, Purpose, client_id, net_filled
 from .formatting import plain_number
 from .quantity_step_and_least_amount import EXACT
-from .quote_currency import base_of, quote_of
+from .quote_currency import base_of, of_exchange, quote_of
+from .trades_of_others import average_price, filled_by, how_it_went
 
 LEAST: Final = 1e-6
 """What differs by less is rounding, in any currency."""
@@ -61,7 +62,7 @@ class AccountLedger(msgspec.Struct, frozen=True, kw_only=True):
 
 def held_in(order: Order, *, nets: bool) -> str:
     """What an order trades, as its account counts it: a currency, or a symbol where it ``nets``."""
-    return order.symbol if nets else order.base or base_of(order.symbol)
+    return order.symbol if nets else order.base or base_of(of_exchange(order.symbol))
 
 
 def changes_of(orders: Iterable[Order], *, nets: bool) -> dict[str, float]:
@@ -81,7 +82,7 @@ def changes_of(orders: Iterable[Order], *, nets: bool) -> dict[str, float]:
         _add(found, held_in(order, nets=nets), filled)
         if nets:
             continue
-        _add(found, quote_of(order.symbol) or "", -filled * (order.average_price or 0.0))
+        _add(found, quote_of(of_exchange(order.symbol)) or "", -filled * (order.average_price or 0.0))
         for currency in {fee.currency for fee in order.fees}:
             _add(found, currency, -in_currency(order.fees, currency))
     return found
@@ -150,10 +151,25 @@ def shares_taken(missing: float, positions: Sequence[float]) -> list[float]:
     return [round(each * part, 12) for each in positions]
 
 
-def taken(orders: Sequence[Order], quantity: float, when: int, note: str) -> Order:
-    """What is noted where so much of a position (base currency) was taken by hand; ``orders`` are of its signal."""
+def taken(orders: Sequence[Order], quantity: float, when: int, trades: Sequence[Fill]) -> Order:
+    """What is noted where so much of a position was taken by hand, or by the exchange.
+
+    Parameters
+    ----------
+    orders
+        Of its signal.
+    quantity
+        In base currency.
+    when
+        When it was found, UTC ms.
+    trades
+        Those that took it, where they are known, and perhaps more; the newest first.
+    """
     entry, number = orders[0], sum(order.purpose == "manual" for order in orders) + 1
     side: Side = "sell" if entry.side == "buy" else "buy"
+    whole = math.fsum(fill.quantity for fill in trades)
+    share = min(quantity / whole, 1.0) if whole > 0.0 else 0.0
+    fees = [Fee(currency=fee.currency, amount=fee.amount * share) for fill in trades for fee in fill.fees]
     return Order(
         client_id=client_id(entry.strategy, entry.symbol, entry.key, "manual", number),
         signal_id=entry.signal_id,
@@ -170,9 +186,13 @@ def taken(orders: Sequence[Order], quantity: float, when: int, note: str) -> Ord
         created_at=when,
         status="filled",
         filled_quantity=quantity,
+        average_price=average_price(trades),
+        filled_at=trades[0].at if trades else None,
+        child=trades[0].client_id if trades else "",
+        fees=added_up(tuple(fees)),
         attempt=number,
         base=entry.base,
-        note=note,
+        note=how_it_went(trades),
     )
 
 
@@ -180,64 +200,6 @@ def signed_position(orders: Sequence[Order]) -> float:
     """What a signal holds, in base currency; below 0 when short, and 0 where more was closed than was open."""
     rest = max(net_filled(orders), 0.0)
     return rest if orders[0].side == "buy" else -rest
-
-
-_BY_EXCHANGE: Final = {
-    "autoclose-": "liquidated by the exchange",
-    "adl_autoclose": "closed by the exchange, which deleveraged others",
-    "settlement_autoclose-": "closed by the exchange, as the contract was settled",
-}
-
-
-def trades_behind(fills: Sequence[Fill], difference: float, exact: float, base: str = "") -> list[Fill]:
-    """The newest trades of others that together make a difference; none where there are none.
-
-    Parameters
-    ----------
-    fills
-        The trades of others, oldest first.
-    difference, exact
-        How much has come, or below 0 gone, and what rounding may leave of it.
-    base
-        The currency in which fees make less of what was bought.
-    """
-    found: list[Fill] = []
-    for fill in reversed(fills):
-        found.append(fill)
-        if abs(difference - math.fsum(filled_by(found, base).values())) <= exact:
-            return found
-    return []
-
-
-def how_it_went(trades: Sequence[Fill]) -> str:
-    """How a position went that no order of bknb has ended, by the trades that did.
-
-    Examples
-    --------
-    >>> fill = Fill(client_id="web", symbol="BTCUSDT", side="sell", quantity=0.5, price=90.0, at=0, trade_id="1")
-    >>> how_it_went([fill]), how_it_went([msgspec.structs.replace(fill, client_id="autoclose-7")])
-    ('sold by hand at 90', 'liquidated by the exchange at 90')
-    >>> how_it_went([])
-    'sold, moved or withdrawn by hand'
-    """
-    if not trades:
-        return "sold, moved or withdrawn by hand"
-    name, side = trades[0].client_id, trades[0].side
-    by_exchange = (text for prefix, text in _BY_EXCHANGE.items() if name.startswith(prefix))
-    way = next(by_exchange, "bought by hand" if side == "buy" else "sold by hand")
-    price = math.fsum(fill.quantity * fill.price for fill in trades) / math.fsum(fill.quantity for fill in trades)
-    return f"{way} at {plain_number(price)}"
-
-
-def paid_by(trades: Iterable[Fill]) -> dict[str, float]:
-    """What trades have changed of what they were paid in, and of what their fees were paid in."""
-    found: dict[str, float] = {}
-    for fill in trades:
-        value = fill.quantity * fill.price
-        _add(found, quote_of(fill.symbol) or "", value if fill.side == "sell" else -value)
-        for fee in fill.fees:
-            _add(found, fee.currency, -fee.amount)
-    return found
 
 
 # --- orders of others -------------------------------------------------------------------------------------------
@@ -327,15 +289,6 @@ then on and is never sold here, their entries are cancelled, and a stop of their
 _MOST_NAMED: Final = 5
 
 
-def filled_by(fills: Iterable[Fill], base: str = "") -> dict[str, float]:
-    """What trades have changed of what they trade, by client id; below 0 for sales."""
-    found: dict[str, float] = {}
-    for fill in fills:
-        bought = fill.quantity - in_currency(fill.fees, base)
-        found[fill.client_id] = found.get(fill.client_id, 0.0) + (bought if fill.side == "buy" else -fill.quantity)
-    return found
-
-
 def filled_of_adopted(
     ledger: AccountLedger, fills: Iterable[Fill], symbol: str, *, nets: bool
 ) -> tuple[AccountLedger, dict[str, float]]:
@@ -350,7 +303,7 @@ def filled_of_adopted(
     symbol, nets
         What is traded, and whether the account counts by symbols.
     """
-    fills, base = list(fills), "" if nets else base_of(symbol)
+    fills, base = list(fills), "" if nets else base_of(of_exchange(symbol))
     now = filled_by(fills, base)
     more = {name: now[name] for name, known in ledger.adopted.items() if abs(now.get(name, 0.0)) > abs(known)}
     shift: dict[str, float] = {}
@@ -362,12 +315,15 @@ def filled_of_adopted(
         shift = added(shift, {symbol if nets else base: sign * fill.quantity})
         if not nets:
             paid = {fee.currency: -part * fee.amount for fee in fill.fees}
-            shift = added(shift, {quote_of(symbol) or "": -sign * fill.quantity * fill.price}, paid)
+            shift = added(shift, {quote_of(of_exchange(symbol)) or "": -sign * fill.quantity * fill.price}, paid)
     baseline = added(ledger.baseline, shift)
     return replace(ledger, baseline=baseline, adopted={**ledger.adopted, **more}), shift
 
 
 # --- sides ------------------------------------------------------------------------------------------------------
+
+
+_OVER: Final = ("rejected", "cancelled", "lost")
 
 
 def opposite(order: Order, others: Iterable[Sequence[Order]], baseline: float) -> str:
@@ -384,9 +340,11 @@ def opposite(order: Order, others: Iterable[Sequence[Order]], baseline: float) -
     """
     for orders in others:
         entry = orders[0]
-        may_hold = entry.ended_at is None and (entry.status != "intended" or net_filled(orders) > 0.0)
-        is_over = entry.done and net_filled(orders) <= 0.0
-        if may_hold and not is_over and entry.side != order.side:
+        on_its_way = entry.status not in ("intended", *_OVER) and (
+            entry.kind == "market" or entry.strategy != order.strategy  # entries that wait may compete for one place
+        )
+        may_hold = net_filled(orders) > 0.0 or on_its_way
+        if entry.ended_at is None and may_hold and entry.side != order.side:
             what = "long" if entry.side == "buy" else "short"
             return f"{entry.strategy!r} is {what} there ({entry.signal_id!r}), and both would be one position"
     if baseline * (1.0 if order.side == "buy" else -1.0) < -LEAST:

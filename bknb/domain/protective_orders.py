@@ -16,6 +16,8 @@ from .broker_orders_and_ids import MAX_CLOSES, Order, client_id, left_open, net_
 from .interval import MINUTE_MS
 from .quantity_of_partial_closes import by_number, free_to_close, owed, size_of, taken_by_hand
 from .quantity_step_and_least_amount import EXACT, is_dust, rounded_down
+from .signal_events import ClosedBy
+from .trades_of_others import closed_by_of
 
 LEAST_MOVE: Final = 0.0005
 """A stop is moved at the broker where the record's is further away than this part of it: each move is an order."""
@@ -250,15 +252,19 @@ def taken_back(stop: Order) -> Order:
     return replace(stop, ended_at=stop.created_at)
 
 
-def closed_there(orders: Sequence[Order], before: int) -> float | None:
-    """The average price at which the stops of a position have sold all of it before a moment (UTC ms), if they have."""
-    sold = [order for order in protective_orders(orders) if order.filled_quantity]
+def closed_there(orders: Sequence[Order], before: int) -> tuple[float, ClosedBy] | None:
+    """At which average price all of a position has gone at the broker before a moment (UTC ms), and who closed it.
+
+    ``None``: something of it is held, or some of it went that was not sold there.
+    """
+    sold = [order for order in orders if order.purpose in ("protect", "manual") and order.filled_quantity]
     if not sold or left_open(orders) or not all(order.done for order in orders):
         return None
-    if any(order.filled_at is None or order.filled_at >= before for order in sold):
+    if any(order.filled_at is None or order.filled_at >= before or not order.average_price for order in sold):
         return None
     paid = math.fsum((order.average_price or 0.0) * order.filled_quantity for order in sold)
-    return paid / stopped_there(orders)
+    others = (closed_by_of(order.child) for order in reversed(sold) if order.purpose == "manual")
+    return paid / math.fsum(order.filled_quantity for order in sold), next(others, "exchange")
 
 
 def stopped_there(orders: Sequence[Order]) -> float:

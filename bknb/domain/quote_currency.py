@@ -39,3 +39,15 @@ def base_of(symbol: str) -> str:
     """
     plain, quote = symbol.partition(":")[0].upper(), quote_of(symbol) or ""
     return plain.removesuffix(quote).removesuffix("/") or plain
+
+
+def of_exchange(symbol: str) -> str:
+    """A symbol as its exchange calls it: without the name that joined exchanges put in front.
+
+    Examples
+    --------
+    >>> [of_exchange(symbol) for symbol in ("spot:BTCUSDT", "perp:BTC/USDT:USDT", "BTC/USDT:USDT", "BTCUSDT")]
+    ['BTCUSDT', 'BTC/USDT:USDT', 'BTC/USDT:USDT', 'BTCUSDT']
+    """
+    name, colon, own = symbol.partition(":")
+    return own if colon and "/" not in name else symbol

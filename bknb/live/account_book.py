@@ -10,7 +10,7 @@ import msgspec
 from ..domain.account_ledger import AccountLedger, added, held_in, is_unsettled
 from ..domain.broker_orders_and_ids import Order
 from ..domain.interval import DAY_MS, MINUTE_MS
-from ..domain.quote_currency import base_of
+from ..domain.quote_currency import base_of, of_exchange
 from ..domain.text import named_error
 from ..errors import StateError
 from ..ports import BrokerWithAccount, StateStore
@@ -20,6 +20,7 @@ from .saved_values import read_value
 from .user_code_in_threads import answered
 
 KIND: Final = "account"
+_MOST_READ: Final = 3
 _LONGEST_LOOK_BACK_MS: Final = 7 * DAY_MS
 
 
@@ -162,9 +163,14 @@ class AccountBook:
         return added(self.ledger.baseline, self.ledger.manual, self.changes())
 
     def names(self) -> list[str]:
-        """What the orders here trade and pay with: all that can differ because of them."""
-        own = [member.symbol if self.nets else base_of(member.symbol) for member in self.members.values()]
-        return list(dict.fromkeys((*(held_in(order, nets=self.nets) for order in self.orders), *own, *self.changes())))
+        """What the orders here trade and pay with: all that can differ because of them.
+
+        Where the account nets these are the symbols of the runs that go on: a broker names others in its own way.
+        """
+        if self.nets:
+            return list(dict.fromkeys(member.symbol for member in self.members.values()))
+        own = [self.base(member.symbol) for member in self.members.values()]
+        return list(dict.fromkeys((*(held_in(order, nets=False) for order in self.orders), *own, *self.changes())))
 
     def signals(self, name: str) -> Iterator[tuple[SavedOrders, list[Order]]]:
         """The signals whose orders trade a currency, or a symbol where it nets, with the list each is in."""
@@ -185,7 +191,7 @@ class AccountBook:
 
     def base(self, symbol: str) -> str:
         """The currency in which fees make less of what was bought."""
-        return "" if self.nets else base_of(symbol)
+        return "" if self.nets else base_of(of_exchange(symbol))
 
     def known_ids(self, symbol: str) -> set[str]:
         """Client ids of all orders on a symbol that were made here, or were adopted."""
@@ -207,7 +213,7 @@ class AccountBook:
     def who_is_told(self, name: str) -> list[LedgerMember]:
         """A run that trades a currency, or a symbol where it nets, else any; none where no run goes on."""
         members = list(self.members.values())
-        mine = [each for each in members if name == (each.symbol if self.nets else base_of(each.symbol))]
+        mine = [each for each in members if name == (each.symbol if self.nets else self.base(each.symbol))]
         return [*mine, *members][:1]
 
     # --- the broker ---------------------------------------------------------------------------------------------
@@ -221,6 +227,8 @@ class AccountBook:
         total: dict[str, float] = {}
         try:
             if self.nets:
+                for each in self.a_member_for_each_symbol():  # then it names positions as the runs do
+                    await answered(each.broker.market(each.symbol), seconds)
                 for position in await answered(broker.positions(), seconds):
                     total[position.symbol] = total.get(position.symbol, 0.0) + position.quantity
                 free = total
@@ -233,6 +241,14 @@ class AccountBook:
             return None
         self.silent = ""
         return total, free
+
+    async def totals_between_fills(self, member: LedgerMember) -> tuple[dict[str, float], dict[str, float]] | None:
+        """The same, read anew where an order was reported to have filled meanwhile, and that again and again."""
+        for _ in range(_MOST_READ):
+            before, found = self.changes(), await self.totals(member)
+            if found is None or self.changes() == before:
+                return found
+        return None
 
     def tell_silent(self, member: LedgerMember, error: Exception) -> None:
         """Tell once, until it answers, that the broker does not say what the account has."""

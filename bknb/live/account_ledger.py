@@ -43,7 +43,7 @@ class LedgerOfAccount:
         self._book = AccountBook(store, account, nets=nets, answer_seconds=answer_seconds)
         self._never_saved = OrdersNeverSaved(self._book)
         self._by_hand = ChangesByHand(self._book, self._never_saved)
-        self._is_due = False
+        self._is_due, self._due_at = False, 0  # the end of the last minute that was told of, UTC ms
         self._tight: set[str] = set()  # of which the broker had less than was to be sold
 
     async def begin(self, member: LedgerMember, *, when: int, adopt: bool) -> None:
@@ -91,8 +91,10 @@ class LedgerOfAccount:
     # --- once a minute ------------------------------------------------------------------------------------------
 
     def is_due(self, when: int) -> None:
-        """Have the account looked at: a minute has passed; ``when`` is its end, UTC ms."""
-        self._is_due, self._book.now = True, max(self._book.now, when)
+        """Have the account looked at, once for all runs: a minute has passed; ``when`` is its end, UTC ms."""
+        if when > self._due_at:
+            self._is_due, self._due_at = True, when
+        self._book.now = max(self._book.now, when)
 
     async def look(self, address: tuple[str, str]) -> None:
         """Compare the account with the orders, once a minute, whichever run asks; ``address`` is of the one that does.
@@ -143,7 +145,7 @@ class LedgerOfAccount:
         looks = name in self._tight or _was_cancelled_there(others)
         if not (looks or (order.purpose != "protect" and self._beside(order, others) > _least(order))):
             return order
-        found = await book.totals(member)
+        found = await book.totals_between_fills(member)
         if found is None:  # what closes does not wait for what is only more careful
             return order
         self._tight.discard(name)

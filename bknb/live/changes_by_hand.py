@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from ..domain.account_ledger import (
-    added,
-    exactness,
-    filled_by,
-    how_it_went,
-    paid_by,
-    shares_taken,
-    signed_position,
-    taken,
-    trades_behind,
-)
+from ..domain.account_ledger import added, exactness, shares_taken, signed_position, taken
 from ..domain.broker_account import Fill
 from ..domain.broker_orders_and_ids import Order
 from ..domain.formatting import plain_number
 from ..domain.quantity_step_and_least_amount import EXACT
+from ..domain.trades_of_others import filled_by, how_it_went, paid_by, trades_behind
 from .account_book import AccountBook, LedgerMember
 from .orders_never_saved import OrdersNeverSaved
 from .saved_orders import SavedOrders
 from .user_code_in_threads import answered
+
+
+class _Difference(NamedTuple):
+    """What differed at the last look, what was expected then, and since when (UTC ms) it is so."""
+
+    difference: float
+    expected: float
+    since: int
 
 
 class ChangesByHand:
@@ -45,7 +45,7 @@ class ChangesByHand:
         self._texts: list[tuple[LedgerMember, str]] = []  # what is to be told, together
         self._paid: dict[str, float] = {}  # by trades that were told: what it changes is not told again
         self._of_others: list[Fill] = []  # the trades that no order of bknb made, as they were told last
-        self._pending: dict[str, tuple[float, float]] = {}  # what differed at the last look, and what was expected then
+        self._pending: dict[str, _Difference] = {}
 
     async def look(self, member: LedgerMember) -> None:
         """Compare; ``member`` is the run that asks.
@@ -55,9 +55,9 @@ class ChangesByHand:
         StateError
             What was found could not be saved; it is found again.
         """
-        book, before = self._book, self._book.changes()
-        found = await book.totals(member)
-        if found is None or book.changes() != before:  # something filled meanwhile
+        book = self._book
+        found = await book.totals_between_fills(member)
+        if found is None:
             return
         for name in book.names():
             await self._compare(name, found[0].get(name, 0.0), book.expected().get(name, 0.0))
@@ -67,7 +67,7 @@ class ChangesByHand:
             book.write(replace(ledger, adopting=False))
 
     async def missing(self, name: str, total: float, order: Order) -> None:
-        """Take what is missing from the positions before an order ends one, once the stops that rest were asked about.
+        """Take what is missing from the positions before an order ends one: at the second look, with the stops asked.
 
         Parameters
         ----------
@@ -82,21 +82,31 @@ class ChangesByHand:
         is_missing = difference < -exact if order.side == "sell" else difference > exact
         if not is_missing or book.unsettled(but=order.client_id):
             return
-        if not self._is_same(name, difference, expected, exact):
-            stops = {each.client_id for each in book.orders if each.purpose == "protect" and each.working}
-            self._ask(stops)
-            if stops:
-                return
-        if not any(member.unanswered() for member in book.members.values()) and await self._is_by_hand():
-            self._pending.pop(name, None)
-            self._take(name, difference)
+        if self._since_when(name, difference, expected, exact) is None:
+            self._ask({each.client_id for each in book.orders if each.purpose == "protect" and each.working})
+        elif not any(member.unanswered() for member in book.members.values()):
+            await self._take_unless_known(name, difference, expected, exact, but=order.client_id)
             self._tell()
 
-    def _is_same(self, name: str, difference: float, expected: float, exact: float) -> bool:
-        """Whether a difference was there at the look before, with as much expected; it is noted."""
-        before, now = self._pending.get(name), (difference, expected)
-        self._pending[name] = now
-        return before is not None and max(abs(old - new) for old, new in zip(before, now, strict=True)) <= exact
+    def _since_when(self, name: str, difference: float, expected: float, exact: float) -> int | None:
+        """Since when (UTC ms) it differs so, with as much expected; ``None``: at the last look it did not."""
+        before, book = self._pending.get(name), self._book
+        is_same = before is not None and abs(before.difference - difference) <= exact >= abs(before.expected - expected)
+        since = before.since if before is not None and is_same else book.now
+        self._pending[name] = _Difference(difference, expected, since)
+        return since if is_same else None
+
+    async def _take_unless_known(
+        self, name: str, difference: float, expected: float, exact: float, *, but: str = ""
+    ) -> None:
+        """Note a difference, unless an order has made it, or one was settled while the broker was asked."""
+        book = self._book
+        if not await self._is_by_hand():
+            return
+        if book.unsettled(but=but) or abs(book.expected().get(name, 0.0) - expected) > exact:
+            return
+        self._pending.pop(name, None)
+        self._take(name, difference)
 
     def _ask(self, client_ids: set[str]) -> None:
         for member in list(self._book.members.values()):
@@ -106,9 +116,10 @@ class ChangesByHand:
         difference, exact = total - expected, exactness(self._book.orders)
         if abs(difference) <= exact or self._book.unsettled():
             self._pending.pop(name, None)
-        elif self._is_same(name, difference, expected, exact) and await self._is_by_hand():
-            del self._pending[name]
-            self._take(name, difference)
+            return
+        since = self._since_when(name, difference, expected, exact)
+        if since is not None and since < self._book.now:
+            await self._take_unless_known(name, difference, expected, exact)
 
     async def _is_by_hand(self) -> bool:
         """Whether no order of bknb, known here or not, has made a difference."""
@@ -147,14 +158,16 @@ class ChangesByHand:
         symbol = against[0][1][0].symbol if against else ""
         fills = [fill for fill in self._of_others if fill.symbol == symbol]
         trades, left = trades_behind(fills, difference, exact, book.base(symbol)), difference
-        how = how_it_went(trades)
-        self._paid = added(self._paid, paid_by(trades))
+        how, money = how_it_went(trades), paid_by(trades)
+        self._paid = added(self._paid, money)
         for (saved, orders, _), part in zip(against, parts, strict=True):
             if part <= 0.0:
                 continue
-            if not saved.put(taken(orders, part, book.now, how)):
+            if not saved.put(taken(orders, part, book.now, trades)):
                 return  # not saved; what is left of it is found again
             left += part if difference < 0.0 else -part
+            told = -part / abs(difference)  # as a part of all; it is in the order
+            self._paid = added(self._paid, {currency: paid * told for currency, paid in money.items()})
             entry, rest = orders[0], plain_number(abs(signed_position(orders)))
             text = f"{plain_number(part)} {entry.symbol} of {entry.signal_id!r} were {how}"
             for member in self._told_of(saved):

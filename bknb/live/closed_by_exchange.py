@@ -49,5 +49,5 @@ async def closed_or(
             await rest(_PAUSE_SECONDS)
             await desk.look_again(key, _LOOK_SECONDS)
             waited = max(waited + round(_PAUSE_SECONDS * 1000), now() - ends)
-    price = desk.closed_there(key, before=now() + 1 if own is not None and desk.watch == "exchange" else ends)
-    return minute if price is None else ClosedThere(minute, price)
+    found = desk.closed_there(key, before=now() + 1 if own is not None and desk.watch == "exchange" else ends)
+    return minute if found is None else ClosedThere(minute, *found)

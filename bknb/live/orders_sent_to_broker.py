@@ -41,7 +41,7 @@ from ..domain.sent_orders_reconciled_at_restart import (
     to_follow,
 )
 from ..domain.signal import ScheduledSignal, SignalKey, key_of
-from ..domain.signal_events import Event
+from ..domain.signal_events import ClosedBy, Event
 from ..domain.states import place_of_state
 from ..domain.text import named_error
 from ..domain.what_closing_came_to import what_closing_came_to
@@ -351,8 +351,8 @@ class OrderDesk:
                 self._report_unseen(error)
             self._has_work()
 
-    def closed_there(self, key: SignalKey, *, before: int) -> float | None:
-        """The average price at which its stops have sold all of a position before a moment (UTC ms), if they have."""
+    def closed_there(self, key: SignalKey, *, before: int) -> tuple[float, ClosedBy] | None:
+        """At which average price all of a position has gone before a moment (UTC ms), and who closed it, if it has."""
         orders = self._signals.get(key)
         return None if self._able is None or not orders else closed_there(orders, before)
 
