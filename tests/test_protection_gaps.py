@@ -89,8 +89,8 @@ def test_what_filled_while_nothing_ran_was_without_a_stop_since_then():
         await life.restart(managed(), undelivered=[opened()])
         assert life.desk.gaps.count == 1
         assert 30.0 < life.desk.gaps.worst_seconds < 31.0
-        assert [text for _, text in life.told] == [
-            f"what is held of 'a' had no stop at the broker for {life.desk.gaps.worst_seconds:.1f} s"
+        assert life.told == [
+            ("unprotected", f"what is held of 'a' had no stop at the broker for {life.desk.gaps.worst_seconds:.1f} s")
         ]
 
     life.live(play)

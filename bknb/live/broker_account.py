@@ -24,7 +24,11 @@ from .runtime import Runtime
 from .sleeping import Rests
 from .user_code_in_threads import broker_outside, quantity_outside
 
-_NAMED: Final[Mapping[str, FailureKind]] = {"double_fill": "double_fill", "cut_fill": "cut_fill"}
+_NAMED: Final[Mapping[str, FailureKind]] = {
+    "double_fill": "double_fill",
+    "cut_fill": "cut_fill",
+    "unprotected": "unprotected",
+}
 
 
 def check_joined_broker(broker: Broker, exchange: Exchange, symbol: str) -> None:

@@ -28,7 +28,7 @@ class GapsWithoutStop:
     store, address
         Where they are saved: the store of the run, and its strategy and symbol.
     on_problem
-        Called with ``"broker"`` and a sentence about a gap that was long.
+        Called with ``"unprotected"`` and a sentence about a gap that was long.
     """
 
     def __init__(self, store: StateStore, address: tuple[str, str], on_problem: Callable[[str, str], object]) -> None:
@@ -57,6 +57,6 @@ class GapsWithoutStop:
     def _ended(self, key: SignalKey, seconds: float, *, closing: bool) -> None:
         self.found = self.found.plus(seconds)
         if seconds > TOLD_SECONDS and not closing:
-            self._on_problem("broker", f"what is held of {key[0]!r} had no stop at the broker for {seconds:.1f} s")
+            self._on_problem("unprotected", f"what is held of {key[0]!r} had no stop at the broker for {seconds:.1f} s")
         with suppress(StateError):  # it is saved with the next one
             self._store.write(KIND, self._address, msgspec.json.encode(self.found))
