@@ -243,6 +243,36 @@ def test_fills_of_a_stop_bear_its_id_where_nobody_has_asked_about_it(account):
     assert [each.client_id for each in fills] == [order(account, "a").client_id, stop(account, "a", 1.0).client_id]
 
 
+def test_positions_are_in_base_currency_whoever_asks_first_and_by_the_name_that_was_asked_for(account):
+    broker = account.broker()
+    asyncio.run(broker.place(order(account, "a")))
+    again = account.broker()
+    (before,) = asyncio.run(again.positions())
+    assert (before.symbol, before.quantity) == (account.id, 0.01)
+    asyncio.run(again.market(account.symbol))
+    account.exchange.fault("refuse", on="stop", reason="too_many_stops")
+    with pytest.raises(BrokerError):  # what is refused has the rules asked for anew, and nothing is forgotten
+        asyncio.run(again.place(stop(account, "a", 45_000.0)))
+    (after,) = asyncio.run(again.positions())
+    assert (after.symbol, after.quantity) == (account.symbol, 0.01)
+
+
+def test_rules_that_are_not_told_anew_hold_up_nothing(account):
+    broker = account.broker()
+
+    async def play():
+        await broker.place(order(account, "a"))
+        account.exchange.fault("refuse", on="stop", reason="too_many_stops")
+        with pytest.raises(BrokerError):
+            await broker.place(stop(account, "a", 45_000.0))
+        account.exchange.command("rules", symbol=account.id, market=account.ledger, tick="10")
+        account.exchange.fault("html_502", on="rules", times=1)
+        assert (await broker.place(stop(account, "a", 45_000.0, generation=1))).status == "accepted"
+        assert (await broker.market(account.symbol)).tick == 10.0
+
+    asyncio.run(play())
+
+
 @pytest.mark.parametrize("prefix", ["autoclose-", "adl_autoclose", "settlement_autoclose-"])
 def test_what_the_exchange_closes_by_itself_says_so_by_its_id(account, prefix):
     broker = account.broker()

@@ -42,8 +42,7 @@ class AccountSetUp:
     async def may_withdraw(self) -> bool:
         """Whether the key may withdraw."""
         answer = await self._client.ask(self._profile.may_withdraw())
-        may: bool = self._read(self._profile.may_withdraw_of, answer)
-        return may
+        return self._client.read(self._profile.may_withdraw_of, answer)
 
     async def must_not_withdraw(self, order: Order) -> None:
         """Refuse a key that may withdraw, before the first order with real money that opens something.
@@ -98,7 +97,7 @@ class AccountSetUp:
 
     async def _must_be_open(self) -> None:
         asked = self._profile.account()
-        if asked is not None and (why := self._read(self._profile.unfit, await self._client.ask(asked))):
+        if asked is not None and (why := self._client.read(self._profile.unfit, await self._client.ask(asked))):
             raise BrokerError(f"nothing is opened with this account, {why}", refused=True)
 
     async def _must_not_net(self, profile: SwapProfile, order: Order, market: BrokerMarket) -> None:
@@ -111,7 +110,7 @@ class AccountSetUp:
 
     async def _position(self, profile: SwapProfile, market: BrokerMarket) -> AccountPosition | None:
         answer = await self._client.ask(profile.positions())
-        found: list[AccountPosition] = self._read(profile.positions_of, [market], answer)
+        found = self._client.read(profile.positions_of, [market], answer)
         return next((each for each in found if each.symbol == market.symbol), None)
 
     async def _must_be_kept_as_wanted(self, profile: SwapProfile, market: BrokerMarket) -> SwapSettings:
@@ -126,8 +125,7 @@ class AccountSetUp:
 
     async def _settings(self, profile: SwapProfile, market: BrokerMarket) -> SwapSettings:
         answer = await self._client.ask(profile.settings(market))
-        settings: SwapSettings = self._read(profile.settings_of, market, answer)
-        return settings
+        return self._client.read(profile.settings_of, market, answer)
 
     async def _must_be_stopped_before_liquidation(
         self, profile: SwapProfile, order: Order, market: BrokerMarket
@@ -138,7 +136,7 @@ class AccountSetUp:
             self._brackets[market.symbol] = await self._client.ask(profile.maintenance(market))
         price = order.record_price if order.price is None else order.price
         brackets = self._brackets[market.symbol]
-        share: float = self._read(profile.maintenance_of, market, order.quantity, price, brackets)
+        share = self._client.read(profile.maintenance_of, market, order.quantity, price, brackets)
         level = liquidation_level(order, price=price, leverage=self._leverage, maintenance=share)
         if level is not None and is_beyond(order.stop, level, long=order.side == _LONG):
             stop = plain_number(order.stop)
@@ -182,12 +180,6 @@ class AccountSetUp:
         return (
             f"{market.symbol} is kept with {found.margin} margin and leverage {found.leverage:g} in place of {wanted}"
         )
-
-    def _read(self, read: Any, *answers: Any) -> Any:
-        try:
-            return read(*answers)
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            raise BrokerError(f"an answer of {self._name} about the account cannot be read: {error!r}") from None
 
 
 def liquidation_level(order: Order, *, price: float, leverage: float, maintenance: float) -> float | None:

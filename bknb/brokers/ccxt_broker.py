@@ -30,9 +30,9 @@ from .account_set_up import AccountSetUp
 from .exchange_client import ExchangeClient, KnownOrderError, NoSuchOrderError, is_urgent
 from .exchange_keys import account_name
 from .exchange_profile import Profile, SwapProfile, SwapSettings, Trade
+from .markets_at_exchange import MarketsAtExchange
 from .order_fits_market import must_fit, must_not_be_short
 
-_About = TypeVar("_About", str, BrokerMarket)
 _Answer = TypeVar("_Answer")
 
 _NEW_MS: Final = 60_000  # an order that was made less long ago cannot have left before
@@ -79,7 +79,7 @@ class CcxtBroker:
         self._abilities = replace(profile.abilities, watch=watch, unprotected=unprotected, account=account, nets=nets)
         self._client = ExchangeClient(client, profile, now=now or SystemClock().now, sleep=sleep)
         self._set_up = AccountSetUp(self._client, profile, name=self.name, leverage=leverage, real=real_money)
-        self._markets: dict[str, BrokerMarket] = {}
+        self._markets = MarketsAtExchange(self._client, profile, name=self.name)
         self._placed: set[str] = set()  # client ids that left from here
         self._ids: dict[str, str] = {}  # client id by the exchange's name of an order; empty: not ours
         self._trades: dict[str, list[Trade]] = {}  # by the exchange's name of an order, as far as they are all there
@@ -105,7 +105,7 @@ class CcxtBroker:
 
     async def _place(self, order: Order) -> Report:
         await self._set_up.must_not_withdraw(order)
-        market = await self._market(order.symbol)
+        market = await self._markets.of(order.symbol)
         may_have_left = (
             order.client_id in self._placed or await self._client.exchange_now() - order.created_at > _NEW_MS
         )
@@ -131,13 +131,13 @@ class CcxtBroker:
             return found
         except BrokerError as error:
             if error.refused and not error.later:
-                self._markets.pop(order.symbol, None)  # its rules may have changed
+                self._markets.outdate(order.symbol)  # its rules may have changed
             raise
         return await self._after_placing(order, market, answer)
 
     async def _after_placing(self, order: Order, market: BrokerMarket, answer: Any) -> Report:
         """What is known of an order that has arrived; its fills are told once the exchange tells all about them."""
-        placed = self._read(self._profile.placed, market, answer)
+        placed = self._client.read(self._profile.placed, market, answer)
         try:
             if placed is None:
                 return await self._report(order.client_id, order.symbol) or _arrived(order)
@@ -151,7 +151,7 @@ class CcxtBroker:
         return await self._on_fetch_loop(self._cancel(client_id, symbol))
 
     async def _cancel(self, client_id: str, symbol: str) -> Report:
-        market = await self._market(symbol)
+        market = await self._markets.of(symbol)
         missing: NoSuchOrderError | None = None
         for stop in self._places(client_id):
             try:
@@ -172,7 +172,7 @@ class CcxtBroker:
         return await self._on_fetch_loop(self._place(order) if order.replaces else self._amend(order))
 
     async def _amend(self, order: Order) -> Report:
-        market = await self._market(order.symbol)
+        market = await self._markets.of(order.symbol)
         must_fit(order, market, ids=self._profile.ids)
         await self._client.ask(self._profile.move(order, market), urgent=True)
         found = await self._report(order.client_id, order.symbol)
@@ -186,16 +186,16 @@ class CcxtBroker:
 
     async def _looked_at(self, client_id: str, symbol: str) -> Report | None:
         report = await self._report(client_id, symbol)
-        return report if report is None else await self._set_up.noted(report, await self._market(symbol))
+        return report if report is None else await self._set_up.noted(report, await self._markets.of(symbol))
 
     async def _report(self, client_id: str, symbol: str) -> Report | None:
-        market = await self._market(symbol)
+        market = await self._markets.of(symbol)
         for stop in self._places(client_id):
             try:
                 answer = await self._client.ask(self._profile.ask(client_id, market, stop=stop), urgent=True)
             except NoSuchOrderError:
                 continue
-            return await self._told(market, self._read(self._profile.report_of, market, answer))
+            return await self._told(market, self._client.read(self._profile.report_of, market, answer))
         return None
 
     def _places(self, client_id: str) -> tuple[bool, ...]:
@@ -214,7 +214,7 @@ class CcxtBroker:
             answer = await self._client.ask(self._profile.ask_by_broker_id(report.child, market), urgent=True)
         except NoSuchOrderError:
             return report  # it is not shown yet
-        child = await self._with_fees(market, self._read(self._profile.report_of, market, answer), [])
+        child = await self._with_fees(market, self._client.read(self._profile.report_of, market, answer), [])
         return replace(
             child,
             client_id=report.client_id,
@@ -228,10 +228,10 @@ class CcxtBroker:
         return await self._on_fetch_loop(self._open_orders(symbol))
 
     async def _open_orders(self, symbol: str) -> list[Report]:
-        market = await self._market(symbol)
+        market = await self._markets.of(symbol)
         found: list[Report] = []
         for request in self._profile.open_orders(market):
-            found += self._read(self._profile.reports_of, market, await self._client.ask(request))
+            found += self._client.read(self._profile.reports_of, market, await self._client.ask(request))
         return found
 
     async def _with_fees(self, market: BrokerMarket, report: Report, told: list[Trade]) -> Report:
@@ -247,7 +247,7 @@ class CcxtBroker:
         trades = next((each for each in (told, self._trades.get(report.broker_id, [])) if _all_of(report, each)), None)
         if trades is None:
             request = self._profile.trades(market, since=None, broker_id=report.broker_id)
-            trades = self._read(self._profile.trades_of, market, await self._client.ask(request))
+            trades = self._client.read(self._profile.trades_of, market, await self._client.ask(request))
         if not _all_of(report, trades):
             raise BrokerError(f"{self.name} has not told all trades of {report.client_id} yet")
         self._trades[report.broker_id] = trades
@@ -260,11 +260,11 @@ class CcxtBroker:
         return await self._on_fetch_loop(self._fills(symbol, since))
 
     async def _fills(self, symbol: str, since: int) -> list[Fill]:
-        market = await self._market(symbol)
+        market = await self._markets.of(symbol)
         found: dict[str, Trade] = {}
         request = self._profile.trades(market, since=since)
         while True:
-            page = self._read(self._profile.trades_of, market, await self._client.ask(request))
+            page = self._client.read(self._profile.trades_of, market, await self._client.ask(request))
             new = [trade for trade in page if trade.trade_id not in found]
             found |= {trade.trade_id: trade for trade in new}
             now = await self._client.exchange_now()
@@ -295,8 +295,11 @@ class CcxtBroker:
     async def _client_id_of(self, broker_id: str, market: BrokerMarket) -> str:
         known = self._ids.get(broker_id)
         if known is None:
-            answer = await self._client.ask(self._profile.ask_by_broker_id(broker_id, market))
-            known = self._ids[broker_id] = self._read(self._profile.report_of, market, answer).client_id
+            try:
+                answer = await self._client.ask(self._profile.ask_by_broker_id(broker_id, market))
+            except NoSuchOrderError:
+                return ""  # the exchange tells its trades for longer
+            known = self._ids[broker_id] = self._client.read(self._profile.report_of, market, answer).client_id
         return known
 
     async def balance(self) -> Mapping[str, Balance]:
@@ -304,36 +307,38 @@ class CcxtBroker:
         return await self._on_fetch_loop(self._balance())
 
     async def _balance(self) -> dict[str, Balance]:
-        return self._profile.balance_of(await self._client.ask(self._profile.balance()))
+        return self._client.read(self._profile.balance_of, await self._client.ask(self._profile.balance()))
 
     async def positions(self) -> list[AccountPosition]:
         """The positions of a swap account; else what is held of the coins of the markets that were asked about."""
         return await self._on_fetch_loop(self._positions())
 
     async def _positions(self) -> list[AccountPosition]:
-        markets = list(self._markets.values())
         if self._profile.market == "swap":
-            swap: SwapProfile = self._profile  # type: ignore[assignment]  # of this market
-            return swap.positions_of(markets, await self._client.ask(swap.positions()))
+            return await self._positions_of_swaps()
         balance = await self._balance()
         return [
             AccountPosition(symbol=market.symbol, quantity=balance[market.base].total)
-            for market in markets
+            for market in self._markets.known
             if market.base in balance
         ]
 
+    async def _positions_of_swaps(self) -> list[AccountPosition]:
+        swap: SwapProfile = self._profile  # type: ignore[assignment]  # of this market
+        answer = await self._client.ask(swap.positions())
+        known = {market.symbol for market in self._markets.known}
+        found = self._client.read(swap.positions_of, self._markets.known, answer)
+        for symbol in {each.symbol for each in found} - known:
+            try:
+                await self._markets.of(symbol)  # how large one of its contracts is
+            except BrokerError as error:
+                if not error.refused:
+                    raise  # else it is none of the swaps that are traded here
+        return self._client.read(swap.positions_of, self._markets.known, answer)
+
     async def market(self, symbol: str) -> BrokerMarket:
         """The rules of a market, asked for anew after a refusal; see :meth:`bknb.ports.BrokerWithAccount.market`."""
-        return await self._on_fetch_loop(self._market(symbol))
-
-    async def _market(self, symbol: str) -> BrokerMarket:
-        if symbol not in self._markets:
-            answer = await self._client.ask(self._profile.market_rules(symbol))
-            found = self._read(self._profile.market_of, symbol, answer)
-            if found is None:
-                raise BrokerError(f"{self.name} has no market {symbol}", refused=True)
-            self._markets[symbol] = found
-        return self._markets[symbol]
+        return await self._on_fetch_loop(self._markets.of(symbol))
 
     async def setup(self, symbol: str) -> SwapSettings | None:
         """Have the account as it has to be when something is opened: how a swap is kept then; ``None``: it is none.
@@ -346,16 +351,16 @@ class CcxtBroker:
         return await self._on_fetch_loop(self._setup(symbol))
 
     async def _setup(self, symbol: str) -> SwapSettings | None:
-        return await self._set_up.set_up(await self._market(symbol))
+        return await self._set_up.set_up(await self._markets.of(symbol))
 
     async def price(self, symbol: str) -> float:
         """The last price of a market, in quote currency."""
         return await self._on_fetch_loop(self._price(symbol))
 
     async def _price(self, symbol: str) -> float:
-        market = await self._market(symbol)
+        market = await self._markets.of(symbol)
         answer = await self._client.ask(self._profile.price(market))
-        return self._read(lambda _, told: self._profile.price_of(told), market, answer)
+        return self._client.read(self._profile.price_of, answer)
 
     def abilities(self) -> Abilities:
         """What its orders can do; see :meth:`bknb.ports.BrokerWithAccount.abilities`."""
@@ -370,13 +375,6 @@ class CcxtBroker:
         return await self._on_fetch_loop(self._set_up.may_withdraw())
 
     # --- inside -------------------------------------------------------------------------------------------------
-
-    def _read(self, read: Callable[[_About, Any], _Answer], about: _About, answer: Any) -> _Answer:
-        try:
-            return read(about, answer)
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            symbol = getattr(about, "symbol", about)
-            raise BrokerError(f"the answer of {self.name} about {symbol} cannot be read: {error!r}") from None
 
 
 def _all_of(report: Report, trades: list[Trade]) -> bool:

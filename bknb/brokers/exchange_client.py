@@ -11,13 +11,16 @@ import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from copy import copy
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
+from ..domain.broker_account import BrokerMarket
 from ..domain.broker_orders_and_ids import Order
 from ..errors import BrokerError, Forgotten
 from ..keys_and_tokens import Secret, without_keys
 from .exchange_profile import Answer, Profile, Request
+
+_Read = TypeVar("_Read")
 
 _LONGEST_WAIT_SECONDS: Final = 20.0  # within the time that one call of a broker has
 _CLOCK_SAMPLES: Final = 3
@@ -190,6 +193,23 @@ class ExchangeClient:
                 continue
             raise self._error(request, answer)
         raise AssertionError  # the second try returns or raises
+
+    def read(self, read: Callable[..., _Read], *given: Any) -> _Read:
+        """What an answer says, the last one that is given.
+
+        Raises
+        ------
+        BrokerError
+            It cannot be read.
+        """
+        try:
+            return read(*given)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            known = (getattr(each, "symbol", each) for each in given[:-1] if isinstance(each, str | BrokerMarket))
+            about = next(known, "")
+            what = f" about {about}" if about else ""
+            name = f"{self.profile.exchange} {self.profile.market}"
+            raise BrokerError(f"an answer of {name}{what} cannot be read: {error!r}") from None
 
     async def _until_free(self, *, urgent: bool) -> None:
         left = (self._blocked_until - self._now()) / 1000
