@@ -27,7 +27,7 @@ from bknb.sweeps import worker_pool
 from bknb.sweeps.batches import Batch, WorkDir, try_batch
 from bknb.sweeps.parameter_search import Space, make_search
 from bknb.sweeps.trial_ledger import TrialFile
-from bknb.sweeps.units import Call
+from bknb.sweeps.units import TRIES, Call, Unit
 
 need_packages("numba", "cloudpickle")
 
@@ -387,6 +387,33 @@ def test_a_killed_worker_costs_its_task_another_try(inline: bknb.SweepResult, mo
     monkeypatch.setattr(worker_pool.Worker, "ask", ask_and_shoot)
     assert_same(inline, bknb.sweep(get_signals, **options(executor=2)))
     assert len(killed) == 2
+
+
+def test_where_no_worker_can_be_started_each_task_says_why_and_none_is_waited_for() -> None:
+    started: list[int] = []
+
+    def start() -> worker_pool.Worker:
+        started.append(1)
+        raise OSError(24, "Too many open files")
+
+    units = [Unit() for _ in range(3)]
+    pool = worker_pool.WorkerPool[Unit](_NoDepot(), 2, start)
+    said = "no worker could be started: OSError: [Errno 24] Too many open files"
+    assert dict(pool.run(units, lambda: False)) == dict.fromkeys(units, said)
+    assert len(started) == TRIES * len(units)
+
+
+class _NoDepot:
+    folder = Path()
+
+    def call(self, unit: Unit) -> Call:
+        return repr, (unit,)
+
+    def scattered(self, unit: Unit, scatter: Any) -> Call:
+        return repr, (unit, scatter)
+
+    def forget(self) -> None:
+        """Nothing was cached."""
 
 
 @pytest.mark.slow

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import threading
 from collections import deque
@@ -13,14 +12,14 @@ from contextlib import suppress
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
-from ..errors import StateError, UsageError
+from ..errors import BknbError, StateError, UsageError
 from ..events import subjects
 from ..events.receipt import Receipt
 from ..log import log
 from ..market.system_clock import stopwatch
 from .goes_with_runs import log_failure, packed
 from .live_process_messages import VERSION, Answer, Connection, Greeting, Key, Looked, Over, Question, Start, Told, What
-from .live_process_place import connected, log_file, started
+from .live_process_place import connected, how_it_ended, is_alive, log_file, started
 from .sent_live_plan import Place, SentPlan, SharedParts, sent_plan
 
 if TYPE_CHECKING:
@@ -34,7 +33,9 @@ PAUSES: Final = (0.0, 5.0, 15.0)
 """How long (s) is waited before each new start."""
 _OFTEN_SECONDS: Final = 600.0
 _LOOK_SECONDS: Final = 0.05
+_LOOKS: Final = 100
 _GIVES_BACK_SECONDS: Final = 0.5
+_TRIES: Final = 3
 _SWITCH_SECONDS: Final = 0.0005
 """A computing cell gives the interpreter away this often while runs are followed, for their listeners here."""
 _SUBJECTS: Final[Mapping[str, Subject[Any]]] = {subject.name: subject for subject in subjects.ALL}
@@ -108,23 +109,35 @@ class FollowedProcess:
         UsageError
             When another kernel follows it.
         """
+        if not self._connect(start=start):
+            return None if self._connection is None else ({}, {})
+        found: tuple[dict[str, bytes], dict[Key, SentPlan]] = self.ask("follow").result()
+        return found
+
+    def _connect(self, *, start: bool) -> bool:
+        """Connect, unless that was done, or there is nothing to connect to; returns whether this has done it."""
         with self._changing:
             if self._connection is not None:
-                return {}, {}
-            while True:
+                return False
+            for left in range(_LOOKS, -1, -1):
                 made = connected(self.place)
                 if made is None:
                     if not start:
-                        return None
+                        return False
                     made = self._begin()
-                if self._is_ours(made):
+                taken_by = self._greeted(made)
+                if not taken_by:
                     break
+                if not left or (taken_by != os.getpid() and is_alive(taken_by)):
+                    raise UsageError(
+                        f"another kernel, process {taken_by}, follows the live runs on {self.place[1]} already\n"
+                        "decide about them there, or end that kernel: the runs go on"
+                    )
                 threading.Event().wait(_LOOK_SECONDS)  # the kernel before has ended: that is found out any moment
             self._connection, self._sent = made, set()
             thread = threading.Thread(target=self._receive_all, args=(made,), name="bknb-live-process", daemon=True)
             thread.start()
-        found: tuple[dict[str, bytes], dict[Key, SentPlan]] = self.ask("follow").result()
-        return found
+            return True
 
     def _begin(self) -> Connection:
         """Start it; one before it may take a moment to give the store back."""
@@ -140,30 +153,28 @@ class FollowedProcess:
                 return made
         raise StateError(f"the process of live runs ended at its start; see {log_file(self.place)}")
 
-    def _is_ours(self, made: Connection) -> bool:
-        """Whether the process lets this kernel follow it; ``UsageError`` where another one does that is there."""
+    def _greeted(self, made: Connection) -> int:
+        """Say who this is; returns the number of the kernel that follows the process already, else 0."""
         with suppress(OSError):
             made.send(Question(0, "follow", (os.getpid(),)))
-        greeting = (made.receive() or (None,))[0]
+        try:
+            greeting = (made.receive() or (None,))[0]
+        except Exception:  # noqa: BLE001 -- of another version of bknb, in which nothing has to be as here
+            greeting = Greeting(-1, 0, None)
         if not isinstance(greeting, Greeting):
             made.close()
             raise ProcessEndedError(_NO_CONNECTION)
         if greeting.version != VERSION:
             made.close()
             raise StateError(
-                f"process {greeting.pid} runs live on {self.place[1]} with another version of bknb\n"
+                f"the process of live runs on {self.place[1]} is of another version of bknb\n"
                 "follow it with that version, or end it: its runs go on from their saved state"
             )
         if greeting.taken_by is not None:
             made.close()
-            if not _is_alive(greeting.taken_by):
-                return False
-            raise UsageError(
-                f"another kernel, process {greeting.taken_by}, follows the live runs on {self.place[1]} already\n"
-                "decide about them there, or end that kernel: the runs go on"
-            )
+            return greeting.taken_by
         self.pid = greeting.pid
-        return True
+        return 0
 
     def hear(self) -> None:
         """Have the process tell what has happened, and what happens."""
@@ -197,15 +208,20 @@ class FollowedProcess:
     def start(self, run: RemoteRun, sent: SentPlan) -> None:
         """Have it start a run whose plan this is; raises why it could not."""
         with self._changing:
-            new = {number: self._bytes_of[number] for number in sent.parts.values() if number not in self._sent}
-            self._sent |= new.keys()
             self.runs[run.key], self._plans[run.key] = run, sent
         try:
-            self.ask("start", Start(run.key, sent, new)).result()
+            self.ask("start", self._start_of(run.key)).result()
         except BaseException:
             with self._changing:
                 self.runs.pop(run.key, None)
             raise
+
+    def _start_of(self, key: Key) -> Start:
+        with self._changing:
+            sent = self._plans[key]
+            new = {number: self._bytes_of[number] for number in sent.parts.values() if number not in self._sent}
+            self._sent |= new.keys()
+            return Start(key, sent, new)
 
     def ask(self, what: What, *given: Any) -> Future[Any]:
         """Ask something; the future is the answer, or ``ProcessEndedError`` where it has ended meanwhile."""
@@ -307,7 +323,7 @@ class FollowedProcess:
 
     def _ended(self) -> None:
         """Start it again where runs went on, unless that was tried often lately."""
-        how = self._how_it_ended()
+        how = how_it_ended(self._child)
         with self._changing:
             runs = [*self.runs.values()]
         if not runs:
@@ -323,19 +339,43 @@ class FollowedProcess:
             run.process_ended(f"{how}; it is started again, and goes on from the saved state")
         threading.Event().wait(self._pauses[len(lately)])
         try:
-            self._begin_again(runs)
+            self._begin_again()
         except Exception as error:  # noqa: BLE001 -- told by each of its runs
             self._give_up(f"{how}, and cannot be started again: {error}")
 
-    def _begin_again(self, runs: list[RemoteRun]) -> None:
-        self.connect(start=True)
-        self.hear()
-        for run in runs:
-            self.start(run, self._plans[run.key])
+    def _begin_again(self) -> None:
+        with self._changing:
+            runs = [*self.runs.values()]
+        if not runs:  # nobody follows them any more
+            return
+        for more in range(_TRIES - 1, -1, -1):
+            try:
+                self._connect(start=True)
+                break
+            except ProcessEndedError:
+                if not more:
+                    raise
+        with suppress(ProcessEndedError):  # again: who receives from it finds that
+            _, there = self.ask("follow").result()
+            self.hear()
+            for run in runs:
+                self._begin_run_again(run, goes_on=run.key in there)
+
+    def _begin_run_again(self, run: RemoteRun, *, goes_on: bool) -> None:
+        """Start a run again, unless the connection alone had ended."""
+        try:
+            if not goes_on:
+                self.ask("start", self._start_of(run.key)).result()
             if run.wants_pause:
                 run.ask("pause").result()
             if run.wants_stop:
                 run.ask("stop", run.wants_stop == "now").result()
+        except ProcessEndedError:
+            raise
+        except BknbError as error:
+            with self._changing:
+                self.runs.pop(run.key, None)
+            run.given_up(f"it cannot be started again: {error}")
 
     def _give_up(self, text: str) -> None:
         with self._changing:
@@ -343,27 +383,7 @@ class FollowedProcess:
         for run in runs:
             run.given_up(text)
 
-    def _how_it_ended(self) -> str:
-        child, self._child = self._child, None
-        status = None if child is None else child.wait()
-        text = "the process of the live runs has ended"
-        if status is None:
-            return text
-        if status < 0:
-            return f"{text} (signal {-status}, {signal.Signals(-status).name})"
-        return f"{text} (exit status {status})"
-
 
 def _carried(answer: Future[Any]) -> None:
     if (error := answer.exception()) is not None and not isinstance(error, ProcessEndedError):
         log_failure(error)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # of another user
-        return True
-    return True

@@ -143,7 +143,8 @@ class Runs:
         self._companions = Companions(lambda: self._follower is not None)
         self._answers: dict[str, Callable[..., Any]] = {
             "follow": self._follow, "hear": self._hear, "start": self._start, "stop": self._stop, "pause": self._pause,
-            "resume": self._resume, "orders": self._orders, "money": self._money, "carry": self._companions.become,
+            "resume": self._resume, "orders": self._orders, "money": self._money,
+            "recorded": self._recorded, "carry": self._companions.become,
         }  # fmt: skip
         self.over = threading.Event()
         self._changing = threading.Lock()
@@ -261,6 +262,10 @@ class Runs:
 
     def _orders(self, key: Key) -> Orders:
         return self._tasks[key].orders_now()
+
+    def _recorded(self, key: Key) -> Any:
+        recorded = self._tasks[key].snapshot().run_record.recorded
+        return None if recorded is None else recorded()
 
     def _money(self, key: Key) -> Any:
         return self._tasks[key].money()

@@ -21,7 +21,7 @@ Key: TypeAlias = tuple[str, str]
 """Symbol and strategy of a run."""
 
 What: TypeAlias = Literal[
-    "follow", "hear", "start", "stop", "pause", "resume", "by hand", "orders", "money", "heard", "carry"
+    "follow", "hear", "start", "stop", "pause", "resume", "by hand", "orders", "money", "recorded", "heard", "carry"
 ]
 """What is asked: see the functions of ``live_process.Runs`` of these names."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from .sent_live_plan import Place
 
 _MAIN: Final = "from bknb.runs.live_process import main; main()"
 _READY: Final = "ready"
+_ENDS_SECONDS: Final = 5.0
 CAN: Final = hasattr(socket, "AF_UNIX")
 
 
@@ -133,3 +135,33 @@ def tell_ready(place: Place) -> None:
     for standard in (1, 2):
         os.dup2(log, standard)
     os.close(log)
+
+
+def how_it_ended(child: subprocess.Popen[str] | None) -> str:
+    """How the process ended, in words; of one that another kernel started that is not known."""
+    text, status = "the process of the live runs has ended", None
+    if child is not None:
+        with suppress(subprocess.TimeoutExpired):  # it goes on: the connection alone has ended
+            status = child.wait(_ENDS_SECONDS)
+    if status is None:
+        return text
+    if status < 0:
+        return f"{text} (signal {-status}, {signal.Signals(-status).name})"
+    return f"{text} (exit status {status})"
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is a process of a number.
+
+    Examples
+    --------
+    >>> is_alive(os.getpid())
+    True
+    """
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # of another user
+        return True
+    return True

@@ -13,6 +13,7 @@ from ..engine.resolve import RunSeries
 from ..errors import StateError
 from ..events import messages, subjects
 from ..live.ending import LISTENER_SECONDS
+from ..live.recording import Recording
 from ..live.run import MAX_NOTES
 from ..live.silent_or_late_market import missing_in
 from .live_process_messages import Orders
@@ -24,11 +25,16 @@ if TYPE_CHECKING:
     from ..domain.implementation_shortfall import TradedOrder
     from ..domain.position_seen_by_manage import HeldPosition
     from ..domain.protection_gaps import ProtectionGaps
+    from ..domain.run_notes import RunNote
     from ..domain.signal_events import Event
     from ..live.manual_instructions import Instruction
     from ..live.plan import LivePlan
+    from ..live.recording import Row
     from ..market.candles_of_one_symbol import Series
     from .live_process_messages import Key, Looked, Over, What
+
+_LOOK_SECONDS: Final = 0.05
+_GIVES_BACK_LOOKS: Final = 40
 
 
 class RemoteByHand:
@@ -268,6 +274,31 @@ class RemoteRun:
     def orders(self) -> RemoteOrders | None:
         """The orders at the broker, when there is one."""
         return None if self.plan.broker is None else self._orders
+
+    def recorded(self) -> tuple[list[Row], list[RunNote]]:
+        """The candles it has worked on, and its notes: asked for while it goes on, then from the disk.
+
+        Raises
+        ------
+        StateError
+            When they cannot be had.
+        """
+        if not self.is_over:
+            found: tuple[list[Row], list[RunNote]] = self.ask("recorded").result()
+            return found
+        symbol, strategy = self.key
+        for left in range(_GIVES_BACK_LOOKS, -1, -1):
+            try:
+                self.plan.store.acquire()
+                break
+            except StateError:  # its process gives the store back any moment
+                if not left:
+                    raise
+                threading.Event().wait(_LOOK_SECONDS)
+        try:
+            return Recording(self.plan.store, (strategy, symbol)).load()
+        finally:
+            self.plan.store.release()
 
     def orders_at_end(self) -> Orders:
         """Its orders as they were told with its end; none where that was a failure."""

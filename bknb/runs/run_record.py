@@ -338,6 +338,9 @@ def _traded(run: LiveRun) -> Callable[[], tuple[TradedOrder, ...]] | None:
 
 
 def _recorded(run: LiveRun) -> Callable[[], tuple[list[Row], list[RunNote]]]:
+    there: Callable[[], tuple[list[Row], list[RunNote]]] | None = getattr(run, "recorded", None)
+    if there is not None:  # in another process, which has the store
+        return there
     store, recording = run.plan.store, run.saver.recording
 
     def load() -> tuple[list[Row], list[RunNote]]:

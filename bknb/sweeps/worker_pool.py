@@ -169,22 +169,30 @@ class WorkerPool(Generic[U]):
                 unit = todo.popleft()
             except IndexError:
                 return
-            worker = self.processes[slot]
-            if worker is None:
-                worker = self.processes[slot] = self._start()
-            answer = worker.ask(self._depot.call(unit))
+            answer, refusal = self._answer(slot, unit)
             if answer is not None:
                 answers.put((unit, answer))
                 continue
             if over.is_set():
                 return
-            worker.end()
-            self.processes[slot] = None
+            if (worker := self.processes[slot]) is not None:
+                worker.end()
+                self.processes[slot] = None
             if unit.fail():
                 todo.append(unit)
                 idle.wait(_LOOK_SECONDS)
             else:
-                answers.put((unit, None))
+                answers.put((unit, refusal))
+
+    def _answer(self, slot: int, unit: U) -> tuple[Any, str | None]:
+        """What a worker answers, or else why none could be started; neither where it died."""
+        try:
+            worker = self.processes[slot]
+            if worker is None:
+                worker = self.processes[slot] = self._start()
+            return worker.ask(self._depot.call(unit)), None
+        except OSError as error:  # no more processes, files or memory
+            return None, f"no worker could be started: {type(error).__name__}: {error}"
 
     def close(self) -> None:
         """End all workers."""

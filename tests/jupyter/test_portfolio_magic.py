@@ -163,6 +163,7 @@ MISTAKES = [
     (f"%portfolio --legs BTCUSDT:calm {BOTH} {RUN}", "give symbols and strategies, or legs"),
     (f"%portfolio --legs BTCUSDT:calm {RUN} --benchmark equal", "without a capital there is none"),
     (f"%portfolio --legs BTCUSDT:calm {RUN} --priority first", "priority must be 'declared'"),
+    (f"%portfolio --legs BTCUSDT:calm {RUN} --executor afar", "executor must be 'inline', 'processes'"),
     (f"%portfolio --legs BTCUSDT:calm {RUN} --sizing risk:1", "capital"),
     (f"%portfolio --legs BTCUSDT:calm {RUN} --capitol 10", "did you mean '--capital'?"),
 ]

@@ -13,6 +13,7 @@ from .option_declarations import (
     BASE,
     EXCHANGE,
     EXECUTION,
+    EXECUTOR,
     FRAME,
     INTERVAL,
     LATE,
@@ -27,6 +28,7 @@ from .option_declarations import (
     SETTINGS,
     TOLERANCE,
     USES,
+    executor_of,
     helped,
     money_of,
     names_of,
@@ -54,7 +56,9 @@ TOGETHER: Final = Option(name="--together", help="its symbols are opened and lef
 BUFFER: Final = Option(name="--cash-buffer-percent", help="percent of the equity that get_weights leaves free")
 _RUN: Final = (
     helped(EXECUTION, "pessimistic, touch or vwap, for all legs"),
-    *(SETTINGS, ALLOW_GAPS, BASE, *MONEY, PRIORITY, out("the result"), RUN_BACKGROUND),
+    *(SETTINGS, ALLOW_GAPS, BASE, *MONEY, PRIORITY),
+    helped(EXECUTOR, "processes, a number of workers, or {client}: legs are worked out there; by default here"),
+    *(out("the result"), RUN_BACKGROUND),
 )
 
 MAGICS: Final = Magics()
@@ -88,6 +92,7 @@ def _start(call: Call, *, name: str, legs: dict[str, Any]) -> Any:
         base=call.get("base"),
         priority=call.get("priority", "declared"),
         name=name,
+        executor=executor_of(call),
         **money_of(call),
     )
 
