@@ -187,8 +187,9 @@ def test_a_sale_that_waits_sells_no_coins_of_the_account_once_the_stop_it_was_to
         other = replace(life.desk.orders[0], client_id="bkother", signal_id="other")
         await life.broker.place(other)
         life.desk.follow(closed(price_close=90.0))
-        while life.statuses.get(closing()) != "intended" or not life.told:
+        for _ in range(200):  # until it was refused, and a pause began
             await asyncio.sleep(0)
+        assert (life.statuses[closing()], len(life.told)) == ("intended", 1)
         life.broker.fill(stop(), price=89.9)
         assert await life.desk.settle(5.0)
 

@@ -66,7 +66,8 @@ def takes_place(orders: Sequence[Order], able: Abilities | None) -> bool:
 
 def place_for(sale: Order, orders: Sequence[Order]) -> tuple[Order | None, list[Order]]:
     """The stop whose place an order takes that sells, where too little is free; and stops that have to end before."""
-    short = sale.quantity - free_to_close([order for order in orders if order.client_id != sale.client_id])
+    leaves = rounded_down(sale.quantity, max(order.step for order in orders))
+    short = leaves - free_to_close([order for order in orders if order.client_id != sale.client_id])
     stops = [stop for stop in protective_orders(orders) if not stop.done]
     resting = sorted(filter(_rests, stops), key=lambda stop: stop.quantity)
     if short <= sale.quantity * EXACT:
