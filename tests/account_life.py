@@ -21,7 +21,7 @@ class AccountLife:
         self.told: list[tuple[str, str]] = []
         self.ledger = self._ledger()
         self.desks: dict[str, OrderDesk] = {}
-        self.price, self._minute = 100.0, 1
+        self.price, self.minute = 100.0, 1
         self._slept = asyncio.Event()
 
     def _ledger(self):
@@ -77,9 +77,9 @@ class AccountLife:
 
     async def minutes(self, count=2):
         for _ in range(count):
-            self._minute += 1
+            self.minute += 1
             for desk in self.desks.values():
-                desk.saw(candle(self._minute, self.price))
+                desk.saw(candle(self.minute, self.price))
             assert await self._settled()
 
     def live(self, play):

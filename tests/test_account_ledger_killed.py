@@ -89,7 +89,7 @@ async def lived(at):
                 if again:
                     again = False
                     undelivered = [event[step]] if step in event else []
-                    await life.start(states={"sma": state}, undelivered=undelivered, when=(step + 50) * 60_000)
+                    await life.start(states={"sma": state}, undelivered=undelivered, when=life.minute * 60_000)
                 elif step == 0:
                     await life.start()
                 elif step in event:
