@@ -74,7 +74,7 @@ SPOT: Final = Venue(
 )  # fmt: skip
 USDM: Final = Venue(
     name="binance", market="swap", client="binanceusdm", book="usdm", symbol="BTCUSDT", traded="BTCUSDT", keys=_BINANCE,
-    locks=False, gap=1, step=Decimal("0.001"), requests={"place": 5, "stop": 6, "cancel_stop": 6},
+    locks=False, gap=1, step=Decimal("0.001"), requests={"place": 5, "stop": 6, "cancel_stop": 5},
 )  # fmt: skip
 OKX: Final = Venue(
     name="okx", market="swap", client="okx", book="okx", symbol="BTCUSDT", traded="BTC-USDT-SWAP",
@@ -85,7 +85,7 @@ OKX: Final = Venue(
     locks=False, gap=1, requests={"place": 5, "stop": 6, "cancel_stop": 6}, contract=Decimal("0.01"),
     step=Decimal("0.0001"),
 )  # fmt: skip
-VENUES: Final = (SPOT,)
+VENUES: Final = (SPOT, USDM, OKX)
 
 
 class SharedClock(SimulatedClock):
@@ -97,6 +97,7 @@ class SharedClock(SimulatedClock):
     def __init__(self, start: int, worlds: Sequence[Any]) -> None:
         super().__init__(start)
         self._worlds = worlds
+        self._bar_ms = worlds[0].bar * MINUTE
         self._waiting: list[int] = []  # until when, of each run that waits for this clock
 
     async def sleep_until(self, when: int) -> None:
@@ -106,7 +107,7 @@ class SharedClock(SimulatedClock):
             while self.now() < wanted:
                 patience = await self._all_wait()
                 await self._idle()
-                if wanted == min(self._waiting) and (not patience or self._each_waits):
+                if wanted == min(self._waiting) and (not patience or self._each_waits) and not await self._by_hand():
                     self._move(wanted)
         finally:
             self._waiting.remove(wanted)
@@ -124,16 +125,26 @@ class SharedClock(SimulatedClock):
             await asyncio.sleep(0.0005)
         return False
 
+    async def _by_hand(self) -> bool:
+        """Whether somebody has decided something by hand in this bar."""
+        bar = (self.now() - ORIGIN) // self._bar_ms
+        for world in self._worlds:
+            decide = world.hands.pop(bar, None)
+            if decide is not None and not world.task.done:
+                world.hand_answers.append(await asyncio.to_thread(_answer, decide, world.task))
+                return True
+        return False
+
     def _move(self, wanted: int) -> None:
         now = self.now()
         if now >= wanted:
             return
-        minute_ends = now // MINUTE * MINUTE + MINUTE
+        minute_ends = now // self._bar_ms * self._bar_ms + self._bar_ms
         pauses = [world.task._run._sleep.rests for world in self._worlds if world.task is not None]
         step = min(wanted, minute_ends, *(max(each.next_end, now) for each in pauses))
         if step == minute_ends:
             for world in self._worlds:
-                world.trade((now - ORIGIN) // MINUTE)
+                world.trade((now - ORIGIN) // self._bar_ms)
         self.advance(step)
         if step < wanted:
             for each in pauses:
@@ -161,6 +172,10 @@ class World:
     at, after
         What is done to the exchange at the open of a minute, behind the orders of the run; and at its end, before the
         run knows the candle.
+    hands
+        What somebody decides by hand within a minute, with the task.
+    bar
+        How many minutes a bar has; whatever is by minute is by bar.
     """
 
     exchange: LocalExchange
@@ -170,9 +185,13 @@ class World:
     answers: Mapping[int, Any] = field(default_factory=dict)
     at: dict[int, Act] = field(default_factory=dict)
     after: dict[int, Act] = field(default_factory=dict)
+    hands: dict[int, Callable[[Any], object]] = field(default_factory=dict)
+    hand_answers: list[str] = field(default_factory=list)
+    bar: int = 1
     end: int = 14
     quantity: float = 0.01
     patience_ms: int = 10_000  # of the client
+    timeout: float = 60.0
     options: Mapping[str, Any] = field(default_factory=dict)
     name: str = "faulty"
     store: Any = None
@@ -183,11 +202,13 @@ class World:
     asking: int = 0
     beside: list[World] = field(default_factory=list)
     _mark: int = 0
+    _read: int = 0
+    _lines: list[dict[str, Any]] = field(default_factory=list)
 
     def begin(self, **fields: Any) -> World:
         """An account with a baseline, and nothing that is ours."""
         self.exchange.reset(**fields)
-        self._mark = self._journal.stat().st_size
+        self._mark, self._read, self._lines = self._journal.stat().st_size, 0, []
         if not self.venue.swap:
             self.exchange.command("deposit", currency=self.venue.base, amount=str(BASELINE), market=self.venue.book)
         self.exchange.command("clock", at=ORIGIN)
@@ -221,12 +242,11 @@ class World:
         if minute in self.traded:
             return
         self.traded.add(minute)
-        self.exchange.command("clock", at=ORIGIN + minute * MINUTE)
+        opened = ORIGIN + minute * self.bar * MINUTE
+        self.exchange.command("clock", at=opened)
         self._act(self.at.get(minute))
-        self.exchange.candle(
-            "BTCUSDT", ORIGIN + minute * MINUTE,
-            self.candles.get(minute, CALM),
-        )  # fmt: skip
+        self.exchange.candle(f"{self.venue.base}USDT", opened, self.candles.get(minute, CALM))
+        self.exchange.command("clock", at=opened + self.bar * MINUTE)
         self._act(self.after.get(minute))
 
     def _act(self, act: Act | None) -> None:
@@ -247,22 +267,26 @@ class World:
         last = self.end if end is None else end
         worlds = [self, *beside]
         self.beside = list(beside)
-        clock, broker = SharedClock(ORIGIN + start * MINUTE, worlds), self.broker()
+        length = self.bar * MINUTE
+        clock, broker = SharedClock(ORIGIN + start * length, worlds), self.broker()
         for world in worlds:
-            world.store, world.traded = self.store, self.traded
-            rows = [(ORIGIN + k * MINUTE, *self.candles.get(k, CALM), 1.0) for k in range(-60, last + 20)]
+            world.store, world.bar = self.store, self.bar
+            if world.venue == self.venue:
+                world.traded, world.candles = self.traded, self.candles
+            rows = [(ORIGIN + k * length, *world.candles.get(k, CALM), 1.0) for k in range(-60, last + 20)]
             strategy = bknb.add_strategy(
-                world.name, interval="1m", get_signal=lambda when, world=world: world.signals.get(_minute(when)),
-                manage=lambda when, world=world: world.answers.get(_minute(when)),
+                world.name, interval=f"{self.bar}m",
+                get_signal=lambda when, world=world: world.signals.get(_bar(when, length)),
+                manage=lambda when, world=world: world.answers.get(_bar(when, length)),
             )  # fmt: skip
             world.task = None
             world.task = bknb.Live.background(
-                self.venue.symbol, strategy=strategy, exchange=source(rows), clock=clock,
-                until=ORIGIN + last * MINUTE, store=self.store,
+                world.venue.symbol, strategy=strategy, exchange=source(rows), clock=clock,
+                until=ORIGIN + last * length, store=self.store,
                 **{"broker": broker, "quantity": world.quantity, **world.options, **options},
             )  # fmt: skip
         for world in worlds:
-            world.result = world.task.result(timeout=60)
+            world.result = world.task.result(timeout=self.timeout)
         return self
 
     # --- what there is --------------------------------------------------------------------------------------------
@@ -285,8 +309,12 @@ class World:
     def lines(self) -> list[dict[str, Any]]:
         """The journal since the account was begun."""
         with self._journal.open("rb") as file:
-            file.seek(self._mark)
-            return [json.loads(line) for line in file if line.endswith(b"\n")]
+            file.seek(self._read or self._mark)
+            text = file.read()
+        whole = text[: text.rfind(b"\n") + 1]
+        self._read = (self._read or self._mark) + len(whole)
+        self._lines += [json.loads(line) for line in whole.splitlines()]
+        return self._lines
 
     @property
     def _journal(self) -> Path:
@@ -301,12 +329,17 @@ class World:
     @property
     def orders(self) -> list[dict[str, Any]]:
         """Our orders there, those a stop turned into among them."""
-        return [each for each in self.book["orders"] if is_ours(each)]
+        return [each for each in self.book["orders"] if is_ours(each) and each["symbol"] == self.venue.traded]
 
     @property
     def working(self) -> list[dict[str, Any]]:
         """Our orders that work or wait there."""
         return [each for each in self.orders if each["status"] in ("working", "waiting")]
+
+    @property
+    def trades(self) -> list[dict[str, Any]]:
+        """Our orders there that are no stops, and not what one turned into."""
+        return [each for each in self.orders if each["trigger"] is None and not each["parent"]]
 
     @property
     def stops(self) -> list[dict[str, Any]]:
@@ -349,8 +382,9 @@ class World:
     # --- what must hold -------------------------------------------------------------------------------------------
 
     def wrong(
-        self, *, naked_minutes: float = 0, naked_requests: int | None = None, by_hand: bool = False, left: str = "0",
-        dust: str = "0.00001", quiet: bool = False, again: int = 1,
+        self, *, naked_minutes: float = 0, naked_requests: int | None = None, by_hand: bool = False,
+        gone: bool = False, left: str = "0", dust: str = "0.00001", quiet: bool = False, again: int = 1,
+        words: bool = True, forgets: bool = False,
     ) -> list[str]:  # fmt: skip
         """What does not hold at the end of a life.
 
@@ -359,24 +393,31 @@ class World:
         naked_minutes, naked_requests
             How long something may have been held without a stop: market minutes, and requests that change something.
         by_hand
-            Whether somebody traded by hand: the coins of the account are not only ours.
+            Whether somebody traded by hand what we held.
+        gone
+            Whether something was taken from the account that nobody traded.
         left
             What the record has open at the end.
         dust
             What may be left, as no order takes it.
         quiet
             Whether nothing may be told.
+        forgets
+            Whether there were so many signals that orders of the first are forgotten here.
+        words
+            Whether what was told is looked at.
         again
             How often something happens that is told each time.
         """
-        wrong = [*self.failed, *self._twice(), *self._of_orders(), *self._of_words(quiet=quiet, again=again)]
+        wrong = [*self.failed, *self._twice(), *self._of_orders(forgets=forgets)]
+        wrong += self._of_words(quiet=quiet, again=again) if words else []
         held, wanted = self.held, Decimal(left)
-        if not by_hand and not wanted - Decimal(dust) <= held <= wanted + Decimal(dust):
+        if not gone and not wanted - Decimal(dust) <= held <= wanted + Decimal(dust):
             wrong.append(f"the account holds {held} beside the baseline, the record {wanted}")
         if not wanted:
             wrong += [f"{each['client_id']} is {each['status']} at the end" for each in self.working]
             wrong += [f"the record has {event} open" for event in self._open_here()]
-        longest, requests, lowest = self._naked(max(self.venue.step, Decimal(dust)))
+        longest, requests, lowest = self.without_stop(max(self.venue.step, Decimal(dust)), by_hand=by_hand)
         if lowest < -self.venue.step:
             wrong.append(f"{-lowest} of the baseline was sold, or the position was on the other side")
         if longest > naked_minutes:
@@ -411,13 +452,13 @@ class World:
                 (numbers.discard if line["status"] == "rejected" else numbers.add)(line["number"])
         yield from (f"{each} was taken {len(times)} times" for each, times in taken.items() if len(times) > 1)
 
-    def _of_orders(self) -> Iterator[str]:
+    def _of_orders(self, *, forgets: bool) -> Iterator[str]:
         """Whether what was saved of each order is what the exchange has of it."""
         with self.store:
             saved = {
                 order.client_id: order
                 for world in (self, *self.beside)
-                for order in read_orders(self.store, world.name, self.venue.symbol)
+                for order in read_orders(self.store, world.name, world.venue.symbol)
             }
         there: dict[str, Decimal] = {}
         names = {each["number"]: each["client_id"] for each in self.orders}
@@ -426,7 +467,7 @@ class World:
             there[name] = there.get(name, Decimal(0)) + Decimal(each["filled"])
         for name, quantity in there.items():
             if name not in saved:
-                yield f"{name} is not known here"
+                yield from () if forgets else (f"{name} is not known here",)
             elif abs(float(quantity * self.venue.contract) - saved[name].filled_quantity) > 1e-9:
                 yield f"{name} has {saved[name].filled_quantity} here and {quantity} there"
         yield from (f"{name} is {order.status} here" for name, order in saved.items() if not order.done)
@@ -442,17 +483,21 @@ class World:
         if quiet:
             yield from (f"told without a need: {text}" for text in self.told)
 
-    def _naked(self, least: Decimal) -> tuple[float, int, Decimal]:
+    def without_stop(self, least: Decimal = Decimal(0), *, by_hand: bool = False) -> tuple[float, int, Decimal]:
         """How long something was held without a stop, in minutes and in changing requests; and the least held."""
         orders: dict[int, dict[str, Any]] = {}
         fees, lowest, longest, most = Decimal(0), Decimal(0), 0.0, 0
         since: int | None = None
-        requests, size = 0, self.venue.contract
+        requests, size, least = 0, self.venue.contract, least or self.venue.step
         for line in self.lines:
             if line["event"] == "request":
                 requests += since is not None and line["operation"] in _CHANGING
                 continue
-            if line["event"] == "reset" or line.get("market") != self.venue.book or not is_ours(line):
+            if line["event"] == "reset" or line.get("market") != self.venue.book:
+                continue
+            if line["symbol"] != self.venue.traded:
+                continue
+            if not is_ours(line) and not by_hand:
                 continue
             orders[line["number"]] = line
             if "fill" in line and line["fill"]["fee_currency"] == self.venue.base:
@@ -476,8 +521,15 @@ def _due(task: Any) -> bool:
     return desk is not None and not desk._at_rest.is_set()
 
 
-def _minute(when: Any) -> int:
-    return int(when.timestamp() * 1000 - ORIGIN) // MINUTE
+def _bar(when: Any, length: int) -> int:
+    return int(when.timestamp() * 1000 - ORIGIN) // length
+
+
+def _answer(decide: Callable[[Any], object], task: Any) -> str:
+    try:
+        return str(decide(task))
+    except bknb.UsageError as refused:
+        return str(refused)
 
 
 def is_ours(order: Mapping[str, Any]) -> bool:
@@ -491,7 +543,7 @@ def _signed(order: Mapping[str, Any]) -> Decimal:
 
 
 def _rest(order: Mapping[str, Any]) -> Decimal:
-    if order["trigger"] is None or order["status"] != "waiting":
+    if order["trigger"] is None or order["status"] != "waiting" or not is_ours(order):
         return Decimal(0)
     return Decimal(order["quantity"]) - Decimal(order["filled"])
 
@@ -512,6 +564,26 @@ def _ids(params: Any) -> Iterator[str]:
 
 LONG: Final = bknb.Signal(side="long", price_stop_loss=49_000.0, price_take_profit=60_000.0)
 OUT: Final = {8: bknb.Close()}
+CLOSING: Final = ("place", "replace")  # a sale, or one in the place of the stop that holds what it sells
+
+MANAGED: Final[dict[str, Any]] = {
+    "signals": {1: LONG, 12: LONG},
+    "answers": {
+        3: bknb.Move(price_stop_loss=49_300.0), 4: bknb.Add(0.5), 6: [bknb.Reduce(0.5)],
+        7: bknb.Move(price_stop_loss=49_500.0), 9: bknb.Close(),
+    },
+    "candles": {15: (50_000.0, 50_000.0, 48_900.0, 48_950.0)},
+    "end": 24,
+}  # fmt: skip
+WRONG: Final[dict[str, dict[str, Any]]] = {
+    **{name: {"name": name} for name in ("reply_lost", "request_lost", "cut_body")},
+    "html_502": {"name": "html_502", "executed": True},
+    "too_many": {"name": "too_many", "seconds": 0.01},
+    "timeout": {"name": "refuse", "reason": "timeout", "executed": True},
+    "duplicate": {"name": "refuse", "reason": "duplicate", "executed": True},
+    "overloaded": {"name": "refuse", "reason": "overloaded"},
+    "unknown_error": {"name": "refuse", "reason": "unknown_error"},
+}
 
 
 def holds(life: World, **allowed: Any) -> None:
@@ -529,14 +601,14 @@ def bought(life: World) -> Decimal:
     return sum((Decimal(each["filled"]) for each in life.orders if each["side"] == "buy"), Decimal(0)) * life.size
 
 
-def fault(name: str, on: str = "any", **fields: Any) -> Act:
-    """Have the next such operation go wrong; a ``"sale"`` takes the place of a stop where it can."""
+def fault(name: str, *on: str, **fields: Any) -> Act:
+    """Have the next such operation go wrong, each of several."""
 
-    def arm(world: World) -> None:
-        sale = "replace" if "replace" in world.venue.requests else "place"
-        world.exchange.fault(name, on=sale if on == "sale" else on, **fields)
+    def act(world: World) -> None:
+        for operation in on or ("any",):
+            world.exchange.fault(name, on=operation, **fields)
 
-    return arm
+    return act
 
 
 def command(name: str, **fields: Any) -> Act:
