@@ -303,8 +303,9 @@ class FailingStore(bknb.stores.MemoryStore):
         self.count = 0
 
     def write(self, kind: str, key: tuple[str, ...], payload: bytes) -> None:
-        self.count += kind in ("plan", "portfolio", "signal")
-        if self.count % 31 == 3:
+        is_counted = kind in ("plan", "portfolio", "signal")
+        self.count += is_counted
+        if is_counted and self.count % 31 == 3:
             raise bknb.StateError("the disk is full")
         super().write(kind, key, payload)
 

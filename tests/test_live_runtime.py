@@ -431,8 +431,9 @@ def test_a_store_is_asked_only_for_the_trades_of_the_run() -> None:
     mine, all_of_a_kind = ("get_signal", "BTCUSDT"), ("signal", "schedule", "order")  # these have one value per run
     assert store.listed == [
         *((kind, mine) for kind in ("signal", "schedule", "partial")),  # of places, of which it has one
-        *((kind, mine) for kind in ("undelivered", "ended", "hole", "late")),
+        *((kind, mine) for kind in ("undelivered", "ended", "hole", "late", "note")),
         *((kind, ()) for kind in all_of_a_kind),
+        ("candle", mine),  # once: which part of what was recorded is the newest
     ]
 
 

@@ -60,8 +60,9 @@ def test_days_with_every_fault_are_those_of_the_backtest(
     assert {name for name, count in found["trouble"].items() if count} >= TROUBLE | AT_THE_BROKER
     assert {"state", "broker", "strategy", "late"} <= set(found["errors"])
     assert found["never came"] > 10
-    # of each run position, entry, milestones, orders, ends in two parts, holes, late orders; the lock, and places
-    assert found["files"] <= 8 * pairs + 2
+    # of each run position, entry, milestones, orders, ends in two parts, holes, late orders, what was traded, notes,
+    # the newest candles and a part of 1 440 a day; the lock, and places
+    assert found["files"] <= (11 + days + 1) * pairs + 2
 
 
 @pytest.mark.long
