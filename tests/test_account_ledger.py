@@ -19,6 +19,7 @@ from bknb.brokers.exchange_keys import account_name
 from bknb.domain.account_ledger import changes_of, own_purpose, shares_taken
 from bknb.domain.broker_orders_and_ids import client_id
 from bknb.errors import StateError
+from bknb.live.saved_orders import SavedOrders
 from bknb.stores import MemoryStore
 from bknb.testing.exchange import LocalExchange
 
@@ -327,6 +328,59 @@ def test_orders_of_one_account_are_not_gone_on_with_at_another():
         other.desks.clear()
 
     life.live(play)
+
+
+def test_an_account_with_a_new_key_goes_on_once_it_is_said_to_be_that_account(exchange, broker, monkeypatch):
+    """All strategies go on under the new name, with the baseline of before; the position is closed, and no more."""
+    exchange.command("deposit", currency="BTC", amount="2")
+    life = AccountLife(broker)
+
+    async def play():
+        await life.start("sma", "rsi")
+        await life.tell(opened("s"), strategy="sma")
+        await life.tell(opened("r"), strategy="rsi")
+        await life.kill()
+        exchange.command("key", key="another-key")
+        monkeypatch.setenv("BKNB_BINANCE_SANDBOX_KEY", "another-key")
+        config = {**exchange.ccxt_config(), "enableRateLimit": False}
+        config.pop("apiKey")
+        config.pop("secret")
+        life.broker = bknb.brokers.ccxt("binance", config=config)
+        life.ledger = life._ledger()
+        with pytest.raises(StateError, match="where it is that account with a new key, start once with adopt=True"):
+            await life.start("sma")
+        life.desks.clear()
+        await life.start("sma", adopt=True)
+        assert life.ledger.baseline == {"BTC": 2.0, "USDT": 100_000.0}
+        await life.start("rsi")  # the account is known by now
+        await life.tell(closed("s"), strategy="sma")
+        await life.tell(closed("r"), strategy="rsi")
+        await life.minutes(3)
+        return life.ledger.manual, life.texts("manual")
+
+    try:
+        assert life.live(play) == ({}, [])
+    finally:
+        exchange.command("key", key="local-key")
+    assert coins(exchange) == pytest.approx(2.0, abs=1e-9)
+
+
+def test_whoever_only_looks_at_what_is_saved_sees_orders_of_any_account(exchange, broker):
+    life = AccountLife(broker)
+
+    async def play():
+        await life.start()
+        await life.tell(opened())
+        await life.kill()
+
+    life.live(play)
+    with life.store as store:
+        looking = SavedOrders(store, "sma", "BTCUSDT", on_problem=lambda *_: None)
+        looking.look()
+        assert looking.orders[0].purpose == "open"
+        assert looking.traded[0].filled == 1.0
+        with pytest.raises(StateError, match="and this run trades with another broker"):
+            SavedOrders(store, "sma", "BTCUSDT", on_problem=lambda *_: None).load()
 
 
 def test_what_orders_that_are_forgotten_have_changed_is_kept_with_the_others(exchange, broker):

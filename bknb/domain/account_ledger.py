@@ -40,6 +40,8 @@ class AccountLedger(msgspec.Struct, frozen=True, kw_only=True):
     adopted
         By client id, what orders that were found there and never saved here have changed of what they trade: that is
         counted to the baseline.
+    earlier
+        The names that the account had by keys it does not have any more.
     adopting
         Whether what differs next is counted to the baseline, as such orders were found.
 
@@ -55,6 +57,7 @@ class AccountLedger(msgspec.Struct, frozen=True, kw_only=True):
     manual: dict[str, float] = {}
     adopted: dict[str, float] = {}
     adopting: bool = False
+    earlier: tuple[str, ...] = ()
 
 
 # --- what orders change -----------------------------------------------------------------------------------------

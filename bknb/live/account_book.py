@@ -14,12 +14,11 @@ from ..domain.quote_currency import base_of, of_exchange
 from ..domain.text import named_error
 from ..errors import StateError
 from ..ports import BrokerWithAccount, StateStore
+from .account_with_new_key import KIND, read_ledger
 from .saved_orders import KIND as ORDER
 from .saved_orders import SavedOrders
-from .saved_values import read_value
 from .user_code_in_threads import answered
 
-KIND: Final = "account"
 _MOST_READ: Final = 3
 _LONGEST_LOOK_BACK_MS: Final = 7 * DAY_MS
 
@@ -101,8 +100,7 @@ class AccountBook:
         """
         self._others.pop(member.saved.address, None)
         self.members[member.saved.address] = member
-        if self.ledger is None:
-            self.ledger = read_value(self._store, KIND, (self._account,), AccountLedger)
+        self.ledger = read_ledger(self._store, self._account) or self.ledger  # it may be one that was adopted
         for key in self._store.keys(ORDER):
             if len(key) == 2 and key not in self.members and key not in self._others:
                 self._load(key[0], key[1])

@@ -214,7 +214,7 @@ class OrderDesk:
         """
         if self._worker is not None:
             raise UsageError("the orders of this run are being carried out already")
-        self._saved.load()
+        self._saved.load(adopt=self._adopt)
         if self._ledger is not None:
             await self._ledger.begin(self._as_member(), when=when, adopt=self._adopt)
         self._against_record.begin()
@@ -267,7 +267,7 @@ class OrderDesk:
         StateError
             When saved orders cannot be read.
         """
-        self._saved.load()
+        self._saved.load(adopt=self._adopt)
         return postponed(state, self._signals, now=now, late_after=self._late_after)
 
     def has_left(self, signal: ScheduledSignal) -> bool:

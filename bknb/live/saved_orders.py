@@ -16,6 +16,7 @@ from ..domain.sent_orders_reconciled_at_restart import differences
 from ..domain.signal import SignalKey
 from ..errors import StateError
 from ..ports import StateStore
+from .account_with_new_key import differs_by_key, go_on_as, names_of
 from .saved_values import decode_saved
 from .traded_journal import TradedJournal, all_traded
 
@@ -198,8 +199,13 @@ class SavedOrders:
             f"{'/'.join(self.address)} from its state, store.delete({KIND!r}, {self.address!r}), and start it again"
         )
 
-    def load(self) -> None:
+    def load(self, *, adopt: bool = False) -> None:
         """Read what was saved.
+
+        Parameters
+        ----------
+        adopt
+            Whether an account of which all but the key is the same is the one whose orders these are.
 
         Raises
         ------
@@ -209,7 +215,7 @@ class SavedOrders:
         self._traded.read([])  # what cannot be read of it is missing in tables alone
         saved = _read(self._store, *self.address)
         found = by_signal(saved.orders)
-        if saved.account and saved.account != self.account:
+        if saved.account and not self._is_mine(saved.account, adopt=adopt):
             self._leave(saved.account, found)
             saved, found = SavedOrdersOfAccount(version=4, account=self.account, orders=[]), {}
         self.is_of_account = bool(saved.account)
@@ -219,17 +225,39 @@ class SavedOrders:
         self._forgotten, self.known_since = list(saved.forgotten), saved.known_since
         self.over = {key for key, orders in self.signals.items() if finished(orders) and _all_reported(orders)}
 
+    def look(self) -> None:
+        """Read what was saved, of whatever account it is; nothing is sent.
+
+        Raises
+        ------
+        StateError
+            When it cannot be read, or a newer bknb wrote it.
+        """
+        self._traded.read([])
+        self.signals.update(by_signal(_read(self._store, *self.address).orders))
+
+    def _is_mine(self, account: str, *, adopt: bool) -> bool:
+        """Whether orders of an account are of the one here: by its name, by one it had, or by one that is adopted."""
+        if account == self.account or (self.account and account in names_of(self._store, self.account)):
+            return True
+        if not (adopt and differs_by_key(account, self.account)):
+            return False
+        go_on_as(self._store, account, self.account)
+        return True
+
     def _leave(self, account: str, found: Mapping[SignalKey, list[Order]]) -> None:
         """Refuse to go on with orders of another account, unless all of them are over."""
         going_on = [orders[0].signal_id for orders in found.values() if not finished(orders) and _has_left(orders)]
         if going_on:
             strategy, symbol = self.address
             mine = self.account or "another broker"
+            is_near = differs_by_key(account, self.account)
+            new_key = "; or where it is that account with a new key, start once with adopt=True" if is_near else ""
             raise StateError(
                 f"the orders of {strategy!r} on {symbol} in this store are of the account {account}, and this run "
                 f"trades with {mine}; not over there: {', '.join(map(repr, going_on))}\n"
-                "go on with the broker they were sent to; or choose another store; or, when nothing is open there, "
-                f"forget them: store.delete({KIND!r}, {self.address!r})"
+                f"go on with the broker they were sent to{new_key}; or choose another store; or, when nothing is open "
+                f"there, forget them: store.delete({KIND!r}, {self.address!r})"
             )
 
     def put(self, *orders: Order, quiet: bool = False) -> bool:

@@ -38,7 +38,7 @@ class SavedRun(LiveRun):
             self.saver.recording.forget_new()
             rows, _ = self.saver.recording.load()
             orders = SavedOrders(plan.store, *self._key, on_problem=lambda *_: None)
-            orders.load()
+            orders.look()
             self.traded = orders.traded
         finally:
             plan.store.release()

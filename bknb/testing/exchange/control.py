@@ -183,11 +183,11 @@ class Control:
             raise ValueError(f"no position in {symbol}")
         liquidate(book, book.position(symbol), Decimal(str(price)), prefix=prefix)
 
-    def key(self, **fields: bool) -> None:
-        """Change what the key may do: ``revoked``, ``may_trade``, ``may_withdraw``."""
+    def key(self, **fields: bool | str) -> None:
+        """Change what the key may do, ``revoked``, ``may_trade``, ``may_withdraw``, or the ``key`` itself."""
         for name, value in fields.items():
-            if name not in ("revoked", "may_trade", "may_withdraw"):
-                raise ValueError(f"a key has no {name!r}; it has revoked, may_trade and may_withdraw")
+            if name not in ("revoked", "may_trade", "may_withdraw", "key"):
+                raise ValueError(f"a key has no {name!r}; it has key, revoked, may_trade and may_withdraw")
             setattr(self.exchange.keys, name, value)
 
     # --- the exchange -------------------------------------------------------------------------------------------
