@@ -113,6 +113,24 @@ def test_what_left_the_account_just_before_a_close_is_not_sold_from_what_was_the
     assert coins(exchange) >= float(baseline)
 
 
+def test_what_left_the_account_while_its_stop_rests_is_not_sold_from_what_was_there(exchange, broker):
+    """The sale would take the place of the stop, by one request."""
+    exchange.command("deposit", currency="BTC", amount="3")
+    life = AccountLife(broker)
+
+    async def play():
+        await life.start()
+        await life.tell(opened())
+        exchange.command("deposit", currency="BTC", amount="-0.6")
+        await life.tell(closed(price_close=100.0))
+        await life.minutes()
+        return life.ledger.manual["BTC"]
+
+    assert life.live(play) == pytest.approx(-0.6)
+    assert coins(exchange) == pytest.approx(3.0, abs=1e-5)
+    assert coins(exchange) >= 3.0
+
+
 def test_what_comes_into_the_account_is_told_and_is_not_sold(exchange, broker):
     life = AccountLife(broker)
 

@@ -152,9 +152,14 @@ class LedgerOfAccount:
         total, free = (each.get(name, 0.0) for each in found)
         await self._by_hand.missing(name, total, order)
         others = _of_signal_but(order, member.saved)
-        held = net_filled(others) if book.nets else free_to_close(others)
         there = (total if order.side == "sell" else -total) - self._beside(order, others)
-        return self._as_far_as(order, held, there if book.nets else min(there, free))
+        if book.nets:
+            return self._as_far_as(order, net_filled(others), there)
+        old = next((each for each in others if each.client_id == order.replaces), None)
+        if old is not None:  # what it holds is free then
+            free += old.quantity - old.filled_quantity
+            others = [replace(each, status="cancelled") if each is old else each for each in others]
+        return self._as_far_as(order, free_to_close(others), min(there, free))
 
     def _beside(self, order: Order, others: Sequence[Order]) -> float:
         """How much an account has on the side of what an order ends that is not of its signal; ``others`` are."""

@@ -143,6 +143,12 @@ class Requests:
     async def _move(self, order: Order) -> None:
         """Have a stop moved by one request: in place, or by one that takes its place."""
         order = await self._rules.fitted(order, self._signals[order.key])
+        if order.trigger is None and not order.done:
+            try:
+                order = await self._allowed(order)
+            except BrokerError as error:  # less is there than it is to sell; its stop rests meanwhile
+                self._wait_to_place(order, error)
+                return
         mine, known = self._signals[order.key], self._reports.known(order)
         old = next((each for each in mine if each.client_id == order.replaces), known)
         if order.done:  # too little at its new level
@@ -187,9 +193,10 @@ class Requests:
     async def _fitted(self, order: Order) -> Order:
         """An order as its market takes it, and as far as the account allows it."""
         order = await self._rules.fitted(order, self._signals[order.key])
-        if self._ledger is None or order.done:
-            return order
-        return await self._ledger.allowed(order, self._saved.address)
+        return order if order.done else await self._allowed(order)
+
+    async def _allowed(self, order: Order) -> Order:
+        return order if self._ledger is None else await self._ledger.allowed(order, self._saved.address)
 
     def _wait_to_place(self, order: Order, error: Exception) -> None:
         """Have an order wait that did not leave, or surely came to nothing, and is to leave later."""
