@@ -198,8 +198,8 @@ def test_its_run_card_is_shown_and_written(fine: Cell, cell: Cell, tmp_path: Pat
 
 
 def test_its_options_are_the_parameters_of_its_function() -> None:
-    """Those of `bknb.portfolio` with dashes; `executor=` is for scripts, legs of a cell are its symbols."""
-    parameters = {name for name in inspect.signature(bknb.portfolio).parameters if name != "executor"}
+    """Those of `bknb.portfolio` with dashes; legs of a cell are its symbols."""
+    parameters = {*inspect.signature(bknb.portfolio).parameters}
     line, of_cell = ({option.key for option in each.options} for each in COMMANDS if "portfolio" in each.name[-9:])
     if "legs" in of_cell:
         line, of_cell = of_cell, line
