@@ -38,7 +38,7 @@ from fault_world import (
     stops_gone,
 )  # fmt: skip
 from packages import need_packages
-from quick import first_quick
+from quick import each_once, rest_long
 
 import bknb
 from bknb.testing.exchange import LocalExchange
@@ -139,7 +139,8 @@ def test_06_id_reused_after_fill(world):
 
 @every
 @pytest.mark.parametrize(
-    ("reason", "executed"), [("timeout", True), ("timeout", False), ("bus", True), ("unknown_error", False)]
+    ("reason", "executed"),
+    rest_long([("timeout", True), ("unknown_error", False), ("timeout", False), ("bus", True)], kept=2),
 )
 def test_07_timeout_code(world, reason, executed):
     life = world(after={0: fault("refuse", "place", reason=reason, executed=executed)}).live()
@@ -167,7 +168,8 @@ def test_08_overloaded(world, reason):
 
 @every
 @pytest.mark.parametrize(
-    ("name", "minute", "on"), first_quick([("banned", 0, "stop"), ("too_many", 0, "stop"), ("too_many", 7, "place")])
+    ("name", "minute", "on"),
+    rest_long([("banned", 0, "stop"), ("too_many", 7, "place"), ("too_many", 0, "stop")], kept=1),
 )
 def test_09_wait_429_and_10_ban_418(world, name, minute, on):
     life = world(after={minute: fault(name, *(CLOSING if minute else (on,)), seconds=0.1)}).live()
@@ -176,9 +178,12 @@ def test_09_wait_429_and_10_ban_418(world, name, minute, on):
 
 
 @every
-@pytest.mark.parametrize(("minute", "on"), [(0, "place"), (0, "stop"), (7, "place")])
-@pytest.mark.parametrize("name", ["html_502", "html_200", "cut_body", "empty_data"])
-def test_11_no_answer_that_can_be_read(world, name, minute, on):
+@pytest.mark.parametrize(
+    ("name", "case"),
+    each_once(["html_502", "html_200", "cut_body", "empty_data"], [(0, "place"), (0, "stop"), (7, "place")]),
+)
+def test_11_no_answer_that_can_be_read(world, name, case):
+    minute, on = case
     given = {"executed": True} if name.startswith("html") else {}
     life = world(after={minute: fault(name, *(CLOSING if minute else (on,)), **given)}).live()
     holds(life, naked_minutes=0.1)
@@ -186,7 +191,9 @@ def test_11_no_answer_that_can_be_read(world, name, minute, on):
 
 
 @every
-@pytest.mark.parametrize(("minute", "ahead"), [(0, 2_000), (1, -30_000), (7, 30_000), (7, -2_000)])
+@pytest.mark.parametrize(
+    ("minute", "ahead"), rest_long([(0, 2_000), (7, -30_000), (1, -30_000), (7, 30_000), (7, -2_000)], kept=2)
+)
 def test_12_clock_off(world, minute, ahead):
     life = world(after={minute: command("clock", skew_ms=ahead)}).live()
     holds(life, quiet=True)
@@ -233,8 +240,7 @@ RESTS = bknb.Signal(side="long", price_open=49_800.0, price_stop_loss=49_000.0, 
 
 
 @every
-@pytest.mark.parametrize("share", ["0.5", "1"])
-@pytest.mark.parametrize("name", ["fill_during_cancel", "fill_after_cancel"])
+@pytest.mark.parametrize(("name", "share"), each_once(["fill_during_cancel", "fill_after_cancel"], ["0.5", "1"]))
 def test_16_fill_during_cancel_and_17_fill_after_cancel_ack(world, name, share):
     life = world(signals={1: RESTS}, answers={4: bknb.Cancel()}, after={2: fault(name, share=share)}).live()
     holds(life, **ONE_LOOK)
@@ -253,7 +259,7 @@ def test_16_17_of_a_stop_that_is_cancelled(world, name):
 
 
 @at_spot
-@pytest.mark.parametrize("bnb", [None, "1", "0.00003"])
+@pytest.mark.parametrize("bnb", rest_long([None, "0.00003", "1"], kept=2))
 def test_18_fee_in_base(world, bnb):
     """In the coin, in BNB, and in BNB of which there is too little half-way."""
     life = world(fee_currency="BNB" if bnb else "received")
@@ -337,7 +343,7 @@ def test_26_replace_half(world, name):
 
 
 @every
-@pytest.mark.parametrize(("times", "expired"), [(1, False), (1, True), (2, False)])
+@pytest.mark.parametrize(("times", "expired"), rest_long([(1, True), (2, False), (1, False)], kept=2))
 def test_27_stop_gone(world, times, expired):
     gone = stops_gone(expired=expired)
     life = world(after={2: gone, 5: gone} if times == 2 else {2: gone}, end=16).live()
@@ -433,7 +439,9 @@ def test_34_liquidated(world, prefix, word):
 
 @swaps
 @pytest.mark.parametrize(
-    "changed", [{"hedged": True}, {"leverage": 20}, {"margin_type": "cross"}, {"multi_assets": True}], ids=str
+    "changed",
+    rest_long([{"hedged": True}, {"leverage": 20}, {"margin_type": "cross"}, {"multi_assets": True}], kept=2),
+    ids=str,
 )
 def test_35_mode_changed(world, changed):
     """Set outside while a position is open: it ends as the record says, and that is told."""
@@ -566,7 +574,7 @@ def test_38_halted(world):
 @pytest.mark.parametrize(
     "what",
     [
-        "nothing",
+        pytest.param("nothing", marks=pytest.mark.long),
         "stop filled",
         "stop cancelled",
         "sold by hand",
