@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from desk_life import Exchange, Life
+from msgspec.structs import replace
 from order_events import MINUTE, closed, managed, opened, part, reduced
 from scenarios import ORIGIN, source
 from worlds import walk
@@ -122,6 +123,18 @@ def test_an_order_that_was_refused_is_counted_and_one_of_which_the_record_has_no
     (entry,) = life.desk.orders
     (without,) = traded_orders([bknb.brokers.Order(**{**_fields(entry), "opened_at": None})])
     assert without.record_price is None
+
+
+def test_a_stop_whose_place_another_order_took_is_no_stop_that_ended():
+    """Where the exchange has cancelled it, nothing was without a stop."""
+    life = Life(broker=Dear())
+    life.live(lambda: life.receive(opened()))
+    (entry,) = life.desk.orders
+    stop = replace(entry, client_id="s", purpose="protect", side="sell", kind="stop", trigger=95.0, status="cancelled")
+    stop = replace(stop, filled_quantity=0.0, average_price=None)
+    sale = replace(stop, client_id="c", purpose="close", kind="market", trigger=None, status="sent", replaces="s")
+    assert [each.client_id for each in traded_orders([entry, stop, sale])] == [entry.client_id, "c"]
+    assert "s" in [each.client_id for each in traded_orders([entry, stop])]
 
 
 def _fields(order):

@@ -14,6 +14,7 @@ import msgspec
 
 from .broker_account import Fee, Side, added_up
 from .broker_orders_and_ids import Order, OrderKind, OrderStatus, Purpose
+from .protective_orders import has_failed
 
 FillPurpose: TypeAlias = Literal["entry", "add", "target", "stop", "close"]
 FILL_PURPOSES: Final[tuple[str, ...]] = get_args(FillPurpose)
@@ -70,14 +71,14 @@ class TradedOrder(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
 def traded_orders(orders: Sequence[Order]) -> list[TradedOrder]:
     """What became of the orders of one signal, its entry first; those that never left and did not fail are left out.
 
-    So are stops that were taken back before they filled.
+    So are stops that were taken back before they filled, or whose place another order took.
     """
-    return [_traded(order, orders[0]) for order in orders if _matters(order)]
+    return [_traded(order, orders[0]) for order in orders if _matters(order, orders)]
 
 
-def _matters(order: Order) -> bool:
+def _matters(order: Order, orders: Sequence[Order]) -> bool:
     if order.purpose == "protect" and order.status in ("accepted", "cancelled") and not order.filled_quantity:
-        return order.status == "cancelled" and order.ended_at is None  # nobody here took it back
+        return has_failed(order, orders)
     return order.status != "intended"
 
 

@@ -44,7 +44,6 @@ class ChangesByHand:
         self._book, self._never_saved = book, never_saved
         self._texts: list[tuple[LedgerMember, str]] = []  # what is to be told, together
         self._paid: dict[str, float] = {}  # by trades that were told: what it changes is not told again
-        self._of_others: list[Fill] = []  # the trades that no order of bknb made, as they were told last
         self._pending: dict[str, _Difference] = {}
 
     async def look(self, member: LedgerMember) -> None:
@@ -101,12 +100,13 @@ class ChangesByHand:
     ) -> None:
         """Note a difference, unless an order has made it, or one was settled while the broker was asked."""
         book = self._book
-        if not await self._is_by_hand():
+        of_others = await self._trades_of_others()
+        if of_others is None:
             return
         if book.unsettled(but=but) or abs(book.expected().get(name, 0.0) - expected) > exact:
             return
         self._pending.pop(name, None)
-        self._take(name, difference)
+        self._take(name, difference, of_others)
 
     def _ask(self, client_ids: set[str]) -> None:
         for member in list(self._book.members.values()):
@@ -121,27 +121,26 @@ class ChangesByHand:
         if since is not None and since < self._book.now:
             await self._take_unless_known(name, difference, expected, exact)
 
-    async def _is_by_hand(self) -> bool:
-        """Whether no order of bknb, known here or not, has made a difference."""
-        book = self._book
-        self._of_others = []
+    async def _trades_of_others(self) -> list[Fill] | None:
+        """The trades that no order of bknb has made; ``None``: one, known here or not, may have made a difference."""
+        book, found = self._book, list[Fill]()
         for member in book.a_member_for_each_symbol():
             symbol = member.symbol
             try:
                 fills = await answered(member.broker.fills(symbol, book.known_since(symbol)), book.answer_seconds)
             except Exception as error:  # noqa: BLE001 -- whatever a broker raises, it did not answer
                 book.tell_silent(member, error)
-                return False
+                return None
             if more := self._filled_more(symbol, fills):
                 self._ask(more)
-                return False
+                return None
             if self._never_saved.in_fills(member, fills):
-                return False
+                return None
             if self._never_saved.count_adopted(fills, symbol):
-                return False
+                return None
             known = book.known_ids(symbol)
-            self._of_others += [fill for fill in fills if fill.client_id not in known]
-        return True
+            found += [fill for fill in fills if fill.client_id not in known]
+        return found
 
     def _filled_more(self, symbol: str, fills: Iterable[Fill]) -> set[str]:
         """Client ids of the orders here that have filled more, by the fills, than is known."""
@@ -149,14 +148,14 @@ class ChangesByHand:
         by_fills = {name: abs(quantity) for name, quantity in filled_by(fills).items() if name in known}
         return {name for name, quantity in by_fills.items() if quantity > known[name] * (1 + EXACT) + EXACT**2}
 
-    def _take(self, name: str, difference: float) -> None:
+    def _take(self, name: str, difference: float, of_others: Iterable[Fill]) -> None:
         """Note a difference: what is missing is taken from the positions, the rest has come or gone by hand."""
         book, exact = self._book, exactness(self._book.orders)
         held = [(saved, orders, signed_position(orders)) for saved, orders in book.signals(name)]
         against = [each for each in held if each[2] * difference < 0.0]
         parts = shares_taken(abs(difference), [abs(position) for _, _, position in against])
         symbol = against[0][1][0].symbol if against else ""
-        fills = [fill for fill in self._of_others if fill.symbol == symbol]
+        fills = [fill for fill in of_others if fill.symbol == symbol]
         trades, left = trades_behind(fills, difference, exact, book.base(symbol)), difference
         how, money = how_it_went(trades), paid_by(trades)
         self._paid = added(self._paid, money)
