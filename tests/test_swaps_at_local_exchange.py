@@ -165,6 +165,26 @@ def test_a_stop_beyond_the_price_of_liquidation_rests_and_says_so(account):
     assert (report.status, report.note.startswith("the position is liquidated at 47")) == ("accepted", True)
 
 
+def test_looks_at_stops_of_several_symbols_ask_once_what_is_the_same_for_all(account):
+    broker = account.broker()
+    asyncio.run(broker.place(order(account, "a", stop=45_000.0)))
+    asyncio.run(broker.place(stop(account, "a", 45_000.0)))
+    name = stop(account, "a", 45_000.0).client_id
+
+    async def look():  # at two names of one market, which are two symbols
+        await asyncio.gather(*(broker.report(name, symbol) for symbol in (account.symbol, "BTCUSDT")))
+
+    def asked():
+        lines = [line for line in account.exchange.lines() if line["event"] == "request"]
+        return sum(line["operation"] == "positions" for line in lines)
+
+    before = asked()
+    asyncio.run(look())
+    assert asked() == before + 1
+    asyncio.run(look())
+    assert asked() == before + 2
+
+
 def test_planted_keys_are_in_no_text_log_or_error(account, monkeypatch, caplog):
     planted = ["plantedkey1234567890", "plantedsecret1234567890", "plantedphrase1234567890"]
     for kind, value in zip(("KEY", "SECRET", "PASSPHRASE"), planted, strict=True):

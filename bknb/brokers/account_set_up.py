@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from msgspec.structs import replace
 
@@ -15,10 +17,20 @@ from ..domain.signal import Position
 from ..domain.spot_margin_and_perpetual import Perpetual
 from ..errors import BrokerError
 from .exchange_client import ExchangeClient
-from .exchange_profile import Profile, SwapProfile, SwapSettings
+from .exchange_profile import Profile, Request, SwapProfile, SwapSettings
 
 _LONG: Final = "buy"
 _WARNING_SECONDS: Final = 5.0
+_SHARED_SECONDS: Final = 20.0
+_Ask: TypeAlias = Callable[[Request], Awaitable[Any]]
+
+
+class _Shared(NamedTuple):
+    """An answer, or one to come, about all symbols, since when (s) it was asked for, and who has it."""
+
+    answer: asyncio.Future[Any]
+    since: float
+    symbols: set[str]
 
 
 class AccountSetUp:
@@ -38,6 +50,7 @@ class AccountSetUp:
         self._client, self._profile, self._name, self._leverage = client, profile, name, leverage
         self._may_trade = not real  # whether the key was looked at
         self._brackets: dict[str, Any] = {}  # what was told of the maintenance margin, by symbol
+        self._shared: dict[str, _Shared] = {}  # by the method that asks
 
     async def may_withdraw(self) -> bool:
         """Whether the key may withdraw."""
@@ -95,9 +108,9 @@ class AccountSetUp:
         profile: Any = self._profile
         return profile if self._profile.market == "swap" else None
 
-    async def _must_be_open(self) -> None:
-        asked = self._profile.account()
-        if asked is not None and (why := self._client.read(self._profile.unfit, await self._client.ask(asked))):
+    async def _must_be_open(self, ask: _Ask | None = None) -> None:
+        asked, ask = self._profile.account(), ask or self._client.ask
+        if asked is not None and (why := self._client.read(self._profile.unfit, await ask(asked))):
             raise BrokerError(f"nothing is opened with this account, {why}", refused=True)
 
     async def _must_not_net(self, profile: SwapProfile, order: Order, market: BrokerMarket) -> None:
@@ -108,8 +121,10 @@ class AccountSetUp:
             text = f"the account is {side} {plain_number(quantity)} there, and a swap has one position for each symbol"
             raise BrokerError(text, refused=True)
 
-    async def _position(self, profile: SwapProfile, market: BrokerMarket) -> AccountPosition | None:
-        answer = await self._client.ask(profile.positions())
+    async def _position(
+        self, profile: SwapProfile, market: BrokerMarket, ask: _Ask | None = None
+    ) -> AccountPosition | None:
+        answer = await (ask or self._client.ask)(profile.positions())
         found = self._client.read(profile.positions_of, [market], answer)
         return next((each for each in found if each.symbol == market.symbol), None)
 
@@ -155,11 +170,12 @@ class AccountSetUp:
         return replace(report, note=note) if note else report
 
     async def _warning(self, swap: SwapProfile, trigger: float, market: BrokerMarket) -> str:
+        ask = partial(self._asked_for_all, market.symbol)
         try:
             async with asyncio.timeout(_WARNING_SECONDS):
-                await self._must_be_open()
+                await self._must_be_open(ask)
                 found = await self._settings(swap, market)
-                held = await self._position(swap, market)
+                held = await self._position(swap, market, ask)
         except TimeoutError:
             return ""
         except BrokerError as error:
@@ -171,6 +187,24 @@ class AccountSetUp:
             return f"the position is liquidated at {level:.8g}, before this stop"
         return "" if found == self._wanted else f"{self._kept(market, found)}, which was set outside"
 
+    async def _asked_for_all(self, symbol: str, request: Request) -> Any:
+        """The answer to a request about all symbols, asked for once by those that look at the same time.
+
+        What closes a position would wait behind twenty of them: each is counted by the limits of an exchange.
+        """
+        loop, shared = asyncio.get_running_loop(), self._shared.get(request.call)
+        if (
+            shared is None
+            or symbol in shared.symbols
+            or shared.answer.get_loop() is not loop
+            or loop.time() - shared.since > _SHARED_SECONDS
+        ):
+            answer = asyncio.ensure_future(self._client.ask(request))
+            answer.add_done_callback(_retrieved)
+            shared = self._shared[request.call] = _Shared(answer, loop.time(), set())
+        shared.symbols.add(symbol)
+        return await asyncio.shield(shared.answer)
+
     @property
     def _wanted(self) -> SwapSettings:
         return SwapSettings("isolated", self._leverage)
@@ -180,6 +214,12 @@ class AccountSetUp:
         return (
             f"{market.symbol} is kept with {found.margin} margin and leverage {found.leverage:g} in place of {wanted}"
         )
+
+
+def _retrieved(answer: asyncio.Future[Any]) -> None:
+    """Nobody may wait for it any more: then its error is told to nobody."""
+    if not answer.cancelled():
+        answer.exception()
 
 
 def liquidation_level(order: Order, *, price: float, leverage: float, maintenance: float) -> float | None:
