@@ -21,15 +21,15 @@ from .exchange_profile import Profile, Request, SwapProfile, SwapSettings
 
 _LONG: Final = "buy"
 _WARNING_SECONDS: Final = 5.0
-_SHARED_SECONDS: Final = 20.0
+_SHARED_MS: Final = 20_000
 _Ask: TypeAlias = Callable[[Request], Awaitable[Any]]
 
 
 class _Shared(NamedTuple):
-    """An answer, or one to come, about all symbols, since when (s) it was asked for, and who has it."""
+    """An answer, or one to come, about all symbols, when it was asked for (UTC ms), and for which symbols."""
 
     answer: asyncio.Future[Any]
-    since: float
+    at: int
     symbols: set[str]
 
 
@@ -192,16 +192,17 @@ class AccountSetUp:
 
         What closes a position would wait behind twenty of them: each is counted by the limits of an exchange.
         """
-        loop, shared = asyncio.get_running_loop(), self._shared.get(request.call)
+        now = await self._client.exchange_now()
+        shared = self._shared.get(request.call)
         if (
             shared is None
             or symbol in shared.symbols
-            or shared.answer.get_loop() is not loop
-            or loop.time() - shared.since > _SHARED_SECONDS
+            or shared.answer.get_loop() is not asyncio.get_running_loop()
+            or now - shared.at > _SHARED_MS
         ):
             answer = asyncio.ensure_future(self._client.ask(request))
             answer.add_done_callback(_retrieved)
-            shared = self._shared[request.call] = _Shared(answer, loop.time(), set())
+            shared = self._shared[request.call] = _Shared(answer, now, set())
         shared.symbols.add(symbol)
         return await asyncio.shield(shared.answer)
 
