@@ -6,6 +6,7 @@ import asyncio
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 from account_life import AccountLife
 from hypothesis import given
@@ -16,9 +17,10 @@ from order_events import MINUTE, closed, managed, opened, part, scheduled
 import bknb
 from bknb.brokers import Abilities, Order
 from bknb.brokers.exchange_keys import account_name
-from bknb.domain.account_ledger import changes_of, own_purpose, shares_taken
+from bknb.domain.account_ledger import AccountLedger, changes_of, own_purpose, shares_taken
 from bknb.domain.broker_orders_and_ids import client_id
 from bknb.errors import StateError
+from bknb.live.account_with_new_key import read_ledger
 from bknb.live.saved_orders import SavedOrders
 from bknb.stores import MemoryStore
 from bknb.testing.exchange import LocalExchange
@@ -381,6 +383,24 @@ def test_an_account_with_a_new_key_goes_on_once_it_is_said_to_be_that_account(ex
     finally:
         exchange.command("key", key="local-key")
     assert coins(exchange) == pytest.approx(2.0, abs=1e-9)
+
+
+def test_an_account_that_has_a_ledger_of_its_own_adopts_no_other():
+    with MemoryStore() as store:
+        saved = SavedOrders(store, "sma", "BTCUSDT", on_problem=lambda *_: None, account="binance-spot-real-a")
+        saved.put(web(status="sent"))
+        for name in ("binance-spot-real-a", "binance-spot-real-b"):
+            store.write("account", (name,), msgspec.json.encode(AccountLedger(since=1, baseline={name: 1.0})))
+        other = SavedOrders(store, "sma", "BTCUSDT", on_problem=lambda *_: None, account="binance-spot-real-b")
+        with pytest.raises(StateError, match="has a ledger of its own there, which adopt=True would replace"):
+            other.load(adopt=True)
+        assert read_ledger(store, "binance-spot-real-b") == AccountLedger(
+            since=1, baseline={"binance-spot-real-b": 1.0}
+        )
+        store.delete("account", ("binance-spot-real-b",))
+        other.load(adopt=True)
+        assert read_ledger(store, "binance-spot-real-b").baseline == {"binance-spot-real-a": 1.0}
+        assert [order.client_id for order in other.orders] == ["web1"]
 
 
 def test_whoever_only_looks_at_what_is_saved_sees_orders_of_any_account(exchange, broker):

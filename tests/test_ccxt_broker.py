@@ -340,7 +340,8 @@ OKX_STOP, OKX_ASK = Request("private_post_trade_order_algo", {}), Request("priva
             (OKX_PLACE, 200, code, "refused")
             for code in ("51000", "51008", "51020", "51121", "51169", "51112", "51400")
         ),
-        *((OKX_PLACE, 401, code, "refused") for code in ("50105", "50111", "50113", "50120")),
+        (OKX_PLACE, 401, "50113", "refused"),
+        *((OKX_PLACE, 401, code, "busy") for code in ("50105", "50110", "50111", "50120")),
         *((OKX_PLACE, 400, code, "refused") for code in ("50014", "59000")),
         (OKX_PLACE, 200, "51016", "known"),
         (OKX_STOP, 200, "51280", "reached"),

@@ -16,7 +16,8 @@ from ..domain.sent_orders_reconciled_at_restart import differences
 from ..domain.signal import SignalKey
 from ..errors import StateError
 from ..ports import StateStore
-from .account_with_new_key import differs_by_key, go_on_as, names_of
+from .account_with_new_key import KIND as ACCOUNT
+from .account_with_new_key import differs_by_key, go_on_as, names_of, read_ledger
 from .saved_values import decode_saved
 from .traded_journal import TradedJournal, all_traded
 
@@ -210,7 +211,8 @@ class SavedOrders:
         Raises
         ------
         StateError
-            When it cannot be read, a newer bknb wrote it, or it has orders of another account that are not over.
+            When it cannot be read, a newer bknb wrote it, or it has orders of another account that are not over, or are
+            to be adopted by one that has a ledger of its own.
         """
         self._traded.read([])  # what cannot be read of it is missing in tables alone
         saved = _read(self._store, *self.address)
@@ -242,6 +244,13 @@ class SavedOrders:
             return True
         if not (adopt and differs_by_key(account, self.account)):
             return False
+        if read_ledger(self._store, self.account) is not None:
+            mine = self.account
+            raise StateError(
+                f"the orders of {'/'.join(self.address)} in this store are of the account {account}; {mine} has a "
+                "ledger of its own there, which adopt=True would replace\ngo on with the key of before; or, where "
+                f"both are one account, store.delete({ACCOUNT!r}, {(mine,)!r}) and start once more with adopt=True"
+            )
         go_on_as(self._store, account, self.account)
         return True
 
