@@ -103,7 +103,7 @@ class LocalBinanceStream:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._call(self._runner.cleanup())
+        self._call(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=_WAIT_SECONDS)
         self._loop.close()
@@ -166,6 +166,13 @@ class LocalBinanceStream:
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
         await site.start()
         self._port = self._runner.addresses[0][1]
+
+    async def _end(self) -> None:
+        await self._runner.cleanup()
+        for transport in self._transports.values():
+            transport.abort()
+        for _ in range(3):  # until the sockets of all of them are closed
+            await asyncio.sleep(0)
 
     async def _connection(self, request: Any) -> Any:
         aiohttp = importlib.import_module("aiohttp")
