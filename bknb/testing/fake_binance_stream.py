@@ -106,6 +106,7 @@ class LocalBinanceStream:
         self._call(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=_WAIT_SECONDS)
+        self._loop.run_until_complete(asyncio.sleep(0.05))  # a connection may have been accepted just now
         self._loop.close()
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
@@ -168,8 +169,9 @@ class LocalBinanceStream:
         self._port = self._runner.addresses[0][1]
 
     async def _end(self) -> None:
+        accepted = [each.transport for each in self._runner.server.connections]
         await self._runner.cleanup()
-        for transport in self._transports.values():
+        for transport in filter(None, {*accepted, *self._transports.values()}):
             transport.abort()
         for _ in range(3):  # until the sockets of all of them are closed
             await asyncio.sleep(0)
