@@ -239,6 +239,8 @@ def _cause_of_exit(
     reached: Callable[[float, int, int], bool],
 ) -> tuple[Cause, str]:
     by_stop = trade.reason in STOP_REASONS
+    if order.purpose == "protect" and order.kind == "market":
+        return "protection gap", "sold at the market: no stop could rest at the exchange"
     if order.purpose == "protect":
         if by_stop:
             return "fill", ""

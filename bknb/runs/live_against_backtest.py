@@ -16,7 +16,7 @@ from ..domain.account_beside_record import (
     account_beside_record,
     profit_without_record,
 )
-from ..domain.implementation_shortfall import TradedOrder
+from ..domain.implementation_shortfall import STOP_REASONS, TradedOrder
 from ..domain.interval import interval_ms
 from ..domain.quote_currency import base_of, quote_of
 from ..domain.run_notes import ByHand, Refused, RunNote
@@ -31,7 +31,6 @@ from ..domain.trades_beside_trades import (
     total,
 )
 from ..errors import UsageError
-from ..provenance.strategy_hash import hash_if_readable
 from ..reports.live_comparison import Difference, LiveComparison
 from .fill_table import fills_of
 from .live_beside_backtests import backtests_beside, lives_in
@@ -82,7 +81,7 @@ def live_against_backtest(result: Result) -> LiveComparison:
     first, final, compared = steps.first, steps.last, live.trades
     differences = [*steps.differences]
     differences += differences_by_evidence(
-        final, compared, _evidence(records, recorded.notes), _otherwise(plan, recorded.notes)
+        final, compared, _evidence(plan, records, recorded, orders), _otherwise(plan, recorded.notes)
     )
     account, of_account = _account(plan, live, orders, recorded.rows, still_open, start)
     differences += of_account
@@ -239,12 +238,15 @@ def _still_open(records: Records, ended: Set[SignalKey]) -> dict[SignalKey, int]
     return {key: since for key, since in found.items() if key not in ended}
 
 
-def _evidence(records: Records, notes: Sequence[RunNote]) -> Evidence:
+def _evidence(
+    plan: LivePlan, records: Records, recorded: Recorded, orders: Mapping[SignalKey, Sequence[TradedOrder]]
+) -> Evidence:
     """What is known of a signal itself: decided by hand, refused, closed by the exchange."""
+    notes, reached = recorded.notes, _reached(recorded.rows, interval_ms(plan.base))
     by_hand = {(note.signal_id, note.decided_at) for note in notes if isinstance(note, ByHand)}
     refused = {(note.signal_id, note.decided_at): note for note in notes if isinstance(note, Refused)}
     reasons = {key_of(each.signal): each.reason for each in records.cancelled}
-    outside = {key_of(each.signal): getattr(each, "closed_by", "") for each in records.closed}
+    outside = {key_of(each.signal): each for each in records.closed if each.closed_by is not None}
 
     def evidence(key: SignalKey) -> tuple[Cause, str] | None:
         if key in by_hand:
@@ -257,16 +259,33 @@ def _evidence(records: Records, notes: Sequence[RunNote]) -> Evidence:
             return "manual", "taken back: the run was stopped"
         if reasons.get(key) == "disagreement":
             return "order", "taken back: the account was not what the record said"
-        if outside.get(key) in ("exchange", "liquidation", "adl", "settlement"):
-            return "closed by exchange", f"closed by {outside[key]}"
+        if (closed := outside.get(key)) is not None:
+            return _closed_there(closed, orders.get(key, ()), reached[closed.signal.position == "long"])
         return None
 
     return evidence
 
 
+def _closed_there(
+    event: Closed, orders: Sequence[TradedOrder], reached: Callable[[float, int, int], bool]
+) -> tuple[Cause, str]:
+    """Why a position that was closed at the broker ended otherwise than by its own candles."""
+    if event.closed_by != "exchange":
+        return "closed by exchange", f"closed there: {event.closed_by}"
+    stops = [order for order in orders if order.purpose == "protect" and order.filled]
+    if any(order.kind == "market" for order in stops):
+        return "protection gap", "sold at the market: no stop could rest at the exchange"
+    if event.own_reason in STOP_REASONS:
+        return "fill", f"its stop there was filled at {event.price_close:.10g}, in the record {event.own_price}"
+    triggers = [order.trigger for order in stops if order.trigger is not None]
+    if triggers and not any(reached(each, event.signal.pending_at, event.closed_at) for each in triggers):
+        return "trigger price", f"its stop at {triggers[-1]:.10g} was triggered there, and no candle has reached it"
+    return "closed by exchange", "its stop there was filled before a candle of the record closed it"
+
+
 def _otherwise(plan: LivePlan, notes: Sequence[RunNote]) -> Evidence:
     """What is known of the life in which a signal was decided: other code, other settings or parameters than now."""
-    lives, now = lives_in(notes), hash_if_readable(plan.strategy)
+    lives, now = lives_in(notes), plan.code
     settings = msgspec.json.encode(plan.settings).decode()
 
     def otherwise(key: SignalKey) -> tuple[Cause, str] | None:

@@ -94,7 +94,7 @@ class LiveTask(TaskByHand):
             from .live_money import only_leg  # few runs have a capital
 
             money = only_leg(plan, plan.account)
-        self.plan, self._money = (plan := replace(plan, code=hash_if_readable(plan.strategy))), money
+        self.plan, self._money = plan, money
         if money is not None and plan.broker is not None:
             plan = replace(plan, quantity=money.account.sent, kept_of=money.account.kept_of)
         self._fits = fits_beside(plan, self._warn_of_models)
@@ -305,6 +305,7 @@ def plan_live(
         quantity=0.0 if quantity is None else quantity,
         base=bars,
         adopt=adopt,
+        code=hash_if_readable(picked),
     )
     if all(value is None for value in account.values()):
         return plan

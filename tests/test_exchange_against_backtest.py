@@ -1,0 +1,73 @@
+"""A live run at a local exchange, through the client of ccxt, beside its backtest: what happened there is named."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from fault_world import OUT, SPOT, World, each, fault, price
+from packages import need_packages
+
+import bknb
+from bknb.testing.exchange import LocalExchange
+
+need_packages("ccxt")
+
+LONG = bknb.Signal(side="long", price_stop_loss=49_000.0)
+HIGHER = {7: (50_000.0, 50_450.0, 49_950.0, 50_400.0), 8: (50_400.0, 50_400.0, 50_000.0, 50_000.0)}
+AS_THERE = {"settings": {"percent_slippage": 0.0, "percent_fee": 0.1}}
+
+
+@pytest.fixture(scope="module")
+def exchange(tmp_path_factory):
+    with LocalExchange(journal=tmp_path_factory.mktemp("exchange") / "journal") as running:
+        yield running
+
+
+@pytest.fixture
+def life(exchange, monkeypatch):
+    config = exchange.ccxt_config(SPOT.client)
+    for variable, name in SPOT.keys:
+        monkeypatch.setenv(variable, config[name])
+
+    def lived(*, fee_currency="quote", **given):
+        fields = {"signals": {1: LONG}, "answers": OUT, "candles": HIGHER, "options": AS_THERE} | given
+        world = World(exchange=exchange, venue=SPOT, **fields).begin(fee_currency=fee_currency)
+        return world.live(execution="pessimistic")
+
+    return lived
+
+
+def compared(world):
+    assert world.failed == []
+    found = world.result.against_backtest()
+    amounts = [each.amount for each in found.differences]
+    assert math.fsum(amounts) == pytest.approx(found.difference, abs=1e-6)
+    assert found.unexplained == 0.0, found
+    return found
+
+
+def test_where_the_exchange_fills_as_the_record_says_account_record_and_backtest_are_one(life):
+    world = life()
+    found = compared(world)
+    assert found.agrees, found
+    assert found.trades == 1
+    assert found.live == pytest.approx(0.01 * 400 - 0.001 * 0.01 * (50_000 + 50_400))
+    assert world.result.slippage.money == 0.0
+    assert world.result.slippage.fees == {"USDT": pytest.approx(1.004)}
+
+
+@pytest.mark.parametrize(
+    ("causes", "given"),
+    [
+        ({"fill"}, {"after": {0: fault("slippage", percent="0.2")}}),
+        ({"order"}, {"after": {0: fault("refuse", "place", reason="balance")}}),
+        ({"dust"}, {"fee_currency": "received"}),
+        ({"trigger price"}, {"after": {4: each(price(48_900.0), price(50_000.0))}}),
+        ({"fill", "dust"}, {"after": {0: fault("slippage", percent="0.2")}, "fee_currency": "received"}),
+    ],
+    ids=lambda given: "+".join(sorted(given)) if isinstance(given, set) else "",
+)
+def test_what_happened_at_the_exchange_is_named(life, causes, given):
+    found = compared(life(**given))
+    assert {cause for cause in found.causes if abs(found.by_cause[cause]) > 0.002} == causes, found
