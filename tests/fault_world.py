@@ -35,7 +35,7 @@ _CHANGING: Final = (*_PLACING, "cancel", "amend_stop", "cancel_stop", "cancel_pa
 _TOLD: Final = ("side", "kind", "quantity", "trigger", "status", "filled")
 _DULL: Final = ("symbol", "newOrderRespType", "algoType", "workingType")
 _IDS: Final = ("newClientOrderId", "clientAlgoId", "algoClOrdId", "clOrdId", "aboveClientOrderId", "belowClientOrderId")
-_NOBODY_KNOWS: Final = (-1000, -1006, -1007)  # codes of Binance that do not say that nothing happened
+_NOBODY_KNOWS: Final = (-1000, -1006, -1007, "50000", "50001", "50004", "50013", "50026")  # whether something happened
 
 Act = Callable[["World"], object]
 
@@ -82,7 +82,7 @@ OKX: Final = Venue(
         ("BKNB_OKX_SANDBOX_KEY", "apiKey"), ("BKNB_OKX_SANDBOX_SECRET", "secret"),
         ("BKNB_OKX_SANDBOX_PASSPHRASE", "password"),
     ),
-    locks=False, gap=1, requests={"place": 5, "stop": 6, "cancel_stop": 6}, contract=Decimal("0.01"),
+    locks=False, gap=1, requests={"place": 5, "stop": 6, "cancel_stop": 5}, contract=Decimal("0.01"),
     step=Decimal("0.0001"),
 )  # fmt: skip
 VENUES: Final = (SPOT, USDM, OKX)
@@ -446,7 +446,7 @@ class World:
             elif line["event"] == "answer" and line["operation"] in _PLACING:
                 at = next(k for k, (operation, _) in enumerate(pending) if operation == line["operation"])
                 for each in pending.pop(at)[1]:
-                    outcome[each][-1] = line["status"] >= 400 and line["body"].get("code") not in _NOBODY_KNOWS
+                    outcome[each][-1] = _is_refusal(line)
             elif line["event"] == "order" and is_ours(line) and not line["parent"]:
                 numbers = taken.setdefault(line["client_id"], set())
                 (numbers.discard if line["status"] == "rejected" else numbers.add)(line["number"])
@@ -530,6 +530,16 @@ def _answer(decide: Callable[[Any], object], task: Any) -> str:
         return str(decide(task))
     except bknb.UsageError as refused:
         return str(refused)
+
+
+def _is_refusal(answer: Mapping[str, Any]) -> bool:
+    """Whether an answer says for certain that nothing happened; OKX says so with status 200, too."""
+    body = answer["body"]
+    if not isinstance(body, dict) or body.get("code") in _NOBODY_KNOWS:
+        return False
+    rows = body.get("data")
+    row = rows[0] if isinstance(rows, list) and rows else body
+    return answer["status"] >= 400 or str(row.get("sCode", body.get("code", "0"))).startswith("5")
 
 
 def is_ours(order: Mapping[str, Any]) -> bool:

@@ -391,7 +391,7 @@ def test_32_leftover_stop(world, name):
     """The cancelling of a stop fails, and another position is opened soon: none of the old one is left by then."""
     lost = each(fault(name, "cancel", times=3), fault(name, "cancel_stop", times=3))
     life = world(signals={1: LONG, 9: LONG}, answers={**OUT, 14: bknb.Close()}, after={7: lost}, end=20).live()
-    holds(life, naked_minutes=1)
+    holds(life, naked_minutes=1, again=2)
 
 
 # --- the account ----------------------------------------------------------------------------------------------------
@@ -437,7 +437,7 @@ def test_34_liquidated(world, prefix, word):
     assert len(life.trades) == 1, life.story()
 
 
-@swaps
+@at(USDM)
 @pytest.mark.parametrize(
     "changed",
     rest_long([{"hedged": True}, {"leverage": 20}, {"margin_type": "cross"}, {"multi_assets": True}], kept=2),
@@ -561,7 +561,7 @@ def test_38_rules_changed(world, changed, minute):
     holds(life, naked_minutes=0.1, dust="0.001", naked_requests=4)
 
 
-@at_spot
+@every
 def test_38_halted(world):
     """What ends a position leaves when its market opens again."""
     life = world(after={6: rules(halted=True), 10: rules(halted=False)}, end=20).live()

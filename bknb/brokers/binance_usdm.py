@@ -52,6 +52,7 @@ _REFUSED: Final = frozenset(
     }
 )
 _DUPLICATE: Final = "-4116"
+_HALTED: Final = "-4108"  # a market that opens again
 _OTHER_MODE: Final = "-4061"  # positions are kept otherwise now, until somebody sets that back
 _WEEK_MS: Final = 7 * 86_400_000  # of trades in one answer
 _OLDEST_TRADES_MS: Final = 26 * _WEEK_MS
@@ -78,7 +79,7 @@ class BinanceUsdm(BinanceErrorsAndClock):
             return "wait"
         if error.code == "-1021":
             return "clock"
-        if error.code in (*BUSY, _OTHER_MODE):
+        if error.code in (*BUSY, _HALTED, _OTHER_MODE):
             return "busy"
         if error.code == _DUPLICATE:
             return "known"

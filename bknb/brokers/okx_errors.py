@@ -11,6 +11,8 @@ _UNKNOWN: Final = frozenset({"50000", "50001", "50004", "50005", "50013", "50026
 _WAIT: Final = frozenset({"50011", "50040", "50061"})
 _KEY: Final = frozenset({"50100", "50105", "50110", "50111", "50119", "50120"})
 """The key is frozen, refused or may not trade, or its address is not allowed: until somebody sets that right."""
+_HALTED: Final = "51027"
+"""The market is closed, and opens again."""
 _REACHED: Final = frozenset({"51277", "51278", "51279", "51280"})
 _NOT_TO_CANCEL: Final = frozenset({"51400", "51401", "51402", "51405", "51410", "51603"})
 
@@ -51,7 +53,7 @@ def verdict_of(request: Request, error: Answer) -> Verdict:
         return "known"
     if code in _REACHED and "trade" in request.call:
         return "reached"
-    if code in _KEY or (code == "51000" and "posSide" in error.text):
+    if code in _KEY or code == _HALTED or (code == "51000" and "posSide" in error.text):
         return "busy"  # or positions are kept otherwise now, until somebody sets that back
     if code == "51603" or (code in _NOT_TO_CANCEL and "cancel" in request.call):
         return "missing"
