@@ -177,6 +177,8 @@ def test_a_stop_is_moved_in_one_request(desk: Desk) -> None:
         (None, {"cancelOrigClientOrderId": "nobody"}, 400, -2022, ("FAILURE", "NOT_ATTEMPTED")),
         ("replace_half", {}, 409, -2021, ("SUCCESS", "FAILURE")),
         (None, {"stopPrice": "51000"}, 409, -2021, ("SUCCESS", "FAILURE")),
+        ("fill_during_cancel", {"cancelRestrictions": "ONLY_NEW"}, 400, -2022, ("FAILURE", "NOT_ATTEMPTED")),
+        ("fill_after_cancel", {"cancelRestrictions": "ONLY_NEW"}, 400, -2022, ("FAILURE", "NOT_ATTEMPTED")),
     ],
 )
 def test_a_stop_is_moved_half_or_not_at_all(

@@ -249,9 +249,7 @@ def test_16_fill_during_cancel_and_17_fill_after_cancel_ack(world, name, share):
 @at_spot
 @pytest.mark.parametrize(
     "name",
-    [
-        "fill_during_cancel",
-    ],
+    ["fill_during_cancel", "fill_after_cancel"],
 )
 def test_16_17_of_a_stop_that_is_cancelled(world, name):
     life = world(after={7: fault(name, share="0.5")}).live()

@@ -9,11 +9,24 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from ..domain.broker_account import Fee, added_up
+from ..domain.broker_orders_and_ids import ReportStatus
 from .exchange_profile import Answer, GoldenRequest, ProfileDefaults, Request
 
 _BANNED_UNTIL: Final = re.compile(r"until (\d{13})")
 _LEAST_WAIT_MS: Final = 60_000  # where a ban does not say how long it is
-REFUSED_PARAMETERS: Final = frozenset(f"-11{number:02}" for number in range(37))
+STATUSES: Final[Mapping[str, ReportStatus]] = {
+    "NEW": "accepted",
+    "PARTIALLY_FILLED": "partly_filled",
+    "FILLED": "filled",
+    "CANCELED": "cancelled",
+    "EXPIRED": "cancelled",
+    "EXPIRED_IN_MATCH": "cancelled",
+    "REJECTED": "rejected",
+}
+"""Of orders that are not stops at a place of their own."""
+REFUSED_PARAMETERS: Final = frozenset(
+    {*(f"-11{number:02}" for number in range(37)), *("-1010", "-1013", "-1014", "-1016", "-1020", "-1121")}
+)
 REFUSED_KEYS: Final = frozenset({"-1002", "-1022", "-2008", "-2014"})
 BUSY: Final = frozenset({"-1008", "-2015"})
 """Overloaded, and a key that may not trade now: nothing happened, and the same may be asked after a while."""

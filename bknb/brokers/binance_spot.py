@@ -14,6 +14,7 @@ from .binance_errors_and_clock import (
     BUSY,
     REFUSED_KEYS,
     REFUSED_PARAMETERS,
+    STATUSES,
     BinanceErrorsAndClock,
     fees_of,
     golden,
@@ -23,15 +24,9 @@ from .binance_errors_and_clock import (
 from .exchange_profile import Answer, GoldenRequest, Request, Trade, Verdict, decimal_text
 
 _STATUSES: Final[Mapping[str, ReportStatus]] = {
-    "NEW": "accepted",
+    **STATUSES,
     "PENDING_NEW": "accepted",
     "PENDING_CANCEL": "accepted",
-    "PARTIALLY_FILLED": "partly_filled",
-    "FILLED": "filled",
-    "CANCELED": "cancelled",
-    "EXPIRED": "cancelled",
-    "EXPIRED_IN_MATCH": "cancelled",
-    "REJECTED": "rejected",
 }
 _TYPES: Final = {"market": "MARKET", "limit": "LIMIT", "stop": "STOP_LOSS", "target": "TAKE_PROFIT"}
 
@@ -39,10 +34,10 @@ _REFUSED: Final = frozenset(
     {
         *REFUSED_KEYS,
         *REFUSED_PARAMETERS,
-        *("-1010", "-1013", "-1014", "-1016", "-1020", "-1121"),
         *("-2010", "-2011", "-2021", "-2022", "-2038", "-2039"),
     }
 )
+_WHERE_UNFILLED: Final = {"cancelReplaceMode": "STOP_ON_FAILURE", "cancelRestrictions": "ONLY_NEW"}
 _TEXT_OF_DUPLICATE: Final = "Duplicate order sent"
 _TEXT_OF_REACHED: Final = "would trigger immediately"
 _TEXT_OF_UNAVAILABLE: Final = "Service Unavailable"
@@ -155,8 +150,8 @@ class BinanceSpot(BinanceErrorsAndClock):
         return Request("private_post_order", params)
 
     def move(self, order: Order, market: BrokerMarket) -> Request:
-        """Have an order take the place of a stop: it is placed only where that one was cancelled."""
-        more = {"cancelReplaceMode": "STOP_ON_FAILURE", "cancelOrigClientOrderId": order.replaces}
+        """Have an order take the place of a stop: placed only where that one was cancelled, all of it unfilled."""
+        more = {**_WHERE_UNFILLED, "cancelOrigClientOrderId": order.replaces}
         return Request("private_post_order_cancelreplace", {**self.place(order, market).params, **more})
 
     def cancel(self, client_id: str, market: BrokerMarket, *, stop: bool) -> Request:  # noqa: ARG002 -- of every profile
@@ -275,10 +270,7 @@ _ASKED: Final = {"symbol": "BTCUSDT", "origClientOrderId": _ID}
 _STOP: Final = {**_PLACED, **_FULL, "type": "STOP_LOSS", "stopPrice": "58000.01"}
 _TARGET: Final = {**_PLACED, **_FULL, "type": "TAKE_PROFIT", "stopPrice": "71000"}
 _MARKET: Final = {**_PLACED, **_FULL, "type": "MARKET"}
-_INSTEAD: Final = {
-    "cancelReplaceMode": "STOP_ON_FAILURE",
-    "cancelOrigClientOrderId": "bksmacroqb3bfpqx3ykz7ftwzs3zq4",
-}
+_INSTEAD: Final = {**_WHERE_UNFILLED, "cancelOrigClientOrderId": "bksmacroqb3bfpqx3ykz7ftwzs3zq4"}
 _LIMIT: Final = {**_PLACED, **_FULL, "type": "LIMIT", "price": "71000", "timeInForce": "GTC"}
 _GOLDEN: Final = (
     golden("public_get_ticker_price", "GET", "/api/v3/ticker/price", {"symbol": "BTCUSDT"}, signed=False),

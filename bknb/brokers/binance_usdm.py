@@ -14,6 +14,7 @@ from .binance_errors_and_clock import (
     BUSY,
     REFUSED_KEYS,
     REFUSED_PARAMETERS,
+    STATUSES,
     BinanceErrorsAndClock,
     fees_of,
     golden,
@@ -22,15 +23,6 @@ from .binance_errors_and_clock import (
 )
 from .exchange_profile import Answer, GoldenRequest, Request, SwapSettings, Trade, Verdict, decimal_text
 
-_STATUSES: Final[Mapping[str, ReportStatus]] = {
-    "NEW": "accepted",
-    "PARTIALLY_FILLED": "partly_filled",
-    "FILLED": "filled",
-    "CANCELED": "cancelled",
-    "EXPIRED": "cancelled",
-    "EXPIRED_IN_MATCH": "cancelled",
-    "REJECTED": "rejected",
-}
 _STOP_STATUSES: Final[Mapping[str, ReportStatus]] = {
     "NEW": "accepted",
     "TRIGGERING": "triggered",
@@ -45,7 +37,6 @@ _REFUSED: Final = frozenset(
     {
         *REFUSED_KEYS,
         *REFUSED_PARAMETERS,
-        *("-1010", "-1013", "-1014", "-1016", "-1020", "-1121"),
         *(f"-20{number}" for number in (11, *range(18, 29))),
         *(f"-4{number:03}" for number in range(200)),  # filters, modes, margins, reduce-only
         *("-5021", "-5022", "-5024", "-5025", "-5026"),
@@ -193,7 +184,7 @@ class BinanceUsdm(BinanceErrorsAndClock):
         if "algoId" in answer:
             return _report_of_stop(market, answer)
         ordered, filled = float(answer["origQty"]), float(answer["executedQty"])
-        status = _STATUSES[answer["status"]]
+        status = STATUSES[answer["status"]]
         if status == "filled" and filled < ordered * (1 - EXACT):
             status = "cancelled"
         return Report(

@@ -26,7 +26,7 @@ class ProtectionGaps(msgspec.Struct, frozen=True, kw_only=True):
 
     Examples
     --------
-    >>> ProtectionGaps().plus(0.25).plus(0.5)
+    >>> ProtectionGaps().plus(0.5).plus(0.25)
     ProtectionGaps(count=2, seconds=0.75, worst_seconds=0.5)
     """
 

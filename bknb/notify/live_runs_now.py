@@ -65,7 +65,8 @@ def runs_text(tasks: list[LiveTask]) -> str:
 
 
 def _run_text(task: LiveTask) -> str:
-    silent = next((f", {name.lower()} {text}" for name, text in task.facts.items() if name.endswith("since")), "")
-    entries = task.facts.get("Entries", "asked for")
+    facts = task.facts
+    silent = next((f", {name.lower()} {text}" for name, text in facts.items() if name.endswith("since")), "")
+    entries = facts.get("Entries", "asked for")
     waits = "" if entries == "asked for" else f", entries {entries}"
     return f"{task.symbol}, {task.strategy} (done up to {utc_text(task.now)}{silent}{waits})"

@@ -63,6 +63,7 @@ COMMON: Final[dict[str, tuple[int, int, str]]] = {
     "key": (401, -2015, "Invalid API-key, IP, or permissions for action."),
     "no_order": (400, -2013, "Order does not exist."),
     "not_open": (400, -2011, "Unknown order sent."),
+    "not_new": (400, -2011, "Order was not canceled due to cancel restrictions."),
 }
 
 SPOT: Final[dict[str, tuple[int, int, str]]] = {

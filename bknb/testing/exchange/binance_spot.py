@@ -128,7 +128,8 @@ class BinanceSpot(BinanceFace):
         order = self.find_to_cancel(params, names)
         new_id = params.get("newClientOrderId", f"cancel{self.ledger.book.next_number()}")
         if order.pair is None:
-            return cancelled_answer(self.ledger.cancel(order), new_id)
+            only_new = params.get("cancelRestrictions") == "ONLY_NEW"
+            return cancelled_answer(self.ledger.cancel(order, only_new=only_new), new_id)
         self.ledger.cancel(order)
         return self._pair_answer(order.pair, done=True, cancelled=True)
 

@@ -202,17 +202,26 @@ class Ledger:
 
     # --- ending -------------------------------------------------------------------------------------------------
 
-    def cancel(self, order: Order) -> Order:
+    def cancel(self, order: Order, *, only_new: bool = False) -> Order:
         """Cancel what is unfilled of an order, and of the one it is paired with.
+
+        Parameters
+        ----------
+        order
+            Which works.
+        only_new
+            Whether one of which something was filled, told already or not, stays as it is.
 
         Raises
         ------
         RefusedError
-            When it does not work any more.
+            When it does not work any more, or is to stay.
         """
         fault = self.book.faults.take(["fill_during_cancel"], symbol=order.symbol, client_id=order.client_id)
         if fault is not None and order.is_open:
             self.fill_by_hand(order, order.rest * Decimal(fault.share))
+        if only_new and order.is_open:
+            self._must_be_new(order)
         if not order.is_open:
             raise RefusedError("not_open")
         linked = [order] if order.pair is None else self.linked(order.pair)
@@ -223,6 +232,13 @@ class Ledger:
         if late is not None:
             self._fill_cancelled(order, Decimal(late.share))
         return order
+
+    def _must_be_new(self, order: Order) -> None:
+        late = self.book.faults.take(["fill_after_cancel"], symbol=order.symbol, client_id=order.client_id)
+        if late is not None:  # whoever matches orders knows of it
+            self.fill_by_hand(order, order.rest * Decimal(late.share))
+        if order.filled:
+            raise RefusedError("not_new")
 
     def _fill_cancelled(self, order: Order, share: Decimal) -> None:
         """It was filled before the cancel came, and that is told only now."""
