@@ -284,6 +284,23 @@ def test_everything_that_runs_is_found(strategy: str) -> None:
         board.close()
 
 
+def test_a_portfolios_legs_do_not_show_an_earlier_backtest_of_their_name(strategy: str) -> None:
+    earlier = bknb.Backtest.background("BTCUSDT", strategy=strategy, **RUN)
+    earlier.result()
+    board = bknb.dashboard()
+    try:
+        for _ in range(3):  # each takes the place of the views before
+            days = ("2024-02-01", "2024-02-03")
+            bknb.portfolio(symbols=["BTCUSDT", "ETHUSDT"], strategies=[strategy], exchange="demo", frame=days)
+            assert until(lambda: len(board._views.views) == 2 and all(v.over for v in board._views.views.values()))
+            with board._lock:
+                views = list(board._views.views.values())
+                shown = [(view.title, view.start_ms, view.candles is None, board._tasks.get(view)) for view in views]
+            assert all(row[1:] == (None, True, None) for row in shown), shown
+    finally:
+        board.close()
+
+
 @pytest.mark.slow
 def test_a_live_run_is_followed_through_its_quiet_minutes() -> None:
     from bknb.testing.clocks import SimulatedClock

@@ -49,10 +49,6 @@ class CostlyUpdates:
         self.do(kind, work)
         self._seen[kind] = seen
 
-    def knows(self, kind: Hashable) -> bool:
-        """Whether :meth:`do_where_changed` has done it."""
-        return kind in self._seen
-
     def forget(self) -> None:
         """Let nothing rest any more."""
         self._rests_until.clear()

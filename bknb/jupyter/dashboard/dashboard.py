@@ -6,6 +6,7 @@ import base64
 import threading
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
+from weakref import WeakKeyDictionary, WeakSet
 
 import bknb
 
@@ -96,9 +97,10 @@ class Dashboard:
         self.panels = panels
         self._controls: dict[int, RunControls] = {}
         self._task: Any = None
-        self._tasks: dict[int, Any] = {}
-        self._plans: dict[int, Any] = {}  # of the tasks, as their views show them
-        self._ended: set[int] = set()
+        self._tasks: WeakKeyDictionary[RunView, Any] = WeakKeyDictionary()
+        self._plans: WeakKeyDictionary[RunView, Any] = WeakKeyDictionary()  # of the tasks, as their views show them
+        self._ended: WeakSet[RunView] = WeakSet()
+        self._not_these: WeakSet[Any] = WeakSet(each for each in _tasks() if each.done)
         self._known: dict[int, Any] = {}  # events taken from the task; listeners deliver them again
         self._widget: DashboardWidget | None = None
         self._handles: list[Any] = []
@@ -131,7 +133,8 @@ class Dashboard:
         if view is None:
             view = view_of_task(task)
             self._views.add(view)
-        self._tasks[id(view)] = task
+        self._tasks[view] = task
+        self._not_these.add(task)
         for event in getattr(task, "events_so_far", ()):
             self._known[id(event)] = event
             view.take(event)
@@ -171,7 +174,7 @@ class Dashboard:
 
     def _buttons(self) -> dict[str, Any]:
         """The state of the buttons of the selected run for ``controls.js``; empty for a finished one."""
-        task = self._tasks.get(id(self._views.view))
+        task = self._tasks.get(self._views.view) if self._views.view is not None else None
         if task is None or "status" not in self.panels:
             return {}
         if id(task) not in self._controls:
@@ -181,14 +184,14 @@ class Dashboard:
     def _update_tasks(self) -> None:
         """Set the candles of each run once they are loaded, and its result once it is over."""
         for view in self._views.views.values():
-            named = (t for t in _tasks() if (mode_of(t), t.symbol, t.strategy) == view.key)
-            task = self._tasks.get(id(view)) or next(named, None)
+            task = self._tasks.get(view) or self._task_of(view)
             if task is None:
                 continue
-            self._tasks[id(view)] = task
+            self._tasks[view] = task
+            self._not_these.add(task)
             plan = getattr(task, "plan", None)
-            if self._plans.get(id(view), self) is not plan:  # it may go over other bars than it was asked for
-                self._plans[id(view)] = plan
+            if self._plans.get(view, self) is not plan:  # it may go over other bars than it was asked for
+                self._plans[view] = plan
                 view.set_plan(view_of_task(task))
             if hasattr(task, "candles") and (view.candles is None or (view.mode == "live" and not view.over)):
                 view.set_candles(task.candles)
@@ -201,9 +204,14 @@ class Dashboard:
             facts = getattr(task, "facts", None)
             if facts is not None and facts != view.state:
                 view.set_state(facts)
-            if (view.over or task.done) and id(view) not in self._ended:
-                self._ended.add(id(view))
+            if (view.over or task.done) and view not in self._ended:
+                self._ended.add(view)
                 self._add_result(view, task)
+
+    def _task_of(self, view: RunView) -> Any:
+        """The task of a run that was first heard of by its events; None where it has none, as a portfolio's legs."""
+        named = (each for each in _tasks() if (mode_of(each), each.symbol, each.strategy) == view.key)
+        return next((each for each in named if each not in self._not_these), None)
 
     def _add_result(self, view: RunView, task: Any) -> None:
         task.wait(_DONE_SECONDS)

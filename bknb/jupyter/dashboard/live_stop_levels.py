@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from ...errors import DataError
 from ...reports.equity_arrays import stairs_of
@@ -25,7 +26,8 @@ class LiveStops:
     """
 
     def __init__(self, *, seconds: Callable[[], float]) -> None:
-        self._updates = CostlyUpdates(seconds=seconds)
+        self._seconds = seconds
+        self._updates: WeakKeyDictionary[RunView, CostlyUpdates] = WeakKeyDictionary()
 
     def follow(self, view: RunView, task: Any) -> None:
         """Bring a view up to date with its task.
@@ -40,11 +42,12 @@ class LiveStops:
         for held in task.positions if view.signals.holds_position else ():
             view.set_held(held)
         trailing = [level for level in view.signals.levels.values() if level.trails]
-        if (trailing or self._updates.knows(id(view))) and view.candles is not None:
+        if (trailing or view in self._updates) and view.candles is not None:
             times = view.candles.timestamp
             can_tell = any(level.since >= int(times[0]) for level in trailing)  # else its first candles are gone
             seen = len(view.signals.managed), len(view.signals.trades), int(times[-1]) if can_tell else 0
-            self._updates.do_where_changed(id(view), seen, lambda: _set_stairs(view, task))
+            updates = self._updates.setdefault(view, CostlyUpdates(seconds=self._seconds))
+            updates.do_where_changed("stops", seen, lambda: _set_stairs(view, task))
         for level in trailing:
             if view.last_ms is not None and level.key in view.signals.positions_managed:
                 view.extend_stop(level, view.last_ms)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from ...errors import DataError
 from .costly_updates import CostlyUpdates
@@ -24,7 +25,8 @@ class RunningEquity:
     """
 
     def __init__(self, *, seconds: Callable[[], float]) -> None:
-        self._updates = CostlyUpdates(seconds=seconds)
+        self._seconds = seconds
+        self._updates: WeakKeyDictionary[RunView, CostlyUpdates] = WeakKeyDictionary()
 
     def follow(self, view: RunView, task: Any) -> None:
         """Bring the equity of a view up to date with its task, where anything has happened since."""
@@ -32,8 +34,9 @@ class RunningEquity:
             return
         signals = view.signals
         seen = view.processed, view.last_ms, len(signals.trades), len(signals.managed), len(signals.levels)
+        updates = self._updates.setdefault(view, CostlyUpdates(seconds=self._seconds))
         with suppress(DataError):  # its candles are not here yet
-            self._updates.do_where_changed(id(view), seen, lambda: _set_equity(view, task))
+            updates.do_where_changed("equity", seen, lambda: _set_equity(view, task))
 
 
 def _set_equity(view: RunView, task: Any) -> None:
