@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import bknb
-
-from .errors import BknbError, MissingDependency, UsageError
+from bknb import BknbError, MissingDependency, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -178,7 +177,6 @@ def _seconds(text: str) -> int:
 
 def _run(path: Path, *, out: Path | None, save: Path | None, timeout_seconds: int | None) -> int:
     from .sharing import execute_notebook
-    from .stores.atomic import not_written, write_whole
 
     target = out if out is not None else Path(f"{path.stem}.html")
     notebook = execute_notebook.read_notebook(path)
@@ -193,14 +191,9 @@ def _run(path: Path, *, out: Path | None, save: Path | None, timeout_seconds: in
         timeout_seconds=timeout_seconds,
         on_summary=lambda cell, text: _echo(f"[{cell}] {text}\n"),
     )
-    written = target
-    try:
-        write_whole(target, execute_notebook.to_html(notebook, title=path.stem).encode())
-        if save is not None:
-            written = save
-            execute_notebook.write_notebook(notebook, save)
-    except OSError as error:  # its own file name may be that of a temporary file
-        raise not_written(written, error) from None
+    execute_notebook.write_html(notebook, target, title=path.stem)
+    if save is not None:
+        execute_notebook.write_notebook(notebook, save)
     if failure is not None:
         _complain(_failure_lines(path, failure, target))
         return NOT_FINISHED

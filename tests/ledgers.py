@@ -15,9 +15,9 @@ from bknb.domain.broker_orders_and_ids import Order
 from bknb.domain.sweep_trial import Trial
 from bknb.optimizer.attempt_ledger import AttemptLedger
 from bknb.research.holdout_ledger import HoldoutLedger, HoldoutLook
+from bknb.research.sweep_trial_ledger import TrialFile
 from bknb.research.tries_ledger import Span, TriesLedger
 from bknb.stores.disk import Disk
-from bknb.sweeps.trial_ledger import TrialFile
 
 
 def trial(number: int) -> Trial:

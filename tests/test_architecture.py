@@ -33,13 +33,12 @@ DOORS: dict[str, tuple[str, ...]] = {
     "frontend": ("process",),
     "config": ("errors", "process"),
     "log": ("errors", "process"),
-    "keys_and_tokens": ("errors",),
     "domain": ("config", "errors"),
     "kernels": ("errors",),
     "ports": ("domain",),
     "metrics": ("domain", "errors"),
     "events": ("domain", "errors", "log", "process", "user_code"),
-    "market": ("domain", "kernels", "config", "errors", "ports", "process"),
+    "market": ("domain", "config", "errors", "ports", "process"),
     "indicators": ("market",),
     "stores": ("errors", "ports", "process", "lazy_names"),
     "adapters": ("stores",),  # old paths
@@ -48,15 +47,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "history": ("stores", "market", "domain", "config", "errors", "ports"),
     "research": ("user_code", "reports", "metrics", "market", "stores", "domain", "errors", "process"),
     "llm": ("stores", "market", "domain", "config", "errors", "ports", "lazy_names"),
-    "brokers": (
-        "keys_and_tokens",
-        "market.fetch_loop",
-        "market.system_clock",
-        "stores",
-        "domain",
-        "errors",
-        "lazy_names",
-    ),
+    "brokers": ("market.fetch_loop", "market.system_clock", "stores", "domain", "errors", "lazy_names"),
     "live": (
         "stores.format_versions",
         "engine",
@@ -70,7 +61,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     ),
     "provenance": ("user_code", "stores", "engine", "market", "domain", "errors", "process"),
     "testing": ("stores", "market", "domain", "errors", "ports", "process"),
-    "sweeps": ("provenance", "engine", "events", "market", "kernels", "metrics", "stores", "domain", "errors", "ports"),
+    "sweeps": ("provenance", "engine", "events", "market", "kernels", "metrics", "domain", "errors", "ports"),
     "exchanges": (
         *("history", "engine", "market", "stores", "domain", "errors", "ports", "frontend"),
         "lazy_names",
@@ -79,11 +70,7 @@ DOORS: dict[str, tuple[str, ...]] = {
         *("live", "sweeps", "provenance", "research", "reports", "metrics", "engine", "events", "market", "kernels"),
         *("stores", "domain", "config", "errors", "log", "ports", "process", "frontend", "version"),
     ),
-    "notify": (
-        *("runs.live_task", "runs.live_portfolio_task", "runs.remote_live_task", "runs.goes_with_runs", "runs.task"),
-        *("live.runtime", "events", "market.system_clock"),
-        *("keys_and_tokens", "domain", "errors", "log", "process", "lazy_names"),
-    ),
+    "notify": ("runs.notifiers",),
     "sandbox": (
         *("sweeps.fork_server", "runs", "exchanges", "engine", "market", "domain", "config", "errors", "user_code"),
     ),
@@ -100,9 +87,9 @@ DOORS: dict[str, tuple[str, ...]] = {
     "at": ("domain",),
     "size": ("domain",),
     "protections": ("domain",),
-    "jupyter": ("PUBLIC", "reports", "market", "stores.atomic", "errors", "frontend"),
+    "jupyter": ("PUBLIC", "reports", "market", "stores.atomic", "frontend"),
     "panels": ("jupyter",),
-    "cli": ("PUBLIC", "sharing", "errors"),
+    "cli": ("PUBLIC", "sharing"),
     "__main__": ("cli",),
     "": ("jupyter.extension", "version", "lazy_names"),  # bknb/__init__.py: lazy_names hands out the public names
 }
@@ -135,7 +122,7 @@ SMALL_PACKAGES: dict[str, str] = {
 }
 
 # the packages that are a public namespace each: what its stub imports is what a user writes behind the dot
-NAMESPACES = ("brokers", "exchanges", "llm", "notify", "stores")
+NAMESPACES = ("brokers", "exchanges", "llm", "stores")
 
 # what the kernels may take from outside the standard library; domain takes msgspec alone
 THIRD_PARTY: dict[str, frozenset[str]] = {
@@ -592,7 +579,7 @@ def test_arrows_between_rooms(record_property: Callable[[str, object], None]) ->
     found = arrows()
     up = upward(found)
     record_property("summary", f"arrows between rooms: {len(found)}, upward: {len(up)} {up}, circles: {len(circles())}")
-    assert len(found) <= 204
+    assert len(found) <= 188
     assert len(up) <= 5
 
 
@@ -642,7 +629,16 @@ def test_a_module_of_a_namespace_does_not_bear_the_name_of_a_function_in_it() ->
     for name in ("", *NAMESPACES):
         package = PACKAGE / name
         below = {path.stem for path in package.iterdir() if path.suffix == ".py" or path.is_dir()}
-        both = below & {*homes(package)} - {*NAMESPACES, "at", "indicators", "panels", "protections", "size", "sources"}
+        both = below & {*homes(package)} - {
+            *NAMESPACES,
+            "at",
+            "indicators",
+            "notify",
+            "panels",
+            "protections",
+            "size",
+            "sources",
+        }
         assert not both, f"bknb.{name}: {both} would be the module for some and the function for others"
 
 
@@ -697,6 +693,7 @@ BITES: tuple[tuple[Callable[[Module], list[str]], str, str], ...] = (
     (doors, "bknb.jupyter.extension", "from ..engine.registry import registry"),
     (doors, "bknb.jupyter.extension", "from .. import engine"),
     (doors, "bknb.cli", "from .history.candle_store import CandleStore"),
+    (doors, "bknb.cli", "from .errors import UsageError"),
     (doors, "bknb.ports", "from .market.candles import Candles"),
     (doors, "bknb.config", "from .domain.interval import Interval"),
     (doors, "bknb.attic.chest", "x = 1"),
@@ -757,7 +754,7 @@ ALLOWED: tuple[tuple[str, str], ...] = (
     ("bknb.ports", "if TYPE_CHECKING:\n    from .market.candles import Candles"),
     (
         "bknb.jupyter.extension",
-        "import IPython\nimport bknb\nfrom .. import backtest\nfrom ..errors import BknbError\nbknb.backtest",
+        "import IPython\nimport bknb\nfrom .. import backtest\nfrom bknb import BknbError\nbknb.backtest",
     ),
 )
 

@@ -7,8 +7,8 @@ import pytest
 
 import bknb
 from bknb import Candles
-from bknb.kernels.vwap import average_prices
 from bknb.market.candles_of_one_symbol import Series
+from bknb.market.vwap import average_prices
 
 MINUTE = 60_000
 START = 28_401_120 * MINUTE  # 2024-01-01

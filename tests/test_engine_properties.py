@@ -18,7 +18,7 @@ from bknb.domain.signal_events import Cancelled, Closed, Opened, Scheduled
 from bknb.engine.backtest import BacktestRun
 from bknb.kernels.first_change import first_beyond, first_beyond_plain, first_outside, first_outside_plain
 from bknb.kernels.milestone_minutes import milestone_minutes, milestone_minutes_plain
-from bknb.kernels.vwap import average_prices
+from bknb.market.vwap import average_prices
 
 
 def told(done: BacktestRun, *, before: int | None = None) -> bytes:

@@ -29,12 +29,12 @@ from bknb.events import subjects
 from bknb.events.listen import drain
 from bknb.events.listener_failures import ListenerFailure
 from bknb.events.messages import Done, ErrorEvent
-from bknb.keys_and_tokens import Secret
-from bknb.notify.channels import Email, TelegramChat, Webhook
-from bknb.notify.heartbeat import Pings, heartbeat_notice
-from bknb.notify.http_request import Undelivered
-from bknb.notify.outbox import Outbox
-from bknb.notify.sentences import Notice, notice_of
+from bknb.runs.notifiers.channels import Email, TelegramChat, Webhook
+from bknb.runs.notifiers.heartbeat import Pings, heartbeat_notice
+from bknb.runs.notifiers.http_request import Undelivered
+from bknb.runs.notifiers.outbox import Outbox
+from bknb.runs.notifiers.sentences import Notice, notice_of
+from bknb.stores.keys_and_tokens import Secret
 from bknb.testing.clocks import AcceleratedClock, SimulatedClock
 from bknb.testing.exchange import LocalExchange
 
@@ -521,7 +521,7 @@ def test_a_run_that_is_interrupted_ends_the_pings(server):
 
 def test_a_blocked_loop_ends_the_pings_and_is_said(server, monkeypatch):
     task = patient()
-    monkeypatch.setattr("bknb.notify.heartbeat.loop_answers", lambda: False)
+    monkeypatch.setattr("bknb.runs.notifiers.heartbeat.loop_answers", lambda: False)
     pings = Pings(Secret(server.url), seconds=2.0)
     pings.ping()
     assert server.requests == []

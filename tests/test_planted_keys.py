@@ -20,8 +20,8 @@ from packages import need_packages
 
 import bknb
 from bknb.errors import BrokerError
-from bknb.keys_and_tokens import Secret, without_keys
 from bknb.sharing.secrets import Guard
+from bknb.stores.keys_and_tokens import Secret, without_keys
 from bknb.testing.exchange import LocalExchange
 
 need_packages("ccxt")

@@ -252,7 +252,7 @@ def homes() -> dict[str, str]:
     return {name: module.removeprefix(".") for name, module in written("bknb").items()}
 
 
-NAMESPACES = ["bknb.brokers", "bknb.exchanges", "bknb.llm", "bknb.notify", "bknb.stores"]
+NAMESPACES = ["bknb.brokers", "bknb.exchanges", "bknb.llm", "bknb.stores"]
 
 
 @pytest.mark.parametrize("package", ["bknb", *NAMESPACES])

@@ -22,7 +22,7 @@ from bknb.provenance.source_code_and_hash import read_code, source_hash
 from bknb.provenance.source_text import digest_of_code
 from bknb.provenance.strategy_hash import fingerprint, running
 from bknb.research.holdout_ledger import HoldoutLedger, HoldoutLook
-from bknb.sweeps.trial_ledger import TrialFile
+from bknb.research.sweep_trial_ledger import TrialFile
 
 
 @pytest.fixture

@@ -22,11 +22,11 @@ import bknb
 from bknb.domain.fills_at_stops_and_gaps import EXECUTION_MODELS, execution_model
 from bknb.engine.registration_checks import make_strategy
 from bknb.provenance.strategy_hash import fingerprint
+from bknb.research.sweep_trial_ledger import TrialFile
 from bknb.runs.sweep import SweepOptions, SweepTask, open_ledger, plan_sweep
 from bknb.sweeps import worker_pool
 from bknb.sweeps.batches import Batch, WorkDir, try_batch
 from bknb.sweeps.parameter_search import Space, make_search
-from bknb.sweeps.trial_ledger import TrialFile
 from bknb.sweeps.units import TRIES, Call, Unit
 
 need_packages("numba", "cloudpickle")

@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, urlsplit
 from ..domain.broker_account import BrokerMarket
 from ..domain.broker_orders_and_ids import Order
 from ..errors import BrokerError, Forgotten
-from ..keys_and_tokens import Secret, without_keys
+from ..stores.keys_and_tokens import Secret, without_keys
 from .exchange_profile import Answer, Profile, Request
 
 _Read = TypeVar("_Read")

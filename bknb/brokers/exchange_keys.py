@@ -7,7 +7,7 @@ import hashlib
 from typing import NoReturn
 
 from ..errors import UsageError
-from ..keys_and_tokens import SERVICE, found
+from ..stores.keys_and_tokens import SERVICE, found
 
 
 class Keys:

@@ -12,7 +12,8 @@ import importlib.util
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from ..errors import DataError, MissingDependency, UsageError
+from bknb import DataError, MissingDependency, UsageError
+
 from ..reports import plots
 from ..reports.backtest_report import backtest_info, summary_html, summary_text
 from ..reports.equity_arrays import equity_info

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 from uuid import uuid4
 
-from ..errors import MissingDependency
+from bknb import MissingDependency
+
 from ..reports.asked_and_missed import parameters_text
 from ..reports.sliders_report import panel_html, sliders_png, sliders_text, static_html, title_text
 from .kernel import cell_id, front_end_draws, in_kernel, ipython

@@ -7,7 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from ..errors import MissingDependency
+from bknb import MissingDependency
+
 from .run_buttons import source
 
 _STATIC: Final = Path(__file__).parent / "static"

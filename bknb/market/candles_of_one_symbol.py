@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 
 from ..domain.interval import MINUTE_MS
-from ..kernels.vwap import average_prices
 from .bar_slots import BarTimes, bar_close
 from .candles import Candles
+from .vwap import average_prices
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

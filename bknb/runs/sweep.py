@@ -14,11 +14,11 @@ from ..errors import UsageError
 from ..metrics.trade_definitions import lower_is_better
 from ..ports import TrialLedger
 from ..provenance.strategy_hash import running
+from ..research.sweep_trial_ledger import TrialFile, TrialMemory
 from ..stores.atomic import as_path
 from ..sweeps.parameter_search import Search, Space, checked_search
 from ..sweeps.prepared_candles import goes_compiled
 from ..sweeps.sweep_run import SearchOptions, SweepPlan, SweepRun
-from ..sweeps.trial_ledger import TrialFile, TrialMemory
 from .compiling_told import compiling_told
 from .run_task import CountedRun
 from .sweep_result import SweepResult

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..domain.html import Html, element, fragment
 from ..errors import MissingDependency, UsageError
-from ..stores.atomic import write_whole
+from ..stores.atomic import write_named
 from .fresh_environment import clean_environment
 
 if TYPE_CHECKING:
@@ -82,12 +82,18 @@ def read_notebook(path: Path) -> Any:
 
 
 def write_notebook(notebook: Any, path: Path) -> None:
-    """Write an executed notebook, without the state of widgets."""
+    """Write an executed notebook, without the state of widgets.
+
+    Raises
+    ------
+    UsageError
+        When the disk did not take the file.
+    """
     import nbformat
 
     notebook.metadata.pop("widgets", None)
     nbformat.validate(notebook)
-    write_whole(path, nbformat.writes(notebook).encode())  # type: ignore[no-untyped-call]
+    write_named(path, nbformat.writes(notebook).encode())  # type: ignore[no-untyped-call]
 
 
 def execute(
@@ -199,6 +205,19 @@ def summaries(cell: Any) -> list[str]:
         for output in cell.get("outputs", ())
         if RESULT_KEY in output.get("metadata", {}) and "text/plain" in output.get("data", {})
     ]
+
+
+def write_html(notebook: Any, path: Path, *, title: str) -> None:
+    """Write an executed notebook as one HTML page that opens without a network.
+
+    Raises
+    ------
+    MissingDependency
+        When nbconvert is not installed.
+    UsageError
+        When the disk did not take the file.
+    """
+    write_named(path, to_html(notebook, title=title).encode())
 
 
 def to_html(notebook: Any, *, title: str) -> str:

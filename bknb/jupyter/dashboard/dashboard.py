@@ -9,8 +9,8 @@ from uuid import uuid4
 from weakref import WeakKeyDictionary, WeakSet
 
 import bknb
+from bknb import MissingDependency
 
-from ...errors import MissingDependency
 from ...market.system_clock import stopwatch
 from ...reports.dashboard_panels import meanings
 from ...reports.dashboard_run import RunView

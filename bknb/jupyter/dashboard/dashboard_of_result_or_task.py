@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from ...errors import UsageError
+from bknb import UsageError
+
 from ...reports.dashboard_panels import PANELS
 from ...reports.dashboard_run import RunView
 from ...reports.equity_arrays import stairs_of

@@ -6,7 +6,8 @@ import contextvars
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
-from ...errors import MissingDependency, UsageError
+from bknb import MissingDependency, UsageError
+
 from ...market.system_clock import stopwatch
 from ...reports.markup import Html, element
 from ...reports.portfolio_panels import PORTFOLIO_PANELS, panel_html, status_text

@@ -6,7 +6,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from ...errors import DataError
+from bknb import DataError
+
 from .costly_updates import CostlyUpdates
 
 if TYPE_CHECKING:

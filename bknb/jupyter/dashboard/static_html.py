@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING, Any, Final
 
-from ...errors import MissingDependency
+from bknb import MissingDependency
+
 from ...reports import dashboard_panels
 from ...reports.equity_png import equity_png
 from ...reports.managed_panel import target_texts

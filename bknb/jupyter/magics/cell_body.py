@@ -8,7 +8,7 @@ import types
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
-from ...errors import StrategyError, UsageError
+from bknb import StrategyError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

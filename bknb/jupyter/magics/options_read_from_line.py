@@ -9,7 +9,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from ...errors import UsageError
+from bknb import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

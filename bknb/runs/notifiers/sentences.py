@@ -6,8 +6,8 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 
 import msgspec
 
-from ..domain.formatting import plain_number, utc_text
-from ..domain.signal_events import (
+from ...domain.formatting import plain_number, utc_text
+from ...domain.signal_events import (
     AddCancelled,
     Added,
     Cancelled,
@@ -20,9 +20,9 @@ from ..domain.signal_events import (
     RiskRefused,
     Scheduled,
 )
-from ..domain.text import readable
-from ..events.listener_failures import ListenerFailure, ListenerOverflow
-from ..events.messages import Done, ErrorEvent, Resumed
+from ...domain.text import readable
+from ...events.listener_failures import ListenerFailure, ListenerOverflow
+from ...events.messages import Done, ErrorEvent, Resumed
 
 Told: TypeAlias = Literal[
     "opened",

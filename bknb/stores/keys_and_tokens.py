@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Final, NoReturn
 from urllib.parse import quote
 
-from .errors import UsageError
+from ..errors import UsageError
 
 SERVICE: Final = "bknb"
 """Under which service names are looked up in the keyring of the system."""

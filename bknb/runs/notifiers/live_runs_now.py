@@ -6,11 +6,11 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
-from ..domain.formatting import utc_text
+from ...domain.formatting import utc_text
 
 if TYPE_CHECKING:
-    from ..runs.live_task import LiveTask
-    from ..runs.task import Task
+    from ..live_task import LiveTask
+    from ..task import Task
 
 _ANSWER_SECONDS: Final = 5.0
 _NAMED: Final = 10
@@ -23,11 +23,11 @@ def going_on() -> list[LiveTask]:
     """
     if "bknb.runs.live_task" not in sys.modules:  # none was ever started
         return []
-    from ..runs.live_task import TASKS
+    from ..live_task import TASKS
 
     tasks = [task for task in TASKS.all() if _goes_on(task)]
     if "bknb.runs.remote_live_task" in sys.modules:
-        from ..runs.remote_live_task import RemoteLiveTask
+        from ..remote_live_task import RemoteLiveTask
 
         tasks = [task for task in tasks if not isinstance(task, RemoteLiveTask)]
     return tasks
@@ -37,7 +37,7 @@ def names_going_on() -> set[tuple[str, str]]:
     """Symbol and strategy of the live runs that go on, and those of live portfolios."""
     found: list[Task[Any, Any]] = [*going_on()]
     if "bknb.runs.live_portfolio_task" in sys.modules:
-        from ..runs.live_portfolio_task import TASKS
+        from ..live_portfolio_task import TASKS
 
         found += [task for task in TASKS.all() if _goes_on(task)]
     return {(task.symbol, task.strategy) for task in found}
@@ -49,7 +49,7 @@ def _goes_on(task: Task[Any, Any]) -> bool:
 
 def loop_answers(seconds: float = _ANSWER_SECONDS) -> bool:
     """Whether the loop that all live runs share does anything: blocked, it watches no position."""
-    from ..live.runtime import RUNTIME
+    from ...live.runtime import RUNTIME
 
     answered = threading.Event()
     RUNTIME.call(answered.set)

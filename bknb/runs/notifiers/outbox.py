@@ -10,9 +10,9 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from ..domain.retry_pauses import Chance, Patience
-from ..domain.text import error_text
-from ..log import log
+from ...domain.retry_pauses import Chance, Patience
+from ...domain.text import error_text
+from ...log import log
 from .channels import Channel
 from .http_request import Undelivered
 from .sentences import Notice

@@ -11,17 +11,17 @@ from typing import Any, Final
 
 import msgspec
 
-from ..domain.retry_pauses import Patience
-from ..errors import UsageError
-from ..events import subjects
-from ..events.listener_failures import ListenerFailure
-from ..events.listener_queue import Subscription
-from ..events.messages import Done, ErrorEvent
-from ..keys_and_tokens import Secret, without_keys
-from ..log import log
-from ..market.system_clock import stopwatch
-from ..process import after_fork, at_reset
-from ..runs.goes_with_runs import offer, offered_changed
+from ...domain.retry_pauses import Patience
+from ...errors import UsageError
+from ...events import subjects
+from ...events.listener_failures import ListenerFailure
+from ...events.listener_queue import Subscription
+from ...events.messages import Done, ErrorEvent
+from ...log import log
+from ...market.system_clock import stopwatch
+from ...process import after_fork, at_reset
+from ...stores.keys_and_tokens import Secret, without_keys
+from ..goes_with_runs import offer, offered_changed
 from .channels import Channel
 from .heartbeat import Pings, Repeating, heartbeat_notice
 from .live_runs_now import going_on, runs_text

@@ -10,8 +10,8 @@ from typing import Any, Final, Literal, Protocol, TypeAlias, cast
 
 import msgspec
 
-from ..domain.formatting import utc_text
-from ..keys_and_tokens import Secret, without_keys
+from ...domain.formatting import utc_text
+from ...stores.keys_and_tokens import Secret, without_keys
 from .escaping import for_discord, for_header, for_html, for_markdown, for_slack
 from .http_request import Response, Undelivered, ask, ends_within, undelivered
 from .sentences import Notice, one_line

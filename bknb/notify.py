@@ -9,6 +9,7 @@ Examples
 
 from __future__ import annotations
 
-from .. import lazy_names
+from .runs.notifiers.notifier import Notifier, running
+from .runs.notifiers.telegram_webhook_and_email import email, telegram, webhook
 
-__getattr__, __dir__, __all__ = lazy_names.attach(__name__, __file__)
+__all__ = ["Notifier", "email", "running", "telegram", "webhook"]

@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, get_args
 
-from ..domain.interval import interval_ms
-from ..errors import UsageError
-from ..keys_and_tokens import Secret, checked_name, found, secret_of
+from ...domain.interval import interval_ms
+from ...errors import UsageError
+from ...stores.keys_and_tokens import Secret, checked_name, found, secret_of
 from .channels import Body, Channel, Email, ParseMode, Security, TelegramChat, Webhook
 from .http_request import checked_url
 from .notifier import Notifier, Specification

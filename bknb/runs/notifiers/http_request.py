@@ -13,10 +13,10 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from ..domain.formatting import plain_number
-from ..errors import UsageError
-from ..keys_and_tokens import Secret, without_keys
-from ..market.system_clock import SystemClock
+from ...domain.formatting import plain_number
+from ...errors import UsageError
+from ...market.system_clock import SystemClock
+from ...stores.keys_and_tokens import Secret, without_keys
 from .sentences import one_line
 
 _MOST_BYTES: Final = 65_536

@@ -6,9 +6,9 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from ..domain.text import error_text
-from ..keys_and_tokens import Secret
-from ..log import log
+from ...domain.text import error_text
+from ...log import log
+from ...stores.keys_and_tokens import Secret
 from .http_request import Response, Undelivered, ask, undelivered
 from .live_runs_now import going_on, loop_answers, names_going_on, runs_text
 from .sentences import Notice, one_line
