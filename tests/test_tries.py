@@ -104,6 +104,31 @@ def test_parameters_make_another_strategy():
     assert [tried(name, interval=None).count for name in ("p", "q", "p")] == [1, 2, 2]
 
 
+def test_a_parameter_given_as_its_default_is_no_other_try():
+    def get_signals(candles, up=2, down=1.0):
+        return {
+            "position": 0,
+            "price_take_profit": candles.close * up,
+            "price_stop_loss": np.nan,
+            "minute_estimated_time": 60,
+        }
+
+    def manage(position, down=3.0):
+        return None
+
+    bknb.add_strategy("rows", interval="1h", get_signals=get_signals)
+    given = [{}, {"up": 2}, {"up": 2, "down": 1.0}, {"up": 2.0}, {"down": 1.5}, {"up": 2, "down": 1.5}]
+    assert [tried("rows", interval=None, params=each).count for each in given] == [1, 1, 1, 2, 3, 3]
+    run = {"strategy": "rows", "symbol": "BTCUSDT", "frame": WEEK, "exchange": "demo"}
+    bknb.sweep(params={"up": [2, 3], "down": [1.0, 1.5]}, **run)
+    sliders = bknb.interact(values={"up": [2, 3]}, **run)
+    assert (sliders.params, sliders.shown.tries.count) == ({"up": 2}, 5)
+
+    bknb.add_strategy("managed", interval="1h", get_signals=get_signals, manage=manage, manage_interval="1h")
+    counts = [tried("managed", interval=None, params=each).count for each in ({}, {"up": 2}, {"down": 1.0})]
+    assert counts == [6, 6, 7]  # in `manage` the default of `down` is another one
+
+
 @pytest.mark.slow
 def test_overlapping_frames_share_their_data_and_others_do_not():
     assert tried(bracket(1.02)).count == 1

@@ -134,6 +134,18 @@ def parameters_of(
     return found
 
 
+def defaults_of(function: Callable[..., Any], manage: Callable[..., Any] | None) -> dict[str, Any]:
+    """The defaults of a function and ``manage`` by name, but for those on which both differ.
+
+    Examples
+    --------
+    >>> defaults_of(lambda ctx, fast=5, slow=20: None, lambda ctx, position, fast=8, top=2.0: None)
+    {'slow': 20, 'top': 2.0}
+    """
+    found = parameters_of(function, manage, {})
+    return {name: default for name, default in found.items() if f"{name} of manage" not in found and " " not in name}
+
+
 def own_parameters(
     function: Callable[..., Any] | None, manage: Callable[..., Any] | None
 ) -> tuple[dict[str, inspect.Parameter], bool]:

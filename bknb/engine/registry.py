@@ -15,7 +15,7 @@ from ..errors import UnknownName, UsageError
 from ..log import log
 from ..ports import CandleSource
 from ..process import at_reset
-from .call_by_name import Ask, Manage, parameters_of
+from .call_by_name import Ask, Manage, defaults_of, parameters_of
 
 if TYPE_CHECKING:
     from ..domain.quantity_step_and_least_amount import MarketLimits
@@ -145,6 +145,19 @@ class Strategy(msgspec.Struct, frozen=True):
         {'fast': 5, 'slow': 20}
         """
         return parameters_of(self.get_signals or self.get_signal, self.manage, self.params)
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """Its parameters where nothing is given in ``params=``, but for those of which ``manage`` has another default.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> trend = bknb.add_strategy("trend", interval="1h", get_signal=lambda fast=5: None, params={"fast": 8})
+        >>> trend.defaults
+        {'fast': 5}
+        """
+        return defaults_of(self.get_signals or self.get_signal, self.manage)
 
     @property
     def weights(self) -> WeightLimits | None:

@@ -179,15 +179,25 @@ def model_text(model: Model) -> tuple[str, ...]:
     return model.name, f"{model.every}, in use after {model.delay_ms / MINUTE_MS:g} minutes{shared}"
 
 
-def params_text(params: Mapping[str, Any]) -> str:
+def params_text(params: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> str:
     """Parameters as text that changes when they do; what is more than a number or a text by its source and content.
+
+    Those that are as in ``defaults`` are left out.
 
     Examples
     --------
-    >>> params_text({"slow": 30, "fast": 10})
-    "{'fast': 10, 'slow': 30}"
+    >>> params_text({"slow": 30, "fast": 10}), params_text({"slow": 30, "fast": 10}, {"fast": 10, "slow": 20})
+    ("{'fast': 10, 'slow': 30}", "{'slow': 30}")
     """
+    if defaults:
+        params = {name: value for name, value in params.items() if not _is_default(value, name, defaults)}
     ordered = dict(sorted(params.items()))
     if all(type(value) in _PLAIN for value in ordered.values()):  # asked for every combination of a sweep
         return repr(ordered)
     return repr({name: value if type(value) in _PLAIN else source_hash(value) for name, value in ordered.items()})
+
+
+def _is_default(value: object, name: str, defaults: Mapping[str, Any]) -> bool:
+    if name not in defaults or type(value) is not type(default := defaults[name]):
+        return False
+    return value is default or params_text({name: value}) == params_text({name: default})

@@ -34,7 +34,7 @@ from ..sweeps.prepared_candles import OverLongerBars, goes_compiled, prepare
 from ..sweeps.sweep_series import asked_of
 from .measured import marked_equity, measure
 from .run_record import record_of
-from .tries import code_of, count_on, strategy_key
+from .tries import count_on, key_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -169,7 +169,7 @@ class Looks:
         What the user's function raises is the ``error`` of the look. Blocks; not on a thread that has a running loop.
         """
         plan = replace(self.plan, strategy=with_params(self.plan.strategy, params))
-        key = strategy_key(code_of(plan), plan.strategy.params) if plan.settings.count_tries else ""
+        key = key_of(plan)
         with running(plan.strategy):
             found = self._made(plan, params)
         tries = count_on(plan, [key], self._data, warn=self._warn) if key else None

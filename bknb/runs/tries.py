@@ -1,7 +1,8 @@
 """Counting tries: every strategy that is run on candles is noted in the ledger of tries, once.
 
 A try is told from others by the code of the strategy, what it calls and the values it reads, and by its parameters.
-The name of its function, docstrings and comments make no other try (``unnamed_fingerprint``). What is not seen makes
+The name of its function, docstrings and comments make no other try (``unnamed_fingerprint``), nor does a parameter that
+is given as its default is. What is not seen makes
 none either: levels that it reads from a file or from ``os.environ`` while it runs. Frames that overlap on an exchange
 of another name are other data, unless the candles of both frames are the same.
 """
@@ -39,14 +40,19 @@ def keep_in(path: Path) -> None:
     _place[:] = [path]
 
 
-def strategy_key(code: str, params: Mapping[str, Any]) -> str:
-    """A short hash of a strategy: of its code (``unnamed_fingerprint``) and parameters, not of its registered name."""
-    return hashlib.blake2b(f"{code} {params_text(params)}".encode(), digest_size=8).hexdigest()
+def strategy_key(code: str, params: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> str:
+    """A short hash of a strategy: of its code (``unnamed_fingerprint``) and parameters, not of its registered name.
+
+    Parameters that are as in ``defaults`` are left out.
+    """
+    return hashlib.blake2b(f"{code} {params_text(params, defaults)}".encode(), digest_size=8).hexdigest()
 
 
 def key_of(plan: Plan) -> str:
     """The hash of a strategy with its parameters, taken before a run changes what it reads, such as a cache."""
-    return strategy_key(code_of(plan), plan.strategy.params) if plan.settings.count_tries else ""
+    return (
+        strategy_key(code_of(plan), plan.strategy.params, plan.strategy.defaults) if plan.settings.count_tries else ""
+    )
 
 
 def code_of(plan: Plan) -> str:
@@ -82,8 +88,9 @@ def count_sweep(run: SweepRun, code: str) -> int:
     """
     found = [0]
     for number, (plan, data) in enumerate(zip(run.plan.plans, run.data_hashes, strict=False)):
+        defaults = plan.strategy.defaults
         done = [{**plan.strategy.params, **run.combinations[each]} for each, at in run.outcomes if at == number]
-        keys = [strategy_key(code, each) for each in done] if plan.settings.count_tries else []
+        keys = [strategy_key(code, each, defaults) for each in done] if plan.settings.count_tries else []
         tries = count_on(plan, keys, data, warn=run.warnings.append) if keys else None
         found.append(0 if tries is None else tries.count)
     return max(found)

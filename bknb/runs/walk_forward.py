@@ -72,8 +72,9 @@ class WalkForwardTask(Counted, Task[WalkForward, Fold]):
         self.metric = metric
         self.anchored = anchored
         self.folds: list[Fold] = []
-        walk = (metric, anchored, self.steps, [params_text(each) for each in self.sets])
-        self._key = strategy_key(code_of(plan), {**plan.strategy.params, "a walk": repr(walk)})
+        defaults = plan.strategy.defaults
+        walk = (metric, anchored, self.steps, [params_text(each, defaults) for each in self.sets])
+        self._key = strategy_key(code_of(plan), {**plan.strategy.params, "a walk": repr(walk)}, defaults)
         self._warnings: dict[str, list[int]] = {}  # the folds of each; none for what holds for the whole walk
         self._stopped = False
         self._executor = executor

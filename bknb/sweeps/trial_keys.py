@@ -40,6 +40,7 @@ class TrialKeys:
         self._plans = plans
         self._strategy_hash = strategy_hash
         self._data = data
+        self._defaults = plans[0].strategy.defaults
         self._digests: dict[int, Any] = {}  # by number of the symbol
         self._keys: dict[tuple[int, int], str] = {}  # by combination and number of the symbol
 
@@ -47,7 +48,8 @@ class TrialKeys:
         """Return the key of a combination, by its number, on a symbol, by its number: 64 hexadecimal digits."""
         if (number, symbol) not in self._keys:  # asked before a combination is tried, and for its trial
             digest = self._digest(symbol).copy()
-            digest.update(params_text({**self._plans[symbol].strategy.params, **params}).encode())
+            values = {**self._plans[symbol].strategy.params, **params}
+            digest.update(params_text(values, self._defaults).encode())
             self._keys[number, symbol] = digest.hexdigest()
         return self._keys[number, symbol]
 
