@@ -429,6 +429,22 @@ def test_a_combination_that_kills_every_worker_is_a_row() -> None:
 
 
 @pytest.mark.slow
+def test_a_combination_that_kills_every_worker_leaves_those_of_its_batch() -> None:
+    def deadly(candles: Any, length: int = 1) -> Any:
+        if length == 13:
+            os._exit(9)
+        return get_signals(candles, 3, length)
+
+    lengths = [length for length in range(5, 22) if length != 13]
+    found = bknb.sweep(deadly, **options(params={"length": [*lengths, 13]}, executor=2))
+    assert found.table["error"].tolist() == [""] * 16 + ["the worker died 3 times with this combination"]
+    assert (
+        found.table["n"].head(16).tolist()
+        == bknb.sweep(deadly, **options(params={"length": lengths})).table["n"].tolist()
+    )
+
+
+@pytest.mark.slow
 def test_dask_gives_the_same_and_survives_a_killed_worker(inline: bknb.SweepResult) -> None:
     """A cluster on loopback, in a process of its own: its threads and warnings are not this test's."""
     pytest.importorskip("distributed")

@@ -37,6 +37,10 @@ class Batch(Unit):
         self.numbers = list(numbers)
         self.params = [dict(one) for one in params]
 
+    def singles(self) -> list[Batch]:
+        """A batch for each of its combinations."""
+        return [Batch(self.symbol, [n], [one]) for n, one in zip(self.numbers, self.params, strict=True)]
+
 
 @dataclass(frozen=True, slots=True)
 class WorkDir:

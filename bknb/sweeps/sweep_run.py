@@ -303,8 +303,9 @@ class SweepRun:
                 for part in (todo[at : at + size] for at in range(0, len(todo), size))
             ]
         self._advance((len(combinations) - len(numbers)) * len(self.plan.plans))
-        for batch, answer in executor.run(batches, lambda: self.stopped):
-            self._take(batch, answer)
+        while batches:  # one whose worker died may have been ended by any of its combinations
+            taken = executor.run(batches, lambda: self.stopped)
+            batches = [one for batch, answer in taken if not self._take(batch, answer) for one in batch.singles()]
 
     def _recall(self, number: int, symbol: int) -> bool:
         """Take an outcome from this run or from the ledger; returns whether there was one."""
@@ -316,7 +317,9 @@ class SweepRun:
         self._advance(1)
         return True
 
-    def _take(self, batch: Batch, answer: Any) -> None:
+    def _take(self, batch: Batch, answer: Any) -> bool:
+        if answer is None and len(batch.numbers) > 1:
+            return False
         if not isinstance(answer, list):
             text = answer or f"the worker died {batch.tries} times with this combination"
             answer = [_failed(text, frame_days(self.plan.plans[0])[1])] * len(batch.numbers)
@@ -329,6 +332,7 @@ class SweepRun:
             self._keep_days()
         self.trials.save_many()
         self._advance(len(batch.numbers))
+        return True
 
     def _keep_days(self) -> None:
         """Put the daily returns of the newest outcomes into a file, so that memory does not grow with each of them."""
