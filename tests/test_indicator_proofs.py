@@ -22,7 +22,9 @@ BARS = source(walk(1000, since=0, step=4 * HOUR))  # few are in a block
 FIRST = 520 * 4 * HOUR
 
 
-def asked(given: dict[str, Any], *, exchange: Any = BARS, first: int = FIRST, count: int = 2) -> dict[str, Any]:
+def asked(
+    given: dict[str, Any], *, exchange: Any = BARS, first: int = FIRST, count: int = 2, **options: Any
+) -> dict[str, Any]:
     """What each of some indicators gives at the last of some moments of a run, or the error it raises."""
     found: dict[str, Any] = {}
 
@@ -36,7 +38,7 @@ def asked(given: dict[str, Any], *, exchange: Any = BARS, first: int = FIRST, co
                 found[name] = error
 
     frame = (first, first + count * 4 * HOUR)
-    result = bknb.backtest("X", strategy=get_signal, interval="4h", exchange=exchange, frame=frame)
+    result = bknb.backtest("X", strategy=get_signal, interval="4h", exchange=exchange, frame=frame, **options)
     assert not result.errors, result.errors
     return found
 
@@ -95,6 +97,37 @@ def test_a_leak_at_one_rare_candle_is_refused_in_its_block(event: str) -> None:
     error = asked(each, exchange=source(bknb.Candles(block)), count=300)["next"]
     assert type(error) is bknb.LookaheadError
     assert "at 1970-04-27 20:00 UTC" in str(error)
+
+
+@pytest.mark.parametrize("unit", ["D", "W", "M", "hole"])
+def test_a_gap_on_the_candle_before_it_is_refused(unit: str) -> None:
+    """The next open stands at the last candle of a day, a week or a month, or before a candle that is missing."""
+
+    def gap(candles: Any) -> Any:
+        times = candles.timestamp.view("datetime64[ms]")
+        days = times - np.timedelta64(4, "D") if unit == "W" else times
+        is_last = np.diff(days.astype("datetime64[D]" if unit == "hole" else f"datetime64[{unit}]").view(np.int64)) != 0
+        if unit == "hole":
+            is_last = np.diff(candles.timestamp) > 4 * HOUR
+        following = np.append(candles.open[1:], candles.close[-1])
+        return np.where(np.append(is_last, False), following, candles.close)
+
+    block = np.delete(walk(1000, since=0, step=4 * HOUR).block, [150, 500], axis=1)
+    each = {"gap": bknb.indicator(gap, "4h", lookback=30)}
+    error = asked(each, exchange=source(bknb.Candles(block)), first=545 * 4 * HOUR, allow_gaps=True)["gap"]
+    assert type(error) is bknb.LookaheadError
+    assert "made of candles that had not closed" in str(error)
+
+
+def test_a_leak_at_the_border_of_a_block_is_none_of_the_look_back() -> None:
+    def next_hour_begins(candles: Any) -> Any:
+        is_border = (candles.timestamp + 4 * HOUR) // (128 * 4 * HOUR) != candles.timestamp // (128 * 4 * HOUR)
+        following = np.append(candles.open[1:], candles.close[-1] * 1.01)
+        return np.where(is_border, following, candles.close)
+
+    error = asked({"border": bknb.indicator(next_hour_begins, "4h", lookback=30)}, count=300)["border"]
+    assert type(error) is bknb.LookaheadError
+    assert "made of candles that had not closed" in str(error)
 
 
 @pytest.mark.parametrize("dask", [False, True], ids=["plain", "Dask was imported"])
@@ -181,10 +214,25 @@ def test_a_look_back_that_is_too_short_is_refused_with_one_that_suffices() -> No
     assert 400 < error.suffices < 900
     assert isinstance(asked({"long": bknb.indicator(smooth, "4h", lookback=error.suffices)})["long"], np.ndarray)
     later = asked({"short": bknb.indicator(smooth, "4h", lookback=60)}, first=900 * 4 * HOUR)["short"]
-    assert str(later).endswith(f"\nlookback={later.suffices} suffices")
+    assert str(later).endswith(f"lookback={later.suffices} suffices")
     assert 400 < later.suffices < 900
     short = bknb.indicator("sma", "4h", 200, lookback=150)  # all of its values are NaN
     assert type(asked({"short": short}, first=620 * 4 * HOUR)["short"]) is bknb.LookbackTooShort
+
+
+@pytest.mark.parametrize("length", [4, 9, 25])
+def test_the_look_back_that_is_said_suffices_at_all_later_blocks(length: int) -> None:
+    """It is that of the candles among which an average remembers longest, not that of the newest one."""
+    given = {
+        "ewm": lambda close: pd.Series(close).ewm(span=length).std(),
+        "twice": lambda close: pd.Series(close).ewm(span=length).mean().ewm(span=3).mean(),
+        "day": lambda c: pd.Series(c.close).groupby(c.timestamp // (24 * length * HOUR)).cummax().to_numpy(),
+    }
+    short = asked({name: bknb.indicator(f, "4h", lookback=3) for name, f in given.items()})
+    assert {type(error) for error in short.values()} == {bknb.LookbackTooShort}
+    long = {name: bknb.indicator(f, "4h", lookback=short[name].suffices) for name, f in given.items()}
+    found = asked(long, first=200 * 4 * HOUR, count=780)
+    assert {type(each) for each in found.values()} == {np.ndarray}, found
 
 
 def test_a_function_that_remembers_everything_is_refused() -> None:

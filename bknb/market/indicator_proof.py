@@ -1,13 +1,11 @@
 """Whether an indicator may be believed: made of no later candle, the same when called again, its look-back long enough.
 
-A function of the user's shows it at its first block, at several cuts, and at one cut of each later block, also behind
-the candles that stand out more than all before: values up to the cut are compared with the candles behind it as they
-are, held at the newest one, and shaken.
+A function of the user's shows it at several cuts of its first block, and at a few of each later one: values up to the
+cut are compared with the candles behind it as they are, held at the newest one, and shaken.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -15,19 +13,20 @@ import numpy as np
 
 from ..domain.formatting import utc_text
 from ..errors import LookaheadError, LookbackTooShort
+from .indicator_cuts import Cuts
+from .indicator_formula import Made
+from .indicator_memory import REMEMBERED, differences, look_back_that_suffices
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .candles import Candles
     from .indicator_blocks import Blocks, BlockValues
-    from .indicator_formula import Formula, Made
+    from .indicator_formula import Formula
 
     Floats = NDArray[np.float64]
 
 _ROUNDING: Final = 1e-12  # of the largest value: what sums in another order differ by
-_REMEMBERED: Final = 1e-9  # of the largest value: what candles before the look-back may change
-_CUTS: Final = 6  # of the first block
 _FARTHEST: Final = 4096  # candles among which a look-back that suffices is looked for, or 64 times that of now
 
 
@@ -44,13 +43,13 @@ class Proof:
         Called with what is to be said of it, once.
     """
 
-    __slots__ = ("_about", "_blocks", "_cut", "_formula", "_largest", "_told", "_warn")
+    __slots__ = ("_about", "_blocks", "_cuts", "_formula", "_looked", "_told", "_warn")
 
     def __init__(self, formula: Formula, blocks: Blocks, about: str, warn: Callable[[str], object]) -> None:
         self._formula, self._blocks, self._about, self._warn = formula, blocks, about, warn
-        self._cut: set[int] = set()  # blocks that were looked at
+        self._looked: set[int] = set()  # blocks
+        self._cuts = Cuts()
         self._told = False
-        self._largest = np.full(4, -np.inf)  # of the candles that were looked at: volume, rise, fall, range
 
     @property
     def is_bit_stable(self) -> bool:
@@ -78,9 +77,9 @@ class Proof:
         """
         rows = known.shape[1]
         slot = self._blocks.begin(self._time(known, rows - 1))
-        if not self._formula.is_known and slot not in self._cut and rows > 1:
-            self._look_at_cuts(values, known, made, first=not self._cut)
-            self._cut.add(slot)
+        if not self._formula.is_known and slot not in self._looked and rows > 1:
+            self._look_at_cuts(values, known, made, first=not self._looked)
+            self._looked.add(slot)
         if self._formula.looks_back_by_hand and before == self._formula.lookback and rows > before + 1:
             self._look_back(values, known, made, ask)
 
@@ -92,29 +91,13 @@ class Proof:
         if first:
             self._same_again(known, made, values.made_of(known))
             self._of_candles(values, known, made, rng)
-        cuts = {rows - 1} if first else set()
-        cuts |= {
-            *rng.integers(max(1, rows // 3), rows, size=_CUTS if first else 1).tolist(),
-            *self._behind_largest(known),
-        }
+        cuts = self._cuts.first(known, made.values[:, :rows], rng) if first else self._cuts.later(known, rng)
         for cut in sorted(cuts):
             held = values.made_of(known[:, :cut])
             self._same_before(known, cut, made, held, "nothing but the newest candle follows")
             shaken = known.copy()
             _shake(shaken[:, cut:], rng)
             self._same_before(known, cut, made, values.made_of(shaken), "those that follow are changed")
-
-    def _behind_largest(self, known: Floats) -> set[int]:
-        """Cuts behind candles that stand out more than all before: a leak at rare events shows there."""
-        _, _, high, low, close, volume = known
-        with np.errstate(divide="ignore", invalid="ignore"):
-            moves = np.diff(close, prepend=close[0]) / np.abs(close)
-            sizes = np.stack([volume, moves, -moves, (high - low) / np.abs(close)])
-        sizes[np.isnan(sizes)] = -np.inf
-        largest = sizes.max(axis=1)
-        cuts = sizes.argmax(axis=1)[largest > self._largest] + 1
-        self._largest = np.maximum(self._largest, largest)
-        return {*cuts[cuts < known.shape[1]].tolist()}
 
     def _same_again(self, known: Floats, made: Made, again: Made) -> None:
         if made.names == again.names and _same(made.values, again.values).all():
@@ -148,7 +131,7 @@ class Proof:
         same = _same(one, two)
         if same.all():
             return
-        leaks = ~same & ~(_error(one, two) <= _ROUNDING)
+        leaks = ~same & ~(differences(one, two) <= _ROUNDING)
         if leaks.any():
             output, row = _first(leaks)
             values = _texts(one[output, row], two[output, row])
@@ -162,7 +145,7 @@ class Proof:
             self._told = True
             self._warn(
                 f"{self._about} is not bit-stable: what follows a candle changes its value by rounding errors, up to "
-                f"{np.nanmax(_error(one, two)):.0e} of it, so a live run may differ from a backtest in the last digits"
+                f"{differences(one, two).max():.0e} of it, so a live run may differ from a backtest in the last digits"
             )
 
     def _refuse(self, text: str) -> NoReturn:
@@ -173,45 +156,27 @@ class Proof:
     def _look_back(self, values: BlockValues, known: Floats, made: Made, ask: Callable[[int], Candles]) -> None:
         """Compare the newest value with that of its look-back alone."""
         lookback, newest = self._formula.lookback, known.shape[1] - 1
-        alone = values.made_of(known[:, newest - lookback :]).values[:, lookback]
-        wrong = _errors_at(made.values[:, : newest + 1], alone)
-        if (wrong <= _REMEMBERED).all():
+        whole, part = made.values[:, : newest + 1], known[:, newest - lookback :]
+        alone = values.made_of(part).values[:, lookback]
+        wrong = _wrong_at_end(whole, alone)
+        if (wrong <= REMEMBERED).all():
             return
+        if (
+            not self._formula.is_known
+            and (_wrong_at_end(whole, self._formula.of(part.copy()).values[:, -1]) <= REMEMBERED).all()
+        ):
+            held = np.concatenate([whole[:, :-1], alone[:, None]], axis=1)
+            self._same_before(known, newest + 1, made, Made(held, made.names), "nothing but the newest candle follows")
         output = int(wrong.argmax())
         with_more, with_less = _texts(made.values[output, newest], alone[output])
         where = "" if made.names is None else f" of {made.names[output]}"
-        suffices, hint = self._suffices(ask(max(_FARTHEST, 64 * lookback)), lookback)
+        suffices, hint = look_back_that_suffices(self._formula, ask(max(_FARTHEST, 64 * lookback)))
         raise LookbackTooShort(
             f"{self._about} needs more candles than lookback={lookback} before a value: at "
             f"{self._moment(known, newest)} the value{where} is {with_less} with them, and {with_more} with "
             f"{newest} candles before it\n{hint}",
             suffices=suffices,
         )
-
-    def _suffices(self, candles: Candles, lookback: int) -> tuple[int | None, str]:
-        """A look-back whose values more candles do not change, found or worked out, and what to say of it."""
-        block = candles.block
-        whole = self._formula.of(block.copy()).values
-        tried: list[tuple[int, float]] = []
-        count = max(math.ceil(1.2 * lookback), 8)
-        while 1.25 * count < block.shape[1]:
-            part = self._formula.of(block[:, block.shape[1] - count - 1 :].copy()).values[:, -1]
-            wrong = float(_errors_at(whole, part).max())
-            if wrong <= _REMEMBERED:
-                return count, f"lookback={count} suffices"
-            tried.append((count, wrong))
-            count = math.ceil(1.1 * count)
-        if len(tried) < 4:
-            return None, "there are too few candles to say which lookback suffices: give a longer one"
-        (few, large), (many, small) = tried[len(tried) // 2], tried[-1]
-        if not 0 < small < 0.5 * large < math.inf:
-            return None, (
-                "no lookback suffices: it remembers all candles since a beginning\n"
-                "make it of a window, or of changes over some candles"
-            )
-        rate = math.log(large / small) / (many - few)
-        count = math.ceil(1.2 * (many + math.log(small / _REMEMBERED) / rate))
-        return count, f"about lookback={count} suffices"
 
     # --- words --------------------------------------------------------------------------------------------------
 
@@ -238,25 +203,11 @@ def _same(one: Any, two: Any) -> Any:
     return (one == two) | (np.isnan(one) & np.isnan(two))
 
 
-def _error(one: Floats, two: Floats) -> Floats:
-    """The difference of values of the shape (outputs, rows), as a part of the largest of each output."""
-    with np.errstate(invalid="ignore", over="ignore"):
-        found: Floats = np.abs(one - two) / _largest(one)[:, None]
-    found[_same(one, two)] = 0.0
+def _wrong_at_end(values: Floats, newest: Floats) -> Floats:
+    """How far values at the last row are from others, as a part of the largest of each output."""
+    others = np.concatenate([values[:, :-1], newest[:, None]], axis=1)
+    found: Floats = differences(values, others)[:, -1]
     return found
-
-
-def _errors_at(values: Floats, newest: Floats) -> Floats:
-    """How far values at the last row are from others, as a part of the largest of each output; inf where one is NaN."""
-    with np.errstate(invalid="ignore", over="ignore"):
-        found: Floats = np.abs(values[:, -1] - newest) / _largest(values)
-    found[_same(values[:, -1], newest)] = 0.0
-    return np.nan_to_num(found, nan=np.inf)
-
-
-def _largest(values: Floats) -> Floats:
-    sizes = np.where(np.isfinite(values), np.abs(values), 0.0).max(axis=1)
-    return np.where(sizes > 0, sizes, 1.0)
 
 
 def _first(mask: Any) -> tuple[int, int]:
