@@ -5,6 +5,7 @@ from __future__ import annotations
 from ast import literal_eval
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
+from numbers import Real
 from typing import Any, Final, TypeAlias
 
 from ..errors import UsageError
@@ -58,7 +59,7 @@ def nearest(values: Values, wanted: Any) -> int:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _values(name: str, given: Any) -> Values:
