@@ -43,7 +43,7 @@ from bknb.engine.backtest import BacktestRun
 from bknb.engine.plan import Plan, plan_backtest
 from bknb.engine.questions import AskedAt, Questions
 from bknb.live.ended_journal import EndedJournal
-from bknb.live.state_saver import StateSaver
+from bknb.live.values_saved_before_events import StateSaver
 from bknb.market.candles_of_one_symbol import Series
 from bknb.market.window import Window
 from bknb.stores.file_store import FileStore

@@ -17,7 +17,7 @@ from bknb.domain.recovery import Owner, SavedLate
 from bknb.errors import StateError
 from bknb.live.hole_journal import HoleJournal
 from bknb.live.late_journal import LateJournal
-from bknb.live.state_saver import Progress, StateSaver
+from bknb.live.values_saved_before_events import Progress, StateSaver
 from bknb.ports import StateStore
 from bknb.stores.file_store import FileStore
 from bknb.stores.memory_store import MemoryStore

@@ -17,7 +17,7 @@ from bknb.config import Settings
 from bknb.domain.fills_at_stops_and_gaps import Minute, execution_model
 from bknb.domain.lifecycle import Answer, Boundary, Flat, Managed, Rules, due, position_of, step
 from bknb.domain.recovery import Owner
-from bknb.live.state_saver import StateSaver
+from bknb.live.values_saved_before_events import StateSaver
 from bknb.runs.live_task import TASKS, LiveTask, plan_live
 from bknb.stores.memory_store import MemoryStore
 from bknb.testing.clocks import SimulatedClock

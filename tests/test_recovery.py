@@ -15,7 +15,7 @@ from bknb.domain.signal import OpenSignal, ScheduledSignal
 from bknb.domain.signal_events import Cancelled
 from bknb.errors import StateError
 from bknb.live.saved_risk_places import save_places, saved_places
-from bknb.live.state_saver import Progress, StateSaver
+from bknb.live.values_saved_before_events import Progress, StateSaver
 from bknb.stores.memory_store import MemoryStore
 
 OWNER = Owner(strategy="sma", exchange="demo", symbol="BTCUSDT", execution="pessimistic")

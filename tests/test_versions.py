@@ -31,7 +31,7 @@ from bknb.live.late_journal import LateJournal
 from bknb.live.results_not_heard import BESIDE_STATE, Undelivered
 from bknb.live.saved_orders import SavedOrders
 from bknb.live.saved_risk_places import save_places, saved_places
-from bknb.live.state_saver import Progress, StateSaver
+from bknb.live.values_saved_before_events import Progress, StateSaver
 from bknb.llm.recordings import AnswerFolder, RecordedModel
 from bknb.market.candles import Candles
 from bknb.ports import ModelReply

@@ -1,4 +1,4 @@
-"""Binance spot: its requests, its answers, and what its errors mean."""
+"""Binance spot: its requests and its answers; what its errors mean is in :mod:`bknb.brokers.binance_errors`."""
 
 from __future__ import annotations
 
@@ -10,17 +10,8 @@ from ..domain.broker_account import Abilities, Balance, BrokerMarket, Side
 from ..domain.broker_orders_and_ids import Order, Report, ReportStatus
 from ..domain.quantity_step_and_least_amount import EXACT
 from ..errors import BrokerError
-from .binance_errors_and_clock import (
-    BUSY,
-    REFUSED_KEYS,
-    REFUSED_PARAMETERS,
-    STATUSES,
-    BinanceErrorsAndClock,
-    fees_of,
-    golden,
-    id_of,
-    number_of,
-)
+from .binance_errors import spot_verdict
+from .binance_profile import STATUSES, BinanceProfile, fees_of, golden, id_of, number_of
 from .exchange_profile import Answer, GoldenRequest, Request, Trade, Verdict, decimal_text
 
 _STATUSES: Final[Mapping[str, ReportStatus]] = {
@@ -30,21 +21,10 @@ _STATUSES: Final[Mapping[str, ReportStatus]] = {
 }
 _TYPES: Final = {"market": "MARKET", "limit": "LIMIT", "stop": "STOP_LOSS", "target": "TAKE_PROFIT"}
 
-_REFUSED: Final = frozenset(
-    {
-        *REFUSED_KEYS,
-        *REFUSED_PARAMETERS,
-        *("-2010", "-2011", "-2021", "-2022", "-2038", "-2039"),
-    }
-)
 _WHERE_UNFILLED: Final = {"cancelReplaceMode": "STOP_ON_FAILURE", "cancelRestrictions": "ONLY_NEW"}
-_TEXT_OF_DUPLICATE: Final = "Duplicate order sent"
-_TEXT_OF_REACHED: Final = "would trigger immediately"
-_TEXT_OF_UNAVAILABLE: Final = "Service Unavailable"
-_TEXT_OF_HALT: Final = "Market is closed"
 
 
-class BinanceSpot(BinanceErrorsAndClock):
+class BinanceSpot(BinanceProfile):
     """The profile of Binance spot; see :class:`bknb.brokers.exchange_profile.Profile`."""
 
     market = "spot"
@@ -62,23 +42,7 @@ class BinanceSpot(BinanceErrorsAndClock):
 
     def verdict(self, request: Request, error: Answer) -> Verdict:
         """What an error says of its request; whatever is not known may have been carried out."""
-        if error.status in (418, 429) or error.code in ("-1003", "-1015"):
-            return "wait"
-        if error.code == "-1021":
-            return "clock"
-        if error.code in BUSY or _TEXT_OF_UNAVAILABLE in error.text or _TEXT_OF_HALT in error.text:
-            return "busy"
-        if error.code == "-2010" and _TEXT_OF_DUPLICATE in error.text:
-            return "known"
-        if error.code == "-2010" and _TEXT_OF_REACHED in error.text:
-            return "reached"
-        if error.code == "-2013" or (error.code == "-2011" and request.call == "private_delete_order"):
-            return "missing"
-        if error.code == "-2026":
-            return "forgotten"
-        if error.code in _REFUSED and error.status < 500:
-            return "refused"
-        return "unknown"
+        return spot_verdict(request, error)
 
     def time(self) -> Request:
         """Ask for the time."""

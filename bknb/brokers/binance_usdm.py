@@ -10,17 +10,8 @@ from ..domain.broker_account import Abilities, AccountPosition, Balance, BrokerM
 from ..domain.broker_orders_and_ids import Order, Report, ReportStatus
 from ..domain.quantity_step_and_least_amount import EXACT
 from ..errors import BrokerError
-from .binance_errors_and_clock import (
-    BUSY,
-    REFUSED_KEYS,
-    REFUSED_PARAMETERS,
-    STATUSES,
-    BinanceErrorsAndClock,
-    fees_of,
-    golden,
-    id_of,
-    number_of,
-)
+from .binance_errors import usdm_verdict
+from .binance_profile import STATUSES, BinanceProfile, fees_of, golden, id_of, number_of
 from .exchange_profile import Answer, GoldenRequest, Request, SwapSettings, Trade, Verdict, decimal_text
 
 _STOP_STATUSES: Final[Mapping[str, ReportStatus]] = {
@@ -33,23 +24,11 @@ _STOP_STATUSES: Final[Mapping[str, ReportStatus]] = {
     "REJECTED": "rejected",
 }
 _TYPES: Final = {"market": "MARKET", "limit": "LIMIT", "stop": "STOP_MARKET", "target": "TAKE_PROFIT_MARKET"}
-_REFUSED: Final = frozenset(
-    {
-        *REFUSED_KEYS,
-        *REFUSED_PARAMETERS,
-        *(f"-20{number}" for number in (11, *range(18, 29))),
-        *(f"-4{number:03}" for number in range(200)),  # filters, modes, margins, reduce-only
-        *("-5021", "-5022", "-5024", "-5025", "-5026"),
-    }
-)
-_DUPLICATE: Final = "-4116"
-_HALTED: Final = "-4108"  # a market that opens again
-_OTHER_MODE: Final = "-4061"  # positions are kept otherwise now, until somebody sets that back
 _WEEK_MS: Final = 7 * 86_400_000  # of trades in one answer
 _OLDEST_TRADES_MS: Final = 26 * _WEEK_MS
 
 
-class BinanceUsdm(BinanceErrorsAndClock):
+class BinanceUsdm(BinanceProfile):
     """The profile of Binance's USD-M perpetuals; see :class:`bknb.brokers.exchange_profile.SwapProfile`."""
 
     market = "swap"
@@ -66,19 +45,7 @@ class BinanceUsdm(BinanceErrorsAndClock):
 
     def verdict(self, request: Request, error: Answer) -> Verdict:
         """What an error says of its request; whatever is not known may have been carried out."""
-        if error.status in (418, 429) or error.code in ("-1003", "-1015"):
-            return "wait"
-        if error.code == "-1021":
-            return "clock"
-        if error.code in (*BUSY, _HALTED, _OTHER_MODE):
-            return "busy"
-        if error.code == _DUPLICATE:
-            return "known"
-        if error.code == "-2021" and "_post_" in request.call:
-            return "reached"
-        if error.code == "-2013" or (error.code == "-2011" and "_delete_" in request.call):
-            return "missing"
-        return "refused" if error.code in _REFUSED and error.status < 500 else "unknown"
+        return usdm_verdict(request, error)
 
     def time(self) -> Request:
         """Ask for the time."""

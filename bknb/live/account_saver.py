@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from ..market.newest_series_rows import ReadSeries
     from .live_portfolio_weights import LivePortfolioWeights
     from .run_progress import Reached
-    from .state_saver import StateSaver
+    from .values_saved_before_events import StateSaver
 
 
 class AccountPlace(NamedTuple):

@@ -20,8 +20,8 @@ from .manual_orders import ByHand
 from .new_entries import NewEntries
 from .pause_resume_stop import Controls
 from .plan import LivePlan
+from .record_keeping import RecordKeeping
 from .run_progress import Reached
-from .saved_before_events import RecordKeeping
 from .silent_or_late_market import waited_text
 
 if TYPE_CHECKING:

@@ -21,9 +21,9 @@ from .live_market import LiveMarket
 from .live_strategy_loop import LiveLoop
 from .pause_resume_stop import Controls
 from .plan import LivePlan
+from .record_keeping import RecordKeeping
 from .results_not_heard import SUBJECTS
 from .run_progress import Reached
-from .saved_before_events import RecordKeeping
 from .silent_or_late_market import left_text, overdue_text, silence_text
 from .sleeping import Sleep
 from .turn_lock import Turn

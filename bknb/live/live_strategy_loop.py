@@ -33,8 +33,8 @@ from ..market.window import Window
 from .new_entries import NewEntries
 from .on_event_loop import on_loop
 from .plan import LivePlan
+from .record_keeping import RecordKeeping
 from .run_progress import Reached
-from .saved_before_events import RecordKeeping
 from .silent_or_late_market import left_out
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from .catch_up import CatchUp
 from .live_strategy_loop import LiveLoop
-from .saved_before_events import RecordKeeping
+from .record_keeping import RecordKeeping
 
 
 class Parts(NamedTuple):

@@ -30,9 +30,9 @@ from .plan import LivePlan
 from .run_progress import Reached
 from .runtime import Runtime
 from .silent_or_late_market import earlier_holes_text
-from .state_saver import StateSaver
 from .unwatched_positions import changed_setup, deleted_places, deleted_state, orders_without_a_broker, setup_of
 from .user_code_in_threads import risk_outside
+from .values_saved_before_events import StateSaver
 
 if TYPE_CHECKING:
     from ..market.shifted_bar_grid import BarGrid

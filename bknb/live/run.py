@@ -40,11 +40,11 @@ from .orders_sent_to_broker import OrderDesk
 from .parts_of_run import parts_of_run
 from .pause_resume_stop import Controls
 from .plan import LivePlan
+from .record_keeping import RecordKeeping
 from .restart import Restart, places_of, take_places
 from .risk_places_of_silent_legs import ended_of
 from .run_progress import Reached
 from .runtime import Runtime
-from .saved_before_events import RecordKeeping
 from .silent_or_late_market import CandleWatch, given_up_text, missing_in, unwatched_text
 from .sleeping import Sleep
 from .turn_lock import Turn

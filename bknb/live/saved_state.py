@@ -1,4 +1,4 @@
-"""The state of a live run in the form in which it is saved; which file is written when, see ``state_saver``."""
+"""The state of a live run in the form in which it is saved; ``values_saved_before_events`` has what is written when."""
 
 from __future__ import annotations
 

@@ -24,9 +24,9 @@ from ..engine.strategy_loop import StrategyLoop
 from ..engine.strategy_places import PlaceLoop, PlacesLoop, RunOfPlaces
 from .live_strategy_loop import LiveLoop
 from .on_event_loop import on_loop
+from .record_keeping import RecordKeeping
 from .run_progress import Progress, Reached
 from .saved_answers_of_places import SavedAnswers, read_answers, save_answers, saved_signals
-from .saved_before_events import RecordKeeping
 
 if TYPE_CHECKING:
     from ..engine.call_by_name import ManageQuestion

@@ -1,4 +1,4 @@
-"""The record of a live run on disk: what is decided, and what the run goes on without, is saved before it acts."""
+"""The record of a live run: what it decides, and what it goes on without, is noted and saved before it acts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .failures_and_retries import Failures
 from .plan import LivePlan
 from .run_progress import Progress, Reached
 from .silent_or_late_market import hole_text
-from .state_saver import StateSaver
+from .values_saved_before_events import StateSaver
 
 
 class RecordKeeping:

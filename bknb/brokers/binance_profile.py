@@ -1,19 +1,16 @@
-"""What Binance's exchanges have in common: how errors are read, the clock, the key, and the filters of a market."""
+"""What the profiles of Binance's exchanges have in common: errors, the clock, the key, and the filters of a market."""
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from ..domain.broker_account import Fee, added_up
 from ..domain.broker_orders_and_ids import ReportStatus
+from .binance_errors import banned_until, error_in, retry_after_of
 from .exchange_profile import Answer, GoldenRequest, ProfileDefaults, Request
 
-_BANNED_UNTIL: Final = re.compile(r"until (\d{13})")
-_LEAST_WAIT_MS: Final = 60_000  # where a ban does not say how long it is
 STATUSES: Final[Mapping[str, ReportStatus]] = {
     "NEW": "accepted",
     "PARTIALLY_FILLED": "partly_filled",
@@ -24,15 +21,9 @@ STATUSES: Final[Mapping[str, ReportStatus]] = {
     "REJECTED": "rejected",
 }
 """Of orders that are not stops at a place of their own."""
-REFUSED_PARAMETERS: Final = frozenset(
-    {*(f"-11{number:02}" for number in range(37)), *("-1010", "-1013", "-1014", "-1016", "-1020", "-1121")}
-)
-REFUSED_KEYS: Final = frozenset({"-1002", "-1022", "-2008", "-2014"})
-BUSY: Final = frozenset({"-1008", "-2015"})
-"""Overloaded, and a key that may not trade now: nothing happened, and the same may be asked after a while."""
 
 
-class BinanceErrorsAndClock(ProfileDefaults):
+class BinanceProfile(ProfileDefaults):
     """The part of a profile that is the same at all of Binance's exchanges."""
 
     exchange = "binance"
@@ -57,18 +48,12 @@ class BinanceErrorsAndClock(ProfileDefaults):
 
     def error_of(self, status: int, headers: Mapping[str, str], body: str, answer: object) -> Answer:
         """An answer that is an error."""
-        code, text = "", ""
-        if isinstance(answer, dict):
-            answer = _half_of(answer)
-            code, text = str(answer.get("code", "")), str(answer.get("msg", ""))
+        code, text = error_in(answer)
         return Answer(status, code, text or body[:200], retry_after_of(headers))
 
     def wait_until(self, error: Answer, now: int) -> int:
         """Up to when (UTC ms) nothing may be asked after an error that says so."""
-        banned = _BANNED_UNTIL.search(error.text)
-        if banned is not None:
-            return int(banned[1])
-        return now + (_LEAST_WAIT_MS if error.retry_after is None else math.ceil(error.retry_after * 1000))
+        return banned_until(error, now)
 
     def time_of(self, answer: Any) -> int:
         """The time of an answer, UTC ms."""
@@ -85,27 +70,6 @@ class BinanceErrorsAndClock(ProfileDefaults):
     def may_withdraw_of(self, answer: Any) -> bool:
         """Whether the key may withdraw."""
         return bool(answer["enableWithdrawals"])
-
-
-def _half_of(answer: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Of the answer to a replacement that was not carried out, the part that says why; others as they are."""
-    told = answer.get("data")
-    if not (isinstance(told, dict) and "cancelResult" in told):
-        return answer
-    part = told.get("newOrderResponse") if told["cancelResult"] == "SUCCESS" else told.get("cancelResponse")
-    return part if isinstance(part, dict) else answer
-
-
-def retry_after_of(headers: Mapping[str, str]) -> float | None:
-    """How many seconds the headers of an answer ask to wait; ``None``: they do not say.
-
-    Examples
-    --------
-    >>> retry_after_of({"Retry-After": " 7 "}), retry_after_of({})
-    (7.0, None)
-    """
-    after = next((value for name, value in headers.items() if name.lower() == "retry-after"), "").strip()
-    return float(after) if after.isdecimal() else None
 
 
 def _is_real(host: str) -> bool:

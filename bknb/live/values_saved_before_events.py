@@ -1,4 +1,4 @@
-"""A live run's state on disk: which values, under which names, written in which order."""
+"""What a live run saves before an event leaves: which values, under which names, written in which order."""
 
 from __future__ import annotations
 
