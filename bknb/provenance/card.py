@@ -286,12 +286,24 @@ def candle_lines(data: tuple[CandleRange, ...]) -> list[str]:
     ]
 
 
+def outcome_lines(
+    outcome: Outcome, made_with: Mapping[str, str], account: CardAccount | None, benchmark: CardBenchmark | None
+) -> list[str]:
+    """Account, benchmark, outcome and versions of a card, as rows of a table in Markdown."""
+    counts = f"{outcome.trades} trades, {outcome.cancelled} cancelled"
+    counts += f", {outcome.rejected} rejected by rules, {outcome.refused} refused by risk"
+    return [
+        *(account_lines(account) if account else ()),
+        *([f"| Benchmark | {benchmark.name} |"] if benchmark else ()),
+        f"| Outcome | {counts} |",
+        f"| Digest of the outcome | `{outcome.digest[:32]}` |",
+        f"| Made with | {', '.join(f'{name} {text}' for name, text in made_with.items())} |",
+    ]
+
+
 def card_markdown(card: Card) -> str:
     """The card as Markdown."""
     span = f"{utc_text(card.start)} .. {utc_text(card.end)}"
-    result = card.outcome
-    counts = f"{result.trades} trades, {result.cancelled} cancelled"
-    counts += f", {result.rejected} rejected by rules, {result.refused} refused by risk"
     lines = [
         f"# Run card: {card.strategy} on {card.symbol}",
         "",
@@ -301,11 +313,7 @@ def card_markdown(card: Card) -> str:
         f"| Frame | {span}{f' ({card.frame})' if card.frame else ''} |",
         f"| Execution | {card.execution} (rules {card.rules}){f', risk {card.risk}' if card.risk else ''} |",
         *([f"| Price tick | {tick} |"] if (tick := _tick(card)) else ()),
-        *(account_lines(card.account) if card.account else ()),
-        *([f"| Benchmark | {card.benchmark.name} |"] if card.benchmark else ()),
-        f"| Outcome | {counts} |",
-        f"| Digest of the outcome | `{result.digest[:32]}` |",
-        f"| Made with | {', '.join(f'{name} {text}' for name, text in card.made_with.items())} |",
+        *outcome_lines(card.outcome, card.made_with, card.account, card.benchmark),
         "",
         *candle_lines(card.data),
         *_series_lines(card),

@@ -14,8 +14,8 @@ from ..domain.interval import interval_ms
 from ..errors import UsageError
 from ..market.candle_fingerprint import CandleRange
 from . import card_file
-from .account_card import CardAccount, CardBenchmark, account_lines
-from .card import READERS, Card, Outcome, RunCard, candle_lines, kind_of
+from .account_card import CardAccount, CardBenchmark
+from .card import READERS, Card, Outcome, RunCard, candle_lines, kind_of, outcome_lines
 from .card_differences import (
     Difference,
     account_differences,
@@ -269,9 +269,7 @@ def _told_once(old: PortfolioCard, new: PortfolioCard) -> list[Difference]:
 
 def portfolio_card_markdown(card: PortfolioCard) -> str:
     """The card of a portfolio as Markdown."""
-    result, first = card.outcome, card.legs[0]
-    counts = f"{result.trades} trades, {result.cancelled} cancelled"
-    counts += f", {result.rejected} rejected by rules, {result.refused} refused by risk"
+    first = card.legs[0]
     texts = {written.text for leg in card.legs for written in leg.code.functions}
     if card.account is not None:
         texts |= {written.text for written in card.account.code.functions}
@@ -281,11 +279,7 @@ def portfolio_card_markdown(card: PortfolioCard) -> str:
         "| | |",
         "|---|---|",
         f"| Frame | {utc_text(first.start)} .. {utc_text(max(leg.end for leg in card.legs))} |",
-        *(account_lines(card.account) if card.account else ()),
-        *([f"| Benchmark | {card.benchmark.name} |"] if card.benchmark else ()),
-        f"| Outcome | {counts} |",
-        f"| Digest of the outcome | `{result.digest[:32]}` |",
-        f"| Made with | {', '.join(f'{name} {text}' for name, text in card.made_with.items())} |",
+        *outcome_lines(card.outcome, card.made_with, card.account, card.benchmark),
         "",
         "## Legs",
         "",
