@@ -12,21 +12,15 @@ from fault_world import OKX, USDM
 import bknb
 from bknb import cli
 from bknb.diagnostics.account_check import check_account, least_quantity
-from bknb.testing.exchange import LocalExchange
 
 pytest.importorskip("ccxt")
+pytest_plugins = ["exchange_fixtures"]
 
 STEPS = [
     *("broker", "clock", "key", "market", "price", "account", "orders of an earlier check", "balance"),
     *("place limit order", "ask about limit order", "list limit order", "cancel limit order"),
     *("place stop", "ask about stop", "list stop", "move stop", "cancel stop", "nothing is left"),
 ]
-
-
-@pytest.fixture(scope="module")
-def exchange(tmp_path_factory):
-    with LocalExchange(journal=tmp_path_factory.mktemp("exchange") / "journal") as running:
-        yield running
 
 
 @pytest.fixture(autouse=True)

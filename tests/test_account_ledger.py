@@ -23,25 +23,9 @@ from bknb.errors import StateError
 from bknb.live.account_with_new_key import read_ledger
 from bknb.live.saved_orders import SavedOrders
 from bknb.stores import MemoryStore
-from bknb.testing.exchange import LocalExchange
 
 pytest.importorskip("ccxt")
-
-
-@pytest.fixture(scope="module")
-def exchange(tmp_path_factory):
-    with LocalExchange(journal=tmp_path_factory.mktemp("exchange") / "journal") as running:
-        yield running
-
-
-@pytest.fixture
-def broker(exchange, monkeypatch):
-    exchange.reset()
-    exchange.price("BTCUSDT", 100.0)
-    config = exchange.ccxt_config()
-    monkeypatch.setenv("BKNB_BINANCE_SANDBOX_KEY", config.pop("apiKey"))
-    monkeypatch.setenv("BKNB_BINANCE_SANDBOX_SECRET", config.pop("secret"))
-    return bknb.brokers.ccxt("binance", config={**config, "enableRateLimit": False})
+pytest_plugins = ["exchange_fixtures"]
 
 
 def coins(exchange):

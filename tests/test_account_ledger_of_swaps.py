@@ -7,17 +7,11 @@ from account_life import AccountLife
 from order_events import MINUTE, closed, opened
 
 import bknb
-from bknb.testing.exchange import LocalExchange
 
 pytest.importorskip("ccxt")
+pytest_plugins = ["exchange_fixtures"]
 SYMBOL = "BTC/USDT:USDT"
 CLIENTS = {"binance": ("binanceusdm", "BTCUSDT", "usdm"), "okx": ("okx", "BTC-USDT-SWAP", "okx")}
-
-
-@pytest.fixture(scope="module")
-def exchange(tmp_path_factory):
-    with LocalExchange(journal=tmp_path_factory.mktemp("exchange") / "journal") as running:
-        yield running
 
 
 class Venue:

@@ -9,19 +9,13 @@ from fault_world import OUT, SPOT, World, each, fault, price
 from packages import need_packages
 
 import bknb
-from bknb.testing.exchange import LocalExchange
 
 need_packages("ccxt")
+pytest_plugins = ["exchange_fixtures"]
 
 LONG = bknb.Signal(side="long", price_stop_loss=49_000.0)
 HIGHER = {7: (50_000.0, 50_450.0, 49_950.0, 50_400.0), 8: (50_400.0, 50_400.0, 50_000.0, 50_000.0)}
 AS_THERE = {"settings": {"percent_slippage": 0.0, "percent_fee": 0.1}}
-
-
-@pytest.fixture(scope="module")
-def exchange(tmp_path_factory):
-    with LocalExchange(journal=tmp_path_factory.mktemp("exchange") / "journal") as running:
-        yield running
 
 
 @pytest.fixture

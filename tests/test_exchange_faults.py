@@ -41,9 +41,9 @@ from packages import need_packages
 from quick import each_once, rest_long
 
 import bknb
-from bknb.testing.exchange import LocalExchange
 
 need_packages("ccxt")
+pytest_plugins = ["exchange_fixtures"]
 
 
 def at(*venues, here=()):
@@ -57,12 +57,6 @@ everywhere = at(*VENUES, here=(SPOT, USDM))
 swaps = at(USDM, OKX, here=(USDM,))
 at_spot = at(SPOT)
 ONE_LOOK = {"naked_minutes": 1.0, "naked_requests": 2}  # what happens there is known here with the next minute
-
-
-@pytest.fixture(scope="module")
-def exchange(tmp_path_factory):
-    with LocalExchange(journal=tmp_path_factory.mktemp("exchange") / "journal") as running:
-        yield running
 
 
 @pytest.fixture

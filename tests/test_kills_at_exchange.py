@@ -7,32 +7,14 @@ import sys
 import pytest
 from exchange_life import live
 
-import bknb
-from bknb.testing.exchange import LocalExchange
-
 pytest.importorskip("ccxt")
+pytest_plugins = ["exchange_fixtures"]
 SAMPLED = 23  # every so many moments, in the default suite
 STOP_SECONDS = 9.0
 """How long a stop may be missing where nobody knows whether its request arrived: receive window and one question."""
 SALE_SECONDS = 130.0
 """The same for what the smaller of two stops held, where nobody knows whether the sale behind its end has arrived."""
 MOST_REQUESTS = 3  # of a life that nobody kills: to cancel, to read the last fill, to sell
-
-
-@pytest.fixture(scope="module")
-def exchange(tmp_path_factory):
-    with LocalExchange(journal=tmp_path_factory.mktemp("exchange") / "journal") as running:
-        yield running
-
-
-@pytest.fixture
-def broker(exchange, monkeypatch):
-    exchange.reset()
-    exchange.price("BTCUSDT", 100.0)
-    config = exchange.ccxt_config()
-    monkeypatch.setenv("BKNB_BINANCE_SANDBOX_KEY", config.pop("apiKey"))
-    monkeypatch.setenv("BKNB_BINANCE_SANDBOX_SECRET", config.pop("secret"))
-    return bknb.brokers.ccxt("binance", config={**config, "enableRateLimit": False})
 
 
 def test_a_life_that_nobody_kills_is_without_its_stop_for_single_requests(exchange, broker):

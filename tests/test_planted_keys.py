@@ -22,9 +22,9 @@ import bknb
 from bknb.errors import BrokerError
 from bknb.sharing.secrets import Guard
 from bknb.stores.keys_and_tokens import Secret, without_keys
-from bknb.testing.exchange import LocalExchange
 
 need_packages("ccxt")
+pytest_plugins = ["exchange_fixtures"]
 
 PLANTED = {
     "BKNB_BINANCE_SANDBOX_KEY": "local-key",  # these two open the local exchange
@@ -41,12 +41,6 @@ PLANTED = {
 def _planted(monkeypatch):
     for name, value in PLANTED.items():
         monkeypatch.setenv(name, value)
-
-
-@pytest.fixture(scope="module")
-def exchange(tmp_path_factory):
-    with LocalExchange(journal=tmp_path_factory.mktemp("exchange") / "journal") as running:
-        yield running
 
 
 def held_by(text):

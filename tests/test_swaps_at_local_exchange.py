@@ -17,16 +17,10 @@ import bknb
 from bknb.brokers import Order
 from bknb.domain.broker_orders_and_ids import client_id
 from bknb.errors import BrokerError
-from bknb.testing.exchange import LocalExchange
 
 pytest.importorskip("ccxt")
+pytest_plugins = ["exchange_fixtures"]
 PRICE = 50_000.0
-
-
-@pytest.fixture(scope="module")
-def exchange(tmp_path_factory):
-    with LocalExchange(journal=tmp_path_factory.mktemp("exchange") / "journal") as running:
-        yield running
 
 
 class Account:
