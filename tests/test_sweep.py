@@ -397,13 +397,13 @@ def test_where_no_worker_can_be_started_each_task_says_why_and_none_is_waited_fo
         raise OSError(24, "Too many open files")
 
     units = [Unit() for _ in range(3)]
-    pool = worker_pool.WorkerPool[Unit](_NoDepot(), 2, start)
+    pool = worker_pool.WorkerPool[Unit](_NoWorkDir(), 2, start)
     said = "no worker could be started: OSError: [Errno 24] Too many open files"
     assert dict(pool.run(units, lambda: False)) == dict.fromkeys(units, said)
     assert len(started) == TRIES * len(units)
 
 
-class _NoDepot:
+class _NoWorkDir:
     folder = Path()
 
     def call(self, unit: Unit) -> Call:

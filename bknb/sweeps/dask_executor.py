@@ -8,7 +8,7 @@ from concurrent.futures import CancelledError
 from importlib import import_module
 from typing import Any, Final, Generic
 
-from .units import TRIES, Depot, U
+from .units import TRIES, U, WorkDir
 
 _AHEAD: Final = 4  # submitted tasks per thread of the cluster
 _LOOK_SECONDS: Final = 0.01
@@ -18,8 +18,8 @@ _RESTART_SECONDS: Final = 120  # workers that died take so long at most to begin
 class DaskCluster(Generic[U]):
     """Evaluates on the cluster behind the user's ``dask.distributed.Client``."""
 
-    def __init__(self, depot: Depot[U], client: Any) -> None:
-        self._depot = depot
+    def __init__(self, work_dir: WorkDir[U], client: Any) -> None:
+        self._work_dir = work_dir
         self._client = client
         self._sent: dict[Hashable, Any] = {}
         threads = client.nthreads()
@@ -46,7 +46,7 @@ class DaskCluster(Generic[U]):
                 self._client.wait_for_workers(1, timeout=_RESTART_SECONDS)
 
     def _submit(self, unit: U) -> Any:
-        function, given = self._depot.scattered(unit, self._scatter)
+        function, given = self._work_dir.scattered(unit, self._scatter)
         return self._client.submit(function, *given, pure=False, retries=TRIES)
 
     def run(self, units: Sequence[U], stopping: Callable[[], bool]) -> Iterator[tuple[U, Any]]:

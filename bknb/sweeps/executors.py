@@ -15,7 +15,7 @@ from os import cpu_count
 from typing import TYPE_CHECKING, Any, Final, Generic
 
 from .executor_options import checked_executor, processes_of
-from .units import Call, Depot, Executor, U, called
+from .units import Call, Executor, U, WorkDir, called
 
 if TYPE_CHECKING:
     from .worker_pool import Worker
@@ -29,8 +29,8 @@ class Pool(Generic[U]):
     Its workers must be able to read the work dir. When the pool breaks, the remaining units are done in this process.
     """
 
-    def __init__(self, depot: Depot[U], pool: Any, warn: Callable[[str], object]) -> None:
-        self._depot = depot
+    def __init__(self, work_dir: WorkDir[U], pool: Any, warn: Callable[[str], object]) -> None:
+        self._work_dir = work_dir
         self._pool = pool
         self._warn = warn
         self.workers = int(getattr(pool, "_max_workers", 0) or cpu_count() or 1)
@@ -39,7 +39,7 @@ class Pool(Generic[U]):
     def run(self, units: Sequence[U], stopping: Callable[[], bool]) -> Iterator[tuple[U, Any]]:
         """Yield each unit with its answer, until ``stopping()`` is true."""
         if not hasattr(self._pool, "submit"):
-            answers = self._pool.map(called, [self._depot.call(unit) for unit in units])
+            answers = self._pool.map(called, [self._work_dir.call(unit) for unit in units])
             yield from zip(units, answers, strict=True)
             return
         waiting, running = deque(units), deque[tuple[U, Any]]()
@@ -61,7 +61,7 @@ class Pool(Generic[U]):
 
     def _submit(self, unit: U) -> Any:
         try:
-            return self._pool.submit(called, self._depot.call(unit))
+            return self._pool.submit(called, self._work_dir.call(unit))
         except Exception as error:  # noqa: BLE001 -- a pool that is broken or closed
             self._fall_back(error)
             return None
@@ -74,7 +74,7 @@ class Pool(Generic[U]):
                 raise
             except Exception as error:  # noqa: BLE001 -- the worker died, or the pool could not send the task
                 self._fall_back(error)
-        return called(self._depot.call(unit))
+        return called(self._work_dir.call(unit))
 
     def _fall_back(self, error: Exception) -> None:
         if not self._broken:
@@ -83,7 +83,7 @@ class Pool(Generic[U]):
 
     def close(self) -> None:
         """Release what this process cached; the pool belongs to the user and stays open."""
-        self._depot.forget()
+        self._work_dir.forget()
 
 
 def _awaited(future: Any, stopping: Callable[[], bool]) -> bool:
@@ -134,7 +134,7 @@ def starting_workers(executor: object, units: int, *modules: str) -> Iterator[li
 
 def executor_elsewhere(
     executor: object,
-    depot: Depot[U],
+    work_dir: WorkDir[U],
     warn: Callable[[str], object],
     started: Sequence[Worker] = (),
     before: Sequence[Call] = (),
@@ -155,5 +155,5 @@ def executor_elsewhere(
     checked_executor(executor)
     processes = processes_of(executor)
     if processes is not None:
-        return WorkerPool(depot, processes, lambda: workers_of(1, *before)[0], started)
-    return DaskCluster(depot, executor) if hasattr(executor, "scatter") else Pool(depot, executor, warn)
+        return WorkerPool(work_dir, processes, lambda: workers_of(1, *before)[0], started)
+    return DaskCluster(work_dir, executor) if hasattr(executor, "scatter") else Pool(work_dir, executor, warn)

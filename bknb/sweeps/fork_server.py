@@ -59,12 +59,12 @@ class ForkServer:
 
     Attributes
     ----------
-    surroundings
+    environment
         What it has from the process that started it, as that was then.
     """
 
     def __init__(self) -> None:
-        self.surroundings = _surroundings()
+        self.environment = _environment()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = interpreter("fork_server", stdin=theirs.fileno(), stdout=subprocess.DEVNULL)
@@ -170,14 +170,14 @@ _keeping = threading.Lock()
 def _server_here() -> ForkServer:
     """The server of this process, a new one where paths, folder or environment have changed since it began."""
     with _keeping:
-        if _kept and not (_kept[0].is_there and _kept[0].surroundings == _surroundings()):
+        if _kept and not (_kept[0].is_there and _kept[0].environment == _environment()):
             _kept.pop().retire()
         if not _kept:
             _kept.append(ForkServer())
         return _kept[0]
 
 
-def _surroundings() -> tuple[tuple[str, ...], str, dict[str, str]]:
+def _environment() -> tuple[tuple[str, ...], str, dict[str, str]]:
     folder = ""
     with suppress(OSError):  # it was removed
         folder = os.getcwd()  # noqa: PTH109

@@ -1,4 +1,4 @@
-"""Units of work that workers do, the depots that hold what these need, and the executors that have them done."""
+"""Units of work that workers do, the work dirs that hold what these need, and the executors that have them done."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ U = TypeVar("U", bound=Unit)
 U_contra = TypeVar("U_contra", bound=Unit, contravariant=True)
 
 
-class Depot(Protocol[U_contra]):
+class WorkDir(Protocol[U_contra]):
     """What workers need for units of work beside them, in a folder or scattered to a cluster."""
 
     @property

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import IO, Any, Final, Generic
 
-from .units import Call, Depot, U, called
+from .units import Call, U, WorkDir, called
 
 _LENGTH: Final = struct.Struct("<Q")
 _LOOK_SECONDS: Final = 0.05
@@ -120,7 +120,7 @@ class WorkerPool(Generic[U]):
 
     Parameters
     ----------
-    depot
+    work_dir
         What they need beside units of work.
     workers
         Their number.
@@ -131,9 +131,9 @@ class WorkerPool(Generic[U]):
     """
 
     def __init__(
-        self, depot: Depot[U], workers: int, start: Callable[[], Worker], started: Sequence[Worker] = ()
+        self, work_dir: WorkDir[U], workers: int, start: Callable[[], Worker], started: Sequence[Worker] = ()
     ) -> None:
-        self._depot, self._start = depot, start
+        self._work_dir, self._start = work_dir, start
         self.workers = workers
         self.processes: list[Worker | None] = [*started, *[None] * (workers - len(started))]
 
@@ -190,7 +190,7 @@ class WorkerPool(Generic[U]):
             worker = self.processes[slot]
             if worker is None:
                 worker = self.processes[slot] = self._start()
-            return worker.ask(self._depot.call(unit)), None
+            return worker.ask(self._work_dir.call(unit)), None
         except OSError as error:  # no more processes, files or memory
             return None, f"no worker could be started: {type(error).__name__}: {error}"
 

@@ -28,7 +28,7 @@ from ..market.weekly_bar_grid import week_grid
 from ..ports import CandleSource
 from .exchange.binance_answers import symbol_info
 from .exchange.markets import Market
-from .exchange.tape import kline
+from .exchange.traded_minutes import kline
 
 __all__ = ["Fault", "LocalBinance", "Market", "Request"]
 

@@ -13,7 +13,7 @@ from .keys import Keys
 from .ledger import Ledger
 from .limits import Limits
 from .orders import Order, RefusedError
-from .tape import Tape
+from .traded_minutes import TradedMinutes
 
 _IDS: Final = (
     *("newClientOrderId", "origClientOrderId", "clientAlgoId", "listClientOrderId", "cancelOrigClientOrderId"),
@@ -38,11 +38,13 @@ class BinanceFace:
     errors: dict[str, tuple[int, int, str]]
     trigger = "stopPrice"
 
-    def __init__(self, ledger: Ledger, *, keys: Keys, clock: ExchangeClock, tape: Tape, limits: Limits) -> None:
+    def __init__(
+        self, ledger: Ledger, *, keys: Keys, clock: ExchangeClock, minutes: TradedMinutes, limits: Limits
+    ) -> None:
         self.ledger = ledger
         self.keys = keys
         self.clock = clock
-        self.tape = tape
+        self.minutes = minutes
         self.limits = limits
         self.routes: dict[str, Route] = {}
 
@@ -127,7 +129,7 @@ class BinanceFace:
     def _candles(self, params: Params) -> Any:
         need(params, "symbol", "interval")
         self.ledger.book.market(params["symbol"])
-        return self.tape.klines(params, self.clock.now())
+        return self.minutes.klines(params, self.clock.now())
 
     # --- orders -------------------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from .ledger import Ledger
 from .limits import Limits
 from .orders import Fill, Order, RefusedError
 from .stream_messages import execution_report
-from .tape import Tape
+from .traded_minutes import TradedMinutes
 
 _ORDER: Final = words(
     "symbol side type timeInForce quantity quoteOrderQty price newClientOrderId strategyId strategyType stopPrice "
@@ -42,8 +42,8 @@ class BinanceSpot(BinanceFace):
     prefixes = ("/api/v3", "/sapi/v1")
     errors = SPOT
 
-    def __init__(self, ledger: Ledger, *, keys: Keys, clock: ExchangeClock, tape: Tape) -> None:
-        super().__init__(ledger, keys=keys, clock=clock, tape=tape, limits=Limits())
+    def __init__(self, ledger: Ledger, *, keys: Keys, clock: ExchangeClock, minutes: TradedMinutes) -> None:
+        super().__init__(ledger, keys=keys, clock=clock, minutes=minutes, limits=Limits())
         ask = words("symbol orderId origClientOrderId")
         page = words("symbol orderId startTime endTime limit")
         self.routes = {

@@ -26,7 +26,7 @@ from .ledger import Ledger, Wish
 from .limits import Limits
 from .orders import Fill, Order, RefusedError
 from .stream_messages import algo_update, order_trade_update
-from .tape import Tape
+from .traded_minutes import TradedMinutes
 
 _ORDER: Final = words(
     "symbol side positionSide type timeInForce quantity reduceOnly price newClientOrderId stopPrice closePosition "
@@ -54,9 +54,9 @@ class BinanceUsdm(BinanceFace):
     errors = USDM
     trigger = "triggerPrice"
 
-    def __init__(self, ledger: Ledger, *, keys: Keys, clock: ExchangeClock, tape: Tape) -> None:
+    def __init__(self, ledger: Ledger, *, keys: Keys, clock: ExchangeClock, minutes: TradedMinutes) -> None:
         limits = Limits(weight=2400, orders=(300, 1_728_000))
-        super().__init__(ledger, keys=keys, clock=clock, tape=tape, limits=limits)
+        super().__init__(ledger, keys=keys, clock=clock, minutes=minutes, limits=limits)
         self.listen_key = ""
         self._listen_keys = 0
         place = Route(operation="place", run=self._place, allowed=_ORDER, weight=0, orders=True)

@@ -101,7 +101,7 @@ class Control:
         books = self._books(symbol, market)
         for book, name in books:
             candle(book, name, way)
-        self.exchange.tape.add(books[0][0].market(books[0][1]).pair, opened, way, Decimal(str(volume)))
+        self.exchange.minutes.add(books[0][0].market(books[0][1]).pair, opened, way, Decimal(str(volume)))
         if clock:
             self.exchange.clock.at = opened + 60_000
 

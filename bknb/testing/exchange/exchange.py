@@ -19,7 +19,7 @@ from .ledger import Ledger, told_order
 from .markets import Market
 from .okx import Okx
 from .orders import Fill, Order, RefusedError
-from .tape import Tape
+from .traded_minutes import TradedMinutes
 
 DEFAULT_MARKETS: Final = (
     Market(base="BTC"),
@@ -135,7 +135,7 @@ class Exchange:
         self.clock.skew_ms, self.clock.at = 0, None
         self.keys = Keys()
         self.faults = Faults()
-        self.tape = Tape()
+        self.minutes = TradedMinutes()
         habits = Habits(stops_lock=True, fee_currency=fee_currency, through=through)
         swaps = replace(habits, stops_lock=False, children=True, forgets_cancelled_ms=_THREE_DAYS)
         self.ledgers = {
@@ -143,11 +143,11 @@ class Exchange:
             "usdm": self._ledger("usdm", DEFAULT_SWAPS, swaps),
             "okx": self._ledger("okx", OKX_MARKETS, replace(swaps, forgets_cancelled_ms=_TWO_HOURS)),
         }
-        self.usdm = BinanceUsdm(self.ledgers["usdm"], keys=self.keys, clock=self.clock, tape=self.tape)
+        self.usdm = BinanceUsdm(self.ledgers["usdm"], keys=self.keys, clock=self.clock, minutes=self.minutes)
         self._face_of: dict[str, Face] = {
-            "spot": BinanceSpot(self.ledgers["spot"], keys=self.keys, clock=self.clock, tape=self.tape),
+            "spot": BinanceSpot(self.ledgers["spot"], keys=self.keys, clock=self.clock, minutes=self.minutes),
             "usdm": self.usdm,
-            "okx": Okx(self.ledgers["okx"], keys=self.keys, clock=self.clock, tape=self.tape),
+            "okx": Okx(self.ledgers["okx"], keys=self.keys, clock=self.clock, minutes=self.minutes),
         }
         self.faces = list(self._face_of.values())
         self._tell({"event": "reset", "at": self.clock.now()})

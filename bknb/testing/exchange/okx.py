@@ -18,7 +18,7 @@ from .okx_answers import algo_row, balance_row, fill_row, instrument, kind_of, o
 from .okx_errors import order_refused, whole_answer
 from .okx_wishes import algo_id_of, algo_wishes, amount, plain_wish
 from .orders import Fill, Order, RefusedError
-from .tape import Tape
+from .traded_minutes import TradedMinutes
 
 _WINDOW_MS: Final = 30_000
 _BARS: Final = {"1H": "1h", "2H": "2h", "4H": "4h", "6H": "6h", "12H": "12h", "1Dutc": "1d", "6Hutc": "6h"}
@@ -32,11 +32,11 @@ class Okx:
     name = "okx"
     prefixes = ("/api/v5",)
 
-    def __init__(self, ledger: Ledger, *, keys: Keys, clock: ExchangeClock, tape: Tape) -> None:
+    def __init__(self, ledger: Ledger, *, keys: Keys, clock: ExchangeClock, minutes: TradedMinutes) -> None:
         self.ledger = ledger
         self.keys = keys
         self.clock = clock
-        self.tape = tape
+        self.minutes = minutes
         self.limits = Limits(weight=1800, orders=(300, 1_000_000))
         self._routes = {
             f"{method} /api/v5/{path}": Route(operation=operation, run=run, signed=signed, orders=operation == "place")
@@ -182,7 +182,7 @@ class Okx:
             asked["startTime"] = str(int(params["before"]) + 1)
         if "after" in params:
             asked["endTime"] = str(int(params["after"]) - 1)
-        rows = [[str(value) for value in row[:6]] for row in self.tape.klines(asked, self.clock.now())]
+        rows = [[str(value) for value in row[:6]] for row in self.minutes.klines(asked, self.clock.now())]
         return [[*row, row[5], row[5], "1"] for row in reversed(rows)]
 
     # --- plain orders -------------------------------------------------------------------------------------------

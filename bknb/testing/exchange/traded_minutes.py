@@ -16,15 +16,15 @@ _DEFAULT: Final = 500
 _MOST: Final = 1000
 
 
-class Tape:
+class TradedMinutes:
     """Minutes by symbol.
 
     Examples
     --------
-    >>> tape = Tape()
+    >>> traded = TradedMinutes()
     >>> for k in range(4):
-    ...     tape.add("BTCUSDT", k * 60_000, (Decimal(k + 1), Decimal(k + 2), Decimal(k), Decimal(k + 1)), Decimal(1))
-    >>> [row[:6] for row in tape.klines({"symbol": "BTCUSDT", "interval": "3m"}, 4 * 60_000)]
+    ...     traded.add("BTCUSDT", k * 60_000, (Decimal(k + 1), Decimal(k + 2), Decimal(k), Decimal(k + 1)), Decimal(1))
+    >>> [row[:6] for row in traded.klines({"symbol": "BTCUSDT", "interval": "3m"}, 4 * 60_000)]
     [[0, '1', '4', '0', '3', '3'], [180000, '4', '5', '3', '4', '1']]
     """
 
