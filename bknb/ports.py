@@ -80,6 +80,21 @@ class ClockWithSpeed(Clock, Protocol):
 
 
 @runtime_checkable
+class ClockWithPauses(Clock, Protocol):
+    """A simulated clock that also goes to the end of each pause beside a run, such as that before another try.
+
+    Other simulated clocks pass over them to the next minute.
+
+    Attributes
+    ----------
+    keeps_pauses : bool
+        Whether it does.
+    """
+
+    keeps_pauses: bool
+
+
+@runtime_checkable
 class StateStore(Protocol):
     """A store for the state a live run is resumed from: open and scheduled signals, risk positions, milestones.
 

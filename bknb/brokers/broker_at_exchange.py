@@ -13,7 +13,7 @@ from .binance_spot import BinanceSpot
 from .binance_usdm import BinanceUsdm
 from .ccxt_broker import CcxtBroker
 from .exchange_client import client_of
-from .exchange_keys import keys_of
+from .exchange_keys import Keys, keys_of
 from .exchange_profile import Profile
 from .golden_requests import check_requests
 from .okx import OkxSpot
@@ -52,8 +52,10 @@ def make_broker(
     watch: Watch = "both",
     unprotected: Unprotected = "close",
     leverage: float | None = None,
+    keys: Keys | None = None,
+    made_as: Callable[..., CcxtBroker] = CcxtBroker,
 ) -> CcxtBroker:
-    """The broker of an exchange; see :func:`bknb.brokers.ccxt`."""
+    """The broker of an exchange; see :func:`bknb.brokers.ccxt`. ``made_as`` makes it of a profile and a client."""
     of_exchange = PROFILES.get((exchange, market))
     if of_exchange is None:
         raise refused(exchange, market, PROFILES)
@@ -78,9 +80,9 @@ def make_broker(
     address = profile.real_address(client)
     if address and not real_money:
         raise UsageError(f"config= leads to {address}, where orders are worth real money: say so by real_money=True")
-    keys = keys_of(exchange, sandbox=sandbox, passphrase=bool(client.requiredCredentials.get("password")))
+    keys = keys or keys_of(exchange, sandbox=sandbox, passphrase=bool(client.requiredCredentials.get("password")))
     client.apiKey, client.secret, client.password = keys.key, keys.secret, keys.passphrase
-    return CcxtBroker(profile, client, real_money=real_money, watch=watch, unprotected=unprotected, leverage=leverage)
+    return made_as(profile, client, real_money=real_money, watch=watch, unprotected=unprotected, leverage=leverage)
 
 
 def _leverage(leverage: float | None, market: Market) -> float:

@@ -86,7 +86,7 @@ class CcxtBroker:
         weakref.finalize(self, _close, self._client).atexit = False
 
     def __repr__(self) -> str:
-        return f"CcxtBroker({self.name!r})"
+        return f"{type(self).__name__}({self.name!r})"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a broker with the keys of an account is not copied, saved or sent to another process")

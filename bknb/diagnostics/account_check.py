@@ -20,7 +20,7 @@ from ..errors import BknbError, BrokerError, UsageError
 from ..market.fetch_loop import submit
 from ..market.system_clock import SystemClock
 from ..ports import BrokerWithAccount
-from .findings import Finding
+from .findings import Finding, skew_text
 from .resting_order_check import CALL_SECONDS, NAME, RestingOrders, Unclear, advice_for
 
 T = TypeVar("T")
@@ -133,8 +133,7 @@ class AccountCheck:
         if measure is None:
             return
         ahead = await self._asked("clock", measure(), f"at most {_SKEW_MS} ms apart")
-        side = "ahead of" if ahead > 0 else "behind"
-        found = f"this machine is {abs(ahead)} ms {side} the exchange"
+        found = skew_text(ahead)
         fits = abs(ahead) <= _SKEW_MS
         self._found(
             "clock", found, state="ok" if fits else "note", expected="" if fits else f"at most {_SKEW_MS} ms",

@@ -20,7 +20,7 @@ from ..runs.card_of_result import made_with
 from ..stores.default_store import DEFAULT_FOLDER as STATE_FOLDER
 from . import environment
 from .environment import installed, is_older, major
-from .findings import Checkup, Finding, State
+from .findings import Checkup, Finding, State, skew_text
 
 _OLDEST_PYTHON: Final = (3, 11)
 _SKEW_MS: Final = 1_000
@@ -281,7 +281,7 @@ def _clocks() -> Iterator[Finding]:
         yield _judged(
             f"clock of {name}",
             abs(skew) <= _SKEW_MS,
-            f"this machine is {abs(skew)} ms {'ahead of' if skew > 0 else 'behind'} the exchange",
+            skew_text(skew),
             advice="let the system set its clock from the network (NTP)",
         )
 

@@ -9,6 +9,7 @@ from ..domain.html import Html, element, elements
 
 State: TypeAlias = Literal["ok", "note", "bad"]
 
+_SAME_MS: Final = 100  # an answer of an exchange takes as long
 _SIGNS: Final = {"ok": "✔", "note": "•", "bad": "✘"}
 
 
@@ -40,6 +41,19 @@ class Finding:
         """What was found, and what was expected where that is another thing."""
         other = self.expected and self.expected != self.found
         return f"{self.found} (expected: {self.expected})" if other else self.found
+
+
+def skew_text(ahead_ms: int) -> str:
+    """How far the clock of this machine is from that of an exchange.
+
+    Examples
+    --------
+    >>> skew_text(-3), skew_text(1500)
+    ('this machine and the exchange agree to 0.1 s', 'this machine is 1500 ms ahead of the exchange')
+    """
+    if abs(ahead_ms) <= _SAME_MS:
+        return "this machine and the exchange agree to 0.1 s"
+    return f"this machine is {abs(ahead_ms)} ms {'ahead of' if ahead_ms > 0 else 'behind'} the exchange"
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,6 +128,11 @@ class Account:
             await self.desk.close()
             self._records.gaps = self.desk.gaps
 
+    async def sent(self) -> None:
+        """Wait a moment for what is on its way to a broker that has its minutes from here; a clock may move on then."""
+        if self.desk is not None:
+            await self.desk.sent()
+
     def _on_problem(self, kind: str, message: str) -> None:
         if kind == "state":
             self._failures.tell("state", StateError(message), None)

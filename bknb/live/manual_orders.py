@@ -163,6 +163,7 @@ class ByHand:
             await self._began.wait()
             async with self._turn:
                 text = await self._carry_out(instruction, place)
+            await self._account.sent()
             text += GOES_ON if self._over else ""
         except asyncio.CancelledError:
             self._answer_over(instruction, answered)

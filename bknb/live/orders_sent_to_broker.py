@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import suppress
-from typing import Final
 
 import msgspec
 
@@ -61,9 +60,7 @@ from .orders_from_record import Following
 from .reports_believed import Reports
 from .requests_to_broker import Requests
 from .saved_orders import SavedOrders
-from .user_code_in_threads import MarketOutside, answered
-
-_SEND_SECONDS: Final = 1.0  # a broker that is given minutes has this long before each for the orders of earlier ones
+from .user_code_in_threads import MarketOutside, SeesMinutes, answered
 
 
 class OrderDesk:
@@ -143,6 +140,7 @@ class OrderDesk:
                 f"a broker has the calls place, cancel, report and open_orders, and a name; got {type(broker).__name__}"
             )
         self._broker = broker
+        self._sees = broker if isinstance(broker, SeesMinutes) else None
         self._symbol = symbol
         self._on_problem = on_problem
         self._answer_seconds = answer_seconds
@@ -386,26 +384,31 @@ class OrderDesk:
         self._has_work()
 
     async def pass_on(self, minute: Minute) -> None:
-        """Pass a minute on to a broker with a market of its own that is called outside; the orders before it first.
+        """Pass a minute on to a broker with a market of its own that is elsewhere; the orders before it first.
 
         Raises
         ------
         StateError
             As for :meth:`saw`.
         """
-        if not isinstance(self._broker, MarketOutside):
+        if self._sees is None:
             return
-        with suppress(TimeoutError):  # what the broker does not take now is late
-            async with limited_to(_SEND_SECONDS):
-                await self._at_rest.wait()
+        await self.sent()
         try:
-            await answered(self._broker.see(self._symbol, minute), self._answer_seconds)
+            await answered(self._sees.see(self._symbol, minute), self._answer_seconds)
             self._unseen = ""
         except StateError:
             raise
         except Exception as error:  # noqa: BLE001 -- whatever it raises ends no run
             self._report_unseen(error)
         self._has_work()
+
+    async def sent(self) -> None:
+        """Wait for the orders before a minute, as long as the broker may take, where the broker has it from here."""
+        if self._sees is not None:
+            with suppress(TimeoutError):  # what the broker does not take now is late
+                async with limited_to(self._sees.send_seconds):
+                    await self._at_rest.wait()
 
     def _report_unseen(self, error: BaseException) -> None:
         self._unseen = f"{self._broker.name} did not take the newest minute: {named_error(error)}"

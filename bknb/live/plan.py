@@ -14,7 +14,7 @@ from ..engine.registry import Exchange, Strategy
 from ..events import messages
 from ..market.source_hours import bar_grid_of, sessions_of
 from ..market.system_clock import speed_of
-from ..ports import Broker, Clock, StateStore
+from ..ports import Broker, Clock, ClockWithPauses, StateStore
 from .order_quantity import Quantity
 
 if TYPE_CHECKING:
@@ -100,6 +100,11 @@ class LivePlan(msgspec.Struct, frozen=True):
         if sessions is None or not execution_model(self.execution).fills_at_open:
             return max(end, when + self.real_minute_ms)
         return max(end, sessions.next_open(when, when + LONGEST_CLOSE_MS) + self.real_minute_ms)
+
+    @property
+    def keeps_pauses(self) -> bool:
+        """Whether its clock goes to the end of each pause beside the run, too."""
+        return isinstance(self.clock, ClockWithPauses) and self.clock.keeps_pauses
 
     @property
     def real_minute_ms(self) -> int:

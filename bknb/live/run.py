@@ -357,9 +357,10 @@ class LiveRun:
 
     async def _until_next_look(self, begun: _Begun) -> None:
         """Sleep until there is something to do, sooner when a candle is late or the run is stopped."""
+        await self._account.sent()
         now, known = self.plan.clock.now(), self._reached.known
         due, wake = begun.catch_up.due_and_next(now)
-        wake = min(wake, self._sleep.rests.next_end) if self._controls.stopped else wake  # then it may be over
+        wake = min(wake, self._sleep.rests.next_end) if self._controls.stopped or self.plan.keeps_pauses else wake
         late = self._failures.late or known < due or (begun.market.awaits_first and known <= now)
         await self._sleep.until(wake, late=late, next_moment=begun.catch_up.next_moment)
 

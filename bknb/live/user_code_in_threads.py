@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Final, Protocol, TypeVar, runtime_checkable
 
 from msgspec.structs import replace
 
@@ -174,8 +174,24 @@ class _BrokerOutside:
         return await self._calls.on_loop(lambda: self._broker.open_orders(symbol))
 
 
+@runtime_checkable
+class SeesMinutes(Protocol):
+    """A broker whose market trades the minutes of its runs, somewhere else than in their loop."""
+
+    @property
+    def send_seconds(self) -> float:
+        """How long each minute waits for the orders before it, at most."""
+        ...
+
+    async def see(self, symbol: str, minute: Minute) -> None:
+        """Have its market trade a minute."""
+        ...
+
+
 class MarketOutside(_BrokerOutside):
     """A broker with a market of its own that is called outside, like its orders on its own loop."""
+
+    send_seconds: Final = 1.0
 
     def __init__(self, broker: Broker, calls: UserCalls, *, market: PaperMarket) -> None:
         super().__init__(broker, calls)

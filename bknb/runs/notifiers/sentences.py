@@ -120,9 +120,10 @@ def _of_failure(event: ErrorEvent) -> Notice:
                        event.when)  # fmt: skip
     kind = _OF_ERROR.get(event.kind, "error")
     what = "" if kind == event.kind else f"{event.kind}: "
+    said = event.message.removeprefix("BrokerError: ")  # that it is the broker's is said before it, or goes without
     times = f" (time {event.count})" if event.count > 1 else ""
     where = f" ({event.where})" if event.where else ""
-    return _notice(kind, f"{what}{event.message}{where}{times}", event.symbol, event.strategy, event.when)
+    return _notice(kind, f"{what}{said}{where}{times}", event.symbol, event.strategy, event.when)
 
 
 def _levels(signal: Any) -> str:

@@ -35,8 +35,9 @@ class Control:
         self.commands: dict[str, Callable[..., Any]] = {
             name: getattr(self, name)
             for name in (
-                *("price", "candle", "clock", "fault", "disarm", "state", "reset", "deposit", "rules", "listing"),
-                *("fill", "cancel", "move", "trade", "key", "position", "liquidate", "limits", "streams"),
+                *("price", "first_price", "candle", "minute", "clock", "fault", "disarm", "state", "reset"),
+                *("deposit", "rules", "listing", "fill", "cancel", "move", "trade", "key", "position", "liquidate"),
+                *("limits", "streams"),
             )
         }
 
@@ -82,6 +83,12 @@ class Control:
         for book, name in self._books(symbol, market):
             to_price(book, name, Decimal(str(price)))
 
+    def first_price(self, symbol: str, price: str) -> None:
+        """The market of a symbol begins at a price, where it has none."""
+        for book, name in self._books(symbol, ""):
+            if not book.last(name):
+                to_price(book, name, Decimal(price))
+
     def candle(
         self, symbol: str, opened: int, prices: list[str], volume: str = "1", market: str = "", *, clock: bool = True
     ) -> None:
@@ -104,6 +111,17 @@ class Control:
         self.exchange.minutes.add(books[0][0].market(books[0][1]).pair, opened, way, Decimal(str(volume)))
         if clock:
             self.exchange.clock.at = opened + 60_000
+
+    def minute(self, symbol: str, opened: int, prices: list[str], volume: str = "1") -> None:
+        """The market trades through a minute as by :meth:`candle`, unless it has traded that or a later one.
+
+        What may be asked in a minute may then be asked again, however little time has passed on the computer.
+        """
+        for each in self.exchange.faces:
+            each.limits.renew()
+        book, name = self._books(symbol, "")[0]
+        if not self.exchange.tape.has(book.market(name).pair, opened):
+            self.candle(symbol, opened, prices, volume)
 
     def clock(self, at: int | None = None, skew_ms: int | None = None, advance_ms: int = 0) -> dict[str, int]:
         """Move the clock: of the market to a moment, or against that of the computer."""

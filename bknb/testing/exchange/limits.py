@@ -63,6 +63,11 @@ class Limits:
         else:
             self._held_until = now + length_ms
 
+    def renew(self) -> None:
+        """Begin to count anew: a minute of the market has passed."""
+        self.used = self._refused = 0
+        self._sent.clear()
+
     def count(self, now: int, *, weight: int, order: bool = False) -> None:
         """Count a request.
 

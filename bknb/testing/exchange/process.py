@@ -5,18 +5,39 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
+import weakref
+from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
+from ..clocks import moment_ms
 from .keys import Keys
+from .order_table import order_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ...brokers.ccxt_broker import CcxtBroker
+    from ...domain.broker_account import Unprotected, Watch
+
+
+_CLIENTS: Final = {
+    ("binance", "spot"): "binance",
+    ("binance", "swap"): "binanceusdm",
+    ("okx", "spot"): "okx",
+    ("okx", "swap"): "okx",
+}
 
 
 class LocalExchange:
-    """An exchange on loopback that goes on when the process that started it is killed; a context manager.
+    """An exchange on loopback that goes on when the process that started it is killed.
 
-    It speaks as Binance's spot exchange, as its USD-M futures exchange and as OKX, each with an account of 100 000
-    USDT. The real client of ccxt talks to it by :meth:`ccxt_config` alone; nothing is ever sent anywhere else.
+    Over a few cells it is started by :meth:`start` and ended by :meth:`stop`; it is a context manager, too. It speaks
+    as Binance's spot exchange, as its USD-M futures exchange and as OKX, each with an account of 100 000 USDT. The real
+    client of ccxt talks to it by :meth:`ccxt_config` alone, and :meth:`broker` makes a broker of it; nothing is ever
+    sent anywhere else.
 
     Parameters
     ----------
@@ -24,6 +45,8 @@ class LocalExchange:
         A file that gets a line of JSON for each request, answer, order and fill.
     port : int
         Of an exchange that runs already; 0: start one.
+    at : int, str or datetime, optional
+        The moment of its market, UTC; by default the present.
 
     Attributes
     ----------
@@ -31,6 +54,8 @@ class LocalExchange:
         Its address.
     pid : int or None
         The number of its process, where it was started here.
+    port : int
+        Where it listens on this computer; 0 before it was started.
 
     Raises
     ------
@@ -45,35 +70,63 @@ class LocalExchange:
     '100000'
     """
 
-    def __init__(self, *, journal: str | Path | None = None, port: int = 0) -> None:
+    def __init__(self, *, journal: str | Path | None = None, port: int = 0, at: object = None) -> None:
         self.journal = None if journal is None else Path(journal)
-        self._port = port
+        self.port = port
+        self._at = None if at is None else moment_ms(at)
+        self._mutex = threading.Lock()  # a broker has it trade minutes from another thread
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: HTTPConnection | None = None
 
     @property
     def url(self) -> str:
         """Its address."""
-        return f"http://127.0.0.1:{self._port}"
+        return f"http://127.0.0.1:{self.port}"
 
     @property
     def pid(self) -> int | None:
         """The number of its process; ``None`` where it was not started here."""
         return None if self._process is None else self._process.pid
 
+    def __repr__(self) -> str:
+        return f"LocalExchange({'running' if self.port else 'not started'})"
+
     def __enter__(self) -> Self:
-        if not self._port:
-            self._start()
-        return self
+        return self.start()
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> Self:
+        """Start it, unless it runs already; returns it.
+
+        Raises
+        ------
+        RuntimeError
+            When it cannot be started.
+
+        Examples
+        --------
+        >>> exchange = LocalExchange(at="2024-01-08").start()
+        >>> exchange.state()["spot"]["now"]
+        1704672000000
+        >>> exchange.stop()
+        """
+        if not self.port:
+            self._start()
+        if self._at is not None:
+            self.command("clock", at=self._at)
+        return self
+
+    def stop(self) -> None:
+        """End it, with everything it knows, where it was started here."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
         if self._process is not None:
             self._process.kill()
             self._process.communicate()
-            self._process, self._port = None, 0
+            self._process, self.port = None, 0
 
     def _start(self) -> None:
         command = [sys.executable, "-m", "bknb.testing.exchange"]
@@ -88,7 +141,7 @@ class LocalExchange:
             _, error = self._process.communicate()
             self._process = None
             raise RuntimeError(f"the local exchange did not start; it needs aiohttp\n{error.decode()[-2000:]}")
-        self._port = int(line)
+        self.port = int(line)
 
     def ccxt_config(self, client: str = "binance") -> dict[str, Any]:
         """Configuration of a client of ccxt for this exchange: keys, addresses, and nothing asked that is not there.
@@ -131,6 +184,40 @@ class LocalExchange:
             raise ValueError(f"no client {client!r}; there are binance, binanceusdm and okx")
         return {**config, "urls": {"api": api, "test": api, "demo": api}, "options": options}
 
+    def broker(
+        self,
+        exchange: str = "binance",
+        *,
+        market: Literal["spot", "swap"] = "spot",
+        watch: Watch = "both",
+        unprotected: Unprotected = "close",
+        leverage: float | None = None,
+    ) -> CcxtBroker:
+        """A broker for the account here: what ``bknb.brokers.ccxt`` makes, with the keys of this exchange.
+
+        The market here trades each minute that a live run with it sees, in order, once the orders before that have
+        left; so the run may have any candles, and any clock. Its parameters are those of :func:`bknb.brokers.ccxt`.
+
+        Raises
+        ------
+        UsageError
+            As :func:`bknb.brokers.ccxt`; its exchange is one of ``"binance"`` and ``"okx"``.
+        MissingDependency
+            ccxt is not installed.
+
+        Examples
+        --------
+        >>> LocalExchange(port=1).broker("okx", market="swap", leverage=3)
+        RehearsalBroker('okx swap sandbox')
+        """
+        from .rehearsal_broker import rehearsal_broker  # with all that a broker needs
+
+        options: dict[str, Any] = {"watch": watch, "unprotected": unprotected, "leverage": leverage, "market": market}
+        config = self.ccxt_config(_CLIENTS.get((exchange, market), "binance"))  # others are refused with the reason
+        broker = rehearsal_broker(self.command, config, exchange, **options)
+        broker.made_by = partial(_broker_at, self.port, exchange, **options)
+        return broker
+
     # --- commands -----------------------------------------------------------------------------------------------
 
     def command(self, name: str, /, **fields: Any) -> dict[str, Any]:
@@ -141,11 +228,12 @@ class LocalExchange:
         ValueError
             When there is no such command, or it cannot be done as asked.
         """
-        if self._connection is None:
-            self._connection = HTTPConnection("127.0.0.1", self._port, timeout=30)
-        self._connection.request("POST", f"/control/{name}", body=json.dumps(fields, default=str))
-        answer = self._connection.getresponse()
-        told: dict[str, Any] = json.loads(answer.read())
+        with self._mutex:
+            if self._connection is None:
+                self._connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
+            self._connection.request("POST", f"/control/{name}", body=json.dumps(fields, default=str))
+            answer = self._connection.getresponse()
+            told: dict[str, Any] = json.loads(answer.read())
         if answer.status != 200:
             raise ValueError(told["error"])
         return told
@@ -179,6 +267,34 @@ class LocalExchange:
         """Balances, positions, orders and prices as the exchange has them, by market."""
         return self.command("state")
 
+    def orders(self, market: str = "spot", *, open_only: bool = False) -> pd.DataFrame:
+        """The orders of the account, as the exchange has them, oldest first; a row each.
+
+        Parameters
+        ----------
+        market
+            ``"spot"``, ``"usdm"`` or ``"okx"``.
+        open_only
+            Only those that work, or wait for their trigger.
+
+        Returns
+        -------
+        DataFrame
+            ``at`` (UTC, when it came), ``symbol``, ``side``, ``type`` as the exchange calls it, ``quantity`` (base
+            currency, contracts at ``"okx"``), ``price`` and ``trigger`` (quote currency; none: NaN), ``status``,
+            ``filled``, ``average`` (the price of that; none: NaN), ``client_id``.
+
+        Examples
+        --------
+        >>> with LocalExchange() as exchange:
+        ...     exchange.price("BTCUSDT", 50_000)
+        ...     exchange.command("trade", symbol="BTCUSDT", side="buy", quantity="0.1")
+        ...     exchange.orders()[["side", "type", "status", "average"]].to_dict("records")
+        {}
+        [{'side': 'buy', 'type': 'MARKET', 'status': 'filled', 'average': 50000.0}]
+        """
+        return order_table(self.state()[market]["orders"], open_only=open_only)
+
     def reset(self, **fields: Any) -> None:
         """Begin anew with an empty account: no orders, no faults, 100 000 USDT."""
         self.command("reset", **fields)
@@ -189,3 +305,11 @@ class LocalExchange:
             raise ValueError("this exchange was started without a journal: LocalExchange(journal=FILE)")
         with self.journal.open("rb") as file:
             return [json.loads(line) for line in file if line.endswith(b"\n")]
+
+
+def _broker_at(port: int, exchange: str, **options: Any) -> CcxtBroker:
+    """A broker for an account at a local exchange that runs already, such as in another process."""
+    there = LocalExchange(port=port)
+    broker = there.broker(exchange, **options)
+    weakref.finalize(broker, there.stop)  # its connection: the exchange goes on
+    return broker

@@ -35,6 +35,10 @@ class TradedMinutes:
         """Note a minute: when it opened in UTC ms, its open, high, low and close, its volume in base currency."""
         self._minutes[symbol][opened] = (*prices, volume)
 
+    def has(self, symbol: str, opened: int) -> bool:
+        """Whether a minute that opened then (UTC ms), or a later one, was traded."""
+        return max(self._minutes[symbol], default=opened - 1) >= opened
+
     def klines(self, params: Params, now: int) -> list[list[Any]]:
         """Candles as Binance answers them: of the asked interval, made of the minutes that are there.
 
