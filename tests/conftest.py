@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 QUICK, LONG = "not slow", "long"
-for name, examples in (("bknb", 20), (QUICK, 4), (LONG, 100)):
+for name, examples in (("bknb", 12), (QUICK, 4), (LONG, 100)):
     settings.register_profile(
         name,
         derandomize=True,
@@ -127,6 +127,12 @@ def tries_of_fixtures(tmp_path_factory: pytest.TempPathFactory, request: pytest.
     return ledger
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call() -> None:
+    """The interpreter whose forks are workers is kept while the environment is the same: it bears no test's name."""
+    os.environ.pop("PYTEST_CURRENT_TEST", None)
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _older_objects_are_not_collected() -> None:
     """Millions of objects, of modules and of tests that are over, would be walked by every collection of garbage."""
@@ -156,8 +162,6 @@ def _reset_after_each_test(tmp_path_factory: pytest.TempPathFactory, tries_of_fi
     yield
     reset()
     if _started_processes > processes:
-        if "bknb.sweeps.fork_server" in sys.modules:
-            sys.modules["bknb.sweeps.fork_server"].end_kept()
         gc.collect()
     keep_in(tries_of_fixtures)
 

@@ -24,6 +24,14 @@ def some_quick(values: Iterable[Any], quick: Container[Any]) -> list[Any]:
     return [value if value in quick else _marked(value, pytest.mark.slow) for value in values]
 
 
+def every(values: Iterable[Any], step: int) -> list[Any]:
+    """The first value and every ``step``-th behind it as they are, and the others marked ``long``.
+
+    For a long list of alike cases of a slow test.
+    """
+    return [value if number % step == 0 else _marked(value, pytest.mark.long) for number, value in enumerate(values)]
+
+
 def each_once(first: Iterable[Any], second: Iterable[Any]) -> list[Any]:
     """Pairs of two parameters: as many as it takes for each value to be in one, and every other marked ``long``.
 

@@ -7,6 +7,7 @@
     python tests/recorder.py --out FOLDER        write the bytes behind every digest, one file per world and aspect
     python tests/recorder.py --json FILE         write the digests to a file
     python tests/recorder.py --only WORLD        only worlds whose name holds this
+    python tests/recorder.py --worlds NAME ...   only the worlds of these names
 
 Two folders written with ``--out``, before and after a change, can be compared with ``diff -r``. What is left out of the
 bytes is listed in :mod:`recorder_bytes`. Worlds use public names only, and random numbers of the standard library, so
@@ -1078,6 +1079,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="folder for the bytes behind the digests")
     parser.add_argument("--json", type=Path, help="file for the digests")
     parser.add_argument("--only", default="", help="only worlds whose name holds this")
+    parser.add_argument("--worlds", nargs="+", help="only the worlds of these names")
     chosen = parser.parse_args()
     os.environ["COLUMNS"] = "80"
     load_once()
@@ -1087,7 +1089,8 @@ def main() -> int:
     out = None if chosen.out is None else chosen.out.resolve()
     made: dict[str, dict[str, str]] = {}
     for world in worlds():
-        if chosen.only not in world.name or world.missing:
+        asked = chosen.only in world.name and (chosen.worlds is None or world.name in chosen.worlds)
+        if not asked or world.missing:
             continue
         told = play(world)
         made[world.name] = {aspect: digest(held) for aspect, held in told.items()}
@@ -1100,7 +1103,7 @@ def main() -> int:
         chosen.json.write_text(json.dumps({"worlds": made}))
     failed = [name for name, now in made.items() if "failure" in now]
     if chosen.update and not failed:
-        kept = recorded() if chosen.only else {}
+        kept = recorded() if chosen.only or chosen.worlds else {}
         text = json.dumps(
             {"bknb": bknb.__version__, "python": PYTHON, "worlds": kept | made}, indent=1, ensure_ascii=False
         )

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from market_rows import Row, forex_rows, rows_of, utc_rows
-from quick import first_quick
+from quick import first_quick, rest_long
 from test_calendar_slots import INTERVALS, Numbers, Plain
 from test_session_candles import MINUTE, world
 
@@ -66,7 +66,7 @@ CASES = [
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("symbols", "first", "last"), first_quick(CASES))
+@pytest.mark.parametrize(("symbols", "first", "last"), [*first_quick(CASES[::2]), *rest_long(CASES[1::2], kept=0)])
 def test_rows_of_a_panel_are_the_days_weeks_and_months_that_markets_have(
     symbols: tuple[str, ...], first: str, last: str
 ) -> None:

@@ -31,7 +31,7 @@ FRAME = (ORIGIN, ORIGIN + END * MINUTE)
 FLAT: Candle = (100.0, 100.0, 100.0, 100.0)
 FREE = {"percent_fee": 0.0, "percent_slippage": 0.0}
 MODELS = ["pessimistic", pytest.param("touch", marks=pytest.mark.slow), pytest.param("vwap", marks=pytest.mark.slow)]
-COUNTS = [pytest.param(1), pytest.param(5, marks=pytest.mark.slow), pytest.param(300, marks=pytest.mark.long)]
+COUNTS = [pytest.param(1), pytest.param(3, marks=pytest.mark.slow), pytest.param(300, marks=pytest.mark.long)]
 
 
 def market(candles: Mapping[int, Candle] | None = None, *, last: int = END + 10) -> Any:

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from law_runs import SEEN, paths
+from quick import each_once
 from scenarios import MINUTE
 from tick_paths import Path
 
@@ -95,7 +96,7 @@ def gain(path: Path, account: Any, sizing: Sizing) -> tuple[float, float]:
 
 ACCOUNTS = [bknb.Spot(), bknb.Margin(), bknb.Perpetual(20, 0.5, "isolated")]
 RULES = [
-    *((sizing, account) for account in ACCOUNTS for sizing in SIZES),
+    *each_once(SIZES, ACCOUNTS),
     (more_after_losses, bknb.Perpetual(100, 0.9)),
 ]
 

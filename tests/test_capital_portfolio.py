@@ -31,7 +31,7 @@ FIFTY = [kind(50, 0.5, "isolated") for kind in (bknb.Perpetual, bknb.Margin)]  #
 CROSS = bknb.Perpetual(50, 1.9)  # which three legs share
 LENT = bknb.Margin(50, 1.9)  # of which shorts pay interest
 FUNDING = [(ORIGIN + k * MINUTE, 0.0001 * (-1) ** k) for k in range(0, 600, 7)]
-COUNTS = [pytest.param(1), pytest.param(5, marks=pytest.mark.slow), pytest.param(100, marks=pytest.mark.long)]
+COUNTS = [pytest.param(1), pytest.param(3, marks=pytest.mark.slow), pytest.param(100, marks=pytest.mark.long)]
 
 
 def play(legs: Sequence[tuple[str, Any]], exchange: Any, **options: Any) -> bknb.PortfolioResult:

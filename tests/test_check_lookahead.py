@@ -18,7 +18,7 @@ import lookahead_cases as cases
 import numpy as np
 import pandas as pd
 import pytest
-from quick import some_quick
+from quick import every, some_quick
 
 import bknb
 from bknb.market.resample import resample
@@ -517,7 +517,7 @@ def test_a_leak_of_any_kind_is_found(name, outside):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", cases.CLEAN)
+@pytest.mark.parametrize("name", every(cases.CLEAN, 3))
 def test_an_honest_strategy_of_the_same_kind_passes(name, outside):
     report = case(cases.CLEAN[name])
     assert report.ok, report

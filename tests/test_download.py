@@ -204,7 +204,7 @@ STEPS = st.lists(
 
 
 @pytest.mark.slow
-@settings(max_examples=8)
+@settings(max_examples=5)
 @given(STEPS, st.integers(0, 2**32))
 def test_any_order_of_overlapping_and_interrupted_downloads_gives_the_same_bytes(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[int, int, str, int]], seed: int

@@ -211,8 +211,8 @@ def found_in(folder: Path) -> list[Closed | Cancelled]:
 @pytest.mark.parametrize(
     ("fault", "first", "step"),
     [
-        ("kill", 1, 3),
-        ("torn", 2, 3),
+        ("kill", 1, 5),
+        ("torn", 3, 5),
         pytest.param("kill", 1, 1, marks=pytest.mark.long),
         pytest.param("torn", 1, 1, marks=pytest.mark.long),
     ],

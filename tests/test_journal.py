@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from killed import killed_in_a_child
 from ledgers import LEDGERS, Ledger, attempts, place_entry
+from quick import each_once
 
 from bknb.errors import BknbError, StateError
 from bknb.stores.disk import Disk
@@ -247,8 +248,7 @@ def test_an_error_at_any_change_loses_nothing(ledger: Ledger, cut_off: int, numb
 
 @pytest.mark.slow
 @needs_fork
-@by_ledger
-@pytest.mark.parametrize("fault", ["kill", "torn"])
+@pytest.mark.parametrize(("ledger", "fault"), each_once(LEDGERS, ["kill", "torn"]), ids=str)
 def test_killed_at_every_change_of_the_disk(ledger: Ledger, fault: str, tmp_path: Path) -> None:
     command = [sys.executable, __file__, ledger.name, fault, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -685,7 +685,7 @@ def test_many_strategies_and_symbols_share_one_limit() -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=6)
+@settings(max_examples=3)
 @given(seed=SEEDS, order=st.permutations(range(3)))
 def test_listeners_change_nothing(seed: int, order: list[int]) -> None:
     alone = start(signals(seed), seed=seed).result(20)

@@ -293,7 +293,7 @@ def test_what_is_reserved_for_an_order_that_ended_in_silence_is_free() -> None:
     ("places", "kind", "killed"),
     [
         pytest.param("chosen", "perpetual", 7, marks=pytest.mark.slow),
-        pytest.param("chosen", "weights together bars", 5, marks=pytest.mark.slow),
+        pytest.param("chosen", "weights together bars", 5, marks=pytest.mark.long),
         *(
             pytest.param("every", kind, 60, marks=pytest.mark.long)
             for kind in ("spot", "cross interest", *FUNDED, *WEIGHTS)

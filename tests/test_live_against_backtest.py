@@ -444,7 +444,7 @@ def test_whatever_was_filled_the_parts_add_up(
 
 
 @pytest.mark.slow
-@settings(max_examples=20)
+@settings(max_examples=8)
 @given(seed=SEEDS, sleeps=st.booleans(), revised=st.booleans(), by_hand=st.booleans(), refused=st.booleans())
 def test_random_worlds_with_random_causes_are_explained(
     *, seed: int, sleeps: bool, revised: bool, by_hand: bool, refused: bool

@@ -81,7 +81,7 @@ def lives(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lives]:
         ("broker", set(), 12),
         ("late disk", CHANGES | {"write late"}, 12),
         ("hole disk", HOLED, 20),
-        ("hole sqlite", {"write hole", "write late"}, 8),
+        pytest.param("hole sqlite", {"write hole", "write late"}, 8, marks=pytest.mark.long),
         pytest.param("disk every", CHANGES | {"write order"}, 250, marks=pytest.mark.long),
         pytest.param("broker every", set(), 50, marks=pytest.mark.long),
         pytest.param("late disk every", CHANGES | {"write late"}, 450, marks=pytest.mark.long),

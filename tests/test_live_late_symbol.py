@@ -99,7 +99,9 @@ def minute(when: int) -> int:
     return (when - ORIGIN) // MINUTE
 
 
-@pytest.mark.parametrize(("how", "delay"), first_quick([("1m", 5), ("panel", 2), ("5m", 5), ("1m", 9)]))
+@pytest.mark.parametrize(
+    ("how", "delay"), [*first_quick([("1m", 5), ("panel", 2), ("5m", 5)]), *rest_long([("1m", 9)], kept=0)]
+)
 def test_questions_wait_for_a_symbol_that_always_comes_late_and_see_what_a_backtest_sees(how: str, delay: int) -> None:
     market = Market(lambda n: n + 1 + (delay if n >= 30 else 0))
     result = market.lived(how)
@@ -137,10 +139,10 @@ def test_a_symbol_that_is_later_than_the_patience_is_silent_once() -> None:
     assert [when for when, now in market.at if now > when and when > 45] == []
 
 
-BACK = (39, 44, 36, 38, 40, 41, 42, 46, 50, 55)
+BACK = (39, 44, 36, 40, 46, 55)
 
 
-@pytest.mark.parametrize("back", [*first_quick(BACK, kept=2), *rest_long({*range(36, 56)} - {*BACK}, kept=0)])
+@pytest.mark.parametrize("back", [*first_quick(BACK, kept=2), *rest_long(sorted({*range(36, 56)} - {*BACK}), kept=0)])
 def test_a_symbol_that_comes_back_with_a_hole_is_waited_for_once(back: int) -> None:
     market = Market(lambda n: NEVER if 30 <= n < back else n + 1)
     result = market.lived()
@@ -178,7 +180,7 @@ def test_a_question_that_would_be_older_than_late_minutes_is_left_out_and_names_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("killed", rest_long([43, 40, 52, 45, 47], kept=3))
+@pytest.mark.parametrize("killed", rest_long([43, 52, 40, 45, 47], kept=2))
 def test_a_run_that_is_started_again_while_its_question_waits_goes_on_as_one_that_was_not(killed: int) -> None:
     whole = Market(lambda n: n + 1 + (6 if n >= 30 else 0))
     expected = whole.lived()

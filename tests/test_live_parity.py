@@ -80,7 +80,7 @@ def calm() -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
-@settings(max_examples=7)
+@settings(max_examples=4)
 @given(seed=SEEDS, jumping=st.booleans())
 def test_random_worlds(model: str, seed: int, calm: str, *, jumping: bool) -> None:
     exchange, until = source(walk(seed)), ORIGIN + LENGTH * MINUTE

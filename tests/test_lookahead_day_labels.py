@@ -127,7 +127,7 @@ DAYS = {
 }
 READ = {"as it is": 0, "the day before": 1, "made of earlier days": 0}
 CASES = [(days, market, read) for (days, market), read in itertools.product(zip(DAYS, itertools.cycle(MARKETS)), READ)]
-SOME = [case for number, case in enumerate(CASES) if number % 3 == 0 or number % 2]  # of two honest reads one
+SOME = [case for number, case in enumerate(CASES) if number % 3 == 0 or number % 12 in (1, 5)]  # few honest reads
 
 
 @pytest.fixture

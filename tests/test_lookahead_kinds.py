@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from lookahead_carriers import CALENDARS, CARRIERS, HOURS, VALUES, H, rows_of
-from quick import some_quick
+from quick import every, some_quick
 
 import bknb
 from bknb.market.candles import Candles
@@ -351,14 +351,14 @@ def check(function):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", every(MODULES, 2))
 def test_an_hour_ahead_in_a_file_of_scores_is_found(module, name):
     report = check(module(name, "+ 1"))
     assert report.findings[0].kind == "future", report
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", every(MODULES, 3))
 def test_the_same_files_read_as_they_were_known_pass(module, name):
     assert check(module(name, "+ 0")).ok
 

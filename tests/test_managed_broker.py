@@ -161,7 +161,7 @@ def test_random_managers_at_a_broker_equal_a_backtest_and_the_account_follows(se
 
 
 @pytest.mark.slow
-@settings(max_examples=12)
+@settings(max_examples=6)
 @given(seed=SEEDS)
 def test_more_random_managers_at_a_broker(seed: int) -> None:
     carried_out(seed)

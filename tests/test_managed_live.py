@@ -56,7 +56,7 @@ def managed(seed: int, model: str, *, risk: str | None = None, lists: bool = Fal
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", [*first_quick(["pessimistic", "vwap"]), *rest_long(["touch"], kept=0)])
-@settings(max_examples=10)
+@settings(max_examples=6)
 @example(
     seed=128, jumping=True, risk=False, lists=False, orders=False
 )  # a part and the rest of the position leave late, in one answer
@@ -154,8 +154,8 @@ EVERY = {  # what changes of the disk there are, at least
     ("places", "killed", "kind"),
     [
         pytest.param("chosen", 12, "managed", marks=pytest.mark.slow),
-        pytest.param("chosen", 12, "orders", marks=pytest.mark.slow),
         pytest.param("chosen", 9, "places 4", marks=pytest.mark.slow),
+        pytest.param("chosen", 12, "orders", marks=pytest.mark.long),
         *(pytest.param("every", killed, kind, marks=pytest.mark.long) for kind, killed in EVERY.items()),
     ],
 )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 from clocked import ALWAYS, ClockRow, clock_source, functions_of, mirrored, open_times, play, run_of
 from managed import FREE
-from quick import first_quick
+from quick import rest_long
 from scenarios import ORIGIN
 
 import bknb
@@ -280,8 +281,16 @@ def test_a_row_where_levels_are_touched(row: ClockRow) -> None:
     assert play(row, "touch") == row.expected("touch")
 
 
-@pytest.mark.parametrize("row", [*ROWS[::3], *LEAVING[::2]], ids=lambda row: row.name)
-@pytest.mark.parametrize("model", first_quick(["pessimistic", "touch", "vwap"]))
+MODELS = ("pessimistic", "touch", "vwap")
+SKIPPED = [*ROWS[::3], *LEAVING[::2]]
+IN_TURN = [*zip(SKIPPED, itertools.cycle(MODELS), strict=False)]  # each row in one model
+
+
+@pytest.mark.parametrize(
+    ("row", "model"),
+    [*IN_TURN, *rest_long([pair for pair in itertools.product(SKIPPED, MODELS) if pair not in IN_TURN], kept=0)],
+    ids=lambda part: getattr(part, "name", part),
+)
 def test_skipping_minutes_changes_nothing(row: ClockRow, model: str) -> None:
     assert play(row, model) == play(row, model, every_minute=True)
 

@@ -107,7 +107,7 @@ class World:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(seed=SEEDS)
 def test_asking_again_is_the_same_to_the_last_digit(model: str, seed: int) -> None:
     world = World(seed, model)

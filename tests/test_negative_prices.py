@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from quick import each_once
 
 import bknb
 from bknb.domain.pnl import net_percentage, net_points, slipped_exit
@@ -253,8 +254,7 @@ def told(result: Any, by: float) -> list[Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("execution", ["pessimistic", "touch", "vwap"])
-@pytest.mark.parametrize("tick", [None, 0.5])
+@pytest.mark.parametrize(("execution", "tick"), each_once(["pessimistic", "touch", "vwap"], [None, 0.5]))
 def test_a_market_that_lies_lower_has_the_same_events(execution: str, tick: float | None) -> None:
     """Without costs and percentages only differences of prices count, of entries, adds and exits alike."""
     rng = np.random.default_rng([3, len(execution), tick is None])

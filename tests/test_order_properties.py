@@ -52,7 +52,7 @@ def closed_of(signal, *, ended):
 
 
 @pytest.mark.slow
-@settings(max_examples=150, deadline=None, database=None)
+@settings(max_examples=80, deadline=None, database=None)
 @given(st.integers(0, 2**32))
 def test_no_order_is_sent_twice_and_every_difference_is_reported(seed):
     chance = random.Random(seed)  # noqa: S311 -- a life that can be repeated

@@ -31,8 +31,8 @@ LIMITS = (
     "max_stop_loss_distance_percent",
     "max_signal_lifetime_minutes",
 )
-LONG_WORLDS, WORLDS, FEW_WORLDS = 1000, 130, 60  # in the long set, in the slow one, in the fast one
-FEW_LIVE_WORLDS, LIVE_WORLDS, SWEEP_WORLDS, SESSION_WORLDS, PARTS = 5, 20, 40, 40, 12
+LONG_WORLDS, WORLDS, FEW_WORLDS = 1000, 100, 60  # in the long set, in the slow one, in the fast one
+FEW_LIVE_WORLDS, LIVE_WORLDS, SWEEP_WORLDS, SESSION_WORLDS, PARTS = 5, 20, 40, 24, 12
 
 # --- tables: the simulator against the page -------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from law_runs import paths
+from quick import rest_long
 from scenarios import MINUTE, ORIGIN, Candle, source
 from worlds import SEEDS
 
@@ -536,14 +537,13 @@ RULES: dict[str, Rule] = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize(
-    ("symbols", "given"),
+    ("rule", "symbols", "given"),
     [
-        (1, {}),
-        (2, {}),
-        pytest.param(2, {"account": BY_SYMBOL}, marks=pytest.mark.long),
-        pytest.param(2, {"base": {"A": "5m", "B": "1m"}}, marks=pytest.mark.long),
+        *((rule, 1, {}) for rule in RULES),
+        *rest_long(((rule, 2, {}) for rule in RULES), kept=1),
+        *rest_long(((rule, 2, {"account": BY_SYMBOL}) for rule in RULES), kept=0),
+        *rest_long(((rule, 2, {"base": {"A": "5m", "B": "1m"}}) for rule in RULES), kept=0),
     ],
 )
 def test_no_rule_of_weights_earns_on_a_martingale(rule: str, symbols: int, given: dict[str, Any]) -> None:

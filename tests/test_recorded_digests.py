@@ -22,14 +22,18 @@ from recorder import differences, recorded, worlds
 
 RECORDER = Path(__file__).with_name("recorder.py")
 WORLDS = {world.name: world for world in worlds()}
+LIVE = ("live plain pessimistic", "live risk touch", "live sqlite vwap", "live troubles pessimistic", "live orders")
+"""Each kind of live run in one model, and each model in one kind: the others are long."""
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
-    """The digests of here and now, from a process in which nothing else happened."""
+def told(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> dict[str, dict[str, str]]:
+    """The digests of here and now of the worlds that are asked for, from a process in which nothing else happened."""
     path = tmp_path_factory.mktemp("digests") / "digests.json"
     environment = {**os.environ, "PYTHONHASHSEED": "random"}
-    command = [sys.executable, str(RECORDER), "--json", str(path)]
+    tests = [test for test in request.session.items if test.path == request.path]
+    asked = [test.callspec.params["name"] for test in tests if hasattr(test, "callspec")]
+    command = [sys.executable, str(RECORDER), "--json", str(path), "--worlds", *asked]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found: dict[str, dict[str, str]] = json.loads(path.read_text())["worlds"]
@@ -41,7 +45,13 @@ def test_every_world_was_recorded() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", WORLDS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.long) if name.startswith("live ") and name not in LIVE else name
+        for name in WORLDS
+    ],
+)
 def test_a_world_tells_what_was_recorded(name: str, told: dict[str, dict[str, str]]) -> None:
     if missing := WORLDS[name].missing:
         pytest.skip(f"this world needs {', '.join(missing)}")

@@ -101,7 +101,7 @@ def test_a_worker_has_the_exchange_where_floats_do_not_hold_the_tick(tmp_path: A
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("seeds", [range(1000, 1060), pytest.param(range(1060, 1170), marks=pytest.mark.long)])
+@pytest.mark.parametrize("seeds", [range(1000, 1030), pytest.param(range(1030, 1170), marks=pytest.mark.long)])
 def test_many_worlds(model: str, seeds: range) -> None:
     for seed in seeds:
         plan = declared_plan(seed, model)
@@ -140,7 +140,7 @@ def test_the_worlds_hold_every_kind_of_end() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", rest_long(["pessimistic", "vwap", "touch"], kept=2))
+@pytest.mark.parametrize("model", rest_long(["touch", "pessimistic", "vwap"], kept=1))
 @settings(max_examples=5)
 @given(seed=SEEDS, interval=st.sampled_from(["1m", "5m"]))
 def test_live_trades_as_the_backtest(model: str, seed: int, interval: str) -> None:
