@@ -68,7 +68,7 @@ import loops
 from bknb.kernels import jit
 
 jit._PACKAGE, told = "loops", []
-with jit.when_compiling(lambda: told.append("now")):
+with jit.when_compiling(lambda is_kept: told.append("now" if is_kept else "each time")):
     loops.run()
     print(told)
 jit._made.clear()
@@ -82,6 +82,14 @@ def test_what_is_compiled_is_told_and_what_comes_from_the_cache_is_not(tmp_path:
     (tmp_path / "loops.py").write_text(MODULE.format(factor=1.5))
     assert said_by(tmp_path, TELLS) == "['now']\n['now']"
     assert said_by(tmp_path, TELLS) == "[]\n[]"
+
+
+@pytest.mark.slow
+def test_what_can_be_kept_nowhere_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "loops.py").write_text(MODULE.format(factor=1.5))
+    (tmp_path / "__pycache__").write_text("no folder")
+    monkeypatch.setenv("XDG_CACHE_HOME", os.devnull)
+    assert said_by(tmp_path, TELLS) == "['each time']\n['each time']"
 
 
 PARTS = {

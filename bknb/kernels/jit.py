@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 _made: dict[str, Any] = {}
+_not_kept: set[str] = set()  # modules whose machine code no folder takes
 _PACKAGE: Final = f"{__name__.partition('.')[0]}."
 
 
@@ -79,10 +80,11 @@ def compiled(
 
 
 @contextmanager
-def when_compiling(tell: Callable[[], object]) -> Iterator[None]:
+def when_compiling(tell: Callable[[bool], object]) -> Iterator[None]:
     """Call ``tell`` once, as soon as a loop of this package is compiled while the block runs, in whatever thread.
 
-    A loop that is read from the cache on disk is not compiled. Without numba nothing is.
+    It is told whether later processes find the machine code on disk. A loop that is read from there is not compiled.
+    Without numba nothing is.
     """
     try:
         from numba.core import event
@@ -95,7 +97,7 @@ def when_compiling(tell: Callable[[], object]) -> Iterator[None]:
         def on_start(self, event: Any) -> None:
             if not told and str(event.data["dispatcher"].py_func.__module__).startswith(_PACKAGE):
                 told.append(True)
-                tell()
+                tell(not _not_kept)
 
         def on_end(self, event: Any) -> None:
             pass
@@ -170,4 +172,5 @@ def _jit(function: Any, namespace: dict[str, Any], version: str, *, is_piece: bo
     try:
         return numba.njit(moved, cache=True, **options)
     except RuntimeError:  # no folder for the cache can be written
+        _not_kept.add(function.__module__)
         return numba.njit(moved, **options)

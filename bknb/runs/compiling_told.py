@@ -1,13 +1,20 @@
-"""Says at once that loops are compiled, which nobody has to wait for a second time."""
+"""Says at once that loops are compiled, and whether anybody has to wait for that a second time."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from ..frontend import ProgressLine, frontend
 from ..kernels.jit import when_compiling
 from ..market.system_clock import stopwatch
+
+_ONCE: Final = "once for this version of bknb; that takes up to half a minute ..."
+_AGAIN: Final = (
+    "in each new process, as no folder for them can be written; that takes up to half a minute: set NUMBA_CACHE_DIR to "
+    "a folder of yours ..."
+)
 
 
 @contextmanager
@@ -21,10 +28,10 @@ def compiling_told(label: str) -> Iterator[None]:
     """
     shown: list[tuple[ProgressLine, float]] = []
 
-    def tell() -> None:
+    def tell(is_kept: bool) -> None:  # noqa: FBT001 -- called by `when_compiling`
         line = frontend().progress_line(label)
         shown.append((line, stopwatch()))
-        line.close("its loops are compiled, once for this version of bknb; that takes up to half a minute ...")
+        line.close(f"its loops are compiled, {_ONCE if is_kept else _AGAIN}")
 
     with when_compiling(tell):
         yield
