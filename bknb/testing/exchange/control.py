@@ -120,7 +120,7 @@ class Control:
         for each in self.exchange.faces:
             each.limits.renew()
         book, name = self._books(symbol, "")[0]
-        if not self.exchange.tape.has(book.market(name).pair, opened):
+        if not self.exchange.minutes.has(book.market(name).pair, opened):
             self.candle(symbol, opened, prices, volume)
 
     def clock(self, at: int | None = None, skew_ms: int | None = None, advance_ms: int = 0) -> dict[str, int]:
