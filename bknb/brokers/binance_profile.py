@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 from urllib.parse import urlsplit
 
 from ..domain.broker_account import Fee, added_up
@@ -91,6 +92,36 @@ def id_of(symbol: str) -> str:
 def number_of(rule: Mapping[str, Any], name: str, missing: float) -> float:
     """A number of a filter."""
     return float(rule.get(name, missing))
+
+
+class StepsAndLimits(TypedDict):
+    """In which steps the price (quote currency) and the quantity of an order go, and how small and large it may be."""
+
+    tick: float
+    step: float
+    market_step: float
+    least_quantity: float
+    most_quantity: float
+    most_market_quantity: float
+
+
+def steps_and_limits(filters: Mapping[str, Mapping[str, Any]]) -> StepsAndLimits:
+    """Steps and limits of a market, from its filters by type.
+
+    Examples
+    --------
+    >>> steps_and_limits({"LOT_SIZE": {"stepSize": "0.001", "minQty": "0.002", "maxQty": "9"}})["least_quantity"]
+    0.002
+    """
+    lot, market_lot = filters.get("LOT_SIZE", {}), filters.get("MARKET_LOT_SIZE", {})
+    return {
+        "tick": number_of(filters.get("PRICE_FILTER", {}), "tickSize", 0.0),
+        "step": number_of(lot, "stepSize", 0.0),
+        "market_step": number_of(market_lot, "stepSize", 0.0),
+        "least_quantity": max(number_of(lot, "minQty", 0.0), number_of(market_lot, "minQty", 0.0)),
+        "most_quantity": number_of(lot, "maxQty", math.inf) or math.inf,
+        "most_market_quantity": number_of(market_lot, "maxQty", math.inf) or math.inf,
+    }
 
 
 def fees_of(trade: Mapping[str, Any]) -> tuple[Fee, ...]:

@@ -11,7 +11,7 @@ from ..domain.broker_orders_and_ids import Order, Report, ReportStatus
 from ..domain.quantity_step_and_least_amount import EXACT
 from ..errors import BrokerError
 from .binance_errors import spot_verdict
-from .binance_profile import STATUSES, BinanceProfile, fees_of, golden, id_of, number_of
+from .binance_profile import STATUSES, BinanceProfile, fees_of, golden, id_of, number_of, steps_and_limits
 from .exchange_profile import Answer, GoldenRequest, Request, Trade, Verdict, decimal_text
 
 _STATUSES: Final[Mapping[str, ReportStatus]] = {
@@ -67,7 +67,6 @@ class BinanceSpot(BinanceProfile):
         """The rules of a market."""
         (found,) = answer["symbols"]
         rules = {rule["filterType"]: rule for rule in found["filters"]}
-        lot, market_lot = rules.get("LOT_SIZE", {}), rules.get("MARKET_LOT_SIZE", {})
         value = rules.get("NOTIONAL") or rules.get("MIN_NOTIONAL") or {}
         band = rules.get("PERCENT_PRICE_BY_SIDE", {})
         stops = rules.get("MAX_NUM_ALGO_ORDERS", {}).get("maxNumAlgoOrders")
@@ -78,12 +77,7 @@ class BinanceSpot(BinanceProfile):
             id=found["symbol"],
             base=found["baseAsset"],
             quote=found["quoteAsset"],
-            tick=number_of(rules.get("PRICE_FILTER", {}), "tickSize", 0.0),
-            step=number_of(lot, "stepSize", 0.0),
-            market_step=number_of(market_lot, "stepSize", 0.0),
-            least_quantity=max(number_of(lot, "minQty", 0.0), number_of(market_lot, "minQty", 0.0)),
-            most_quantity=number_of(lot, "maxQty", math.inf) or math.inf,
-            most_market_quantity=number_of(market_lot, "maxQty", math.inf) or math.inf,
+            **steps_and_limits(rules),
             least_value=number_of(value, "minNotional", 0.0),
             fee_in="base",
             lowest_trigger=number_of(band, "askMultiplierDown", 0.0),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -11,7 +10,7 @@ from ..domain.broker_orders_and_ids import Order, Report, ReportStatus
 from ..domain.quantity_step_and_least_amount import EXACT
 from ..errors import BrokerError
 from .binance_errors import usdm_verdict
-from .binance_profile import STATUSES, BinanceProfile, fees_of, golden, id_of, number_of
+from .binance_profile import STATUSES, BinanceProfile, fees_of, golden, id_of, number_of, steps_and_limits
 from .exchange_profile import Answer, GoldenRequest, Request, SwapSettings, Trade, Verdict, decimal_text
 
 _STOP_STATUSES: Final[Mapping[str, ReportStatus]] = {
@@ -74,19 +73,13 @@ class BinanceUsdm(BinanceProfile):
         if found is None or found["contractType"] != "PERPETUAL" or settled not in ("", found["marginAsset"]):
             return None
         rules = {rule["filterType"]: rule for rule in found["filters"]}
-        lot, market_lot = rules.get("LOT_SIZE", {}), rules.get("MARKET_LOT_SIZE", {})
         stops = rules.get("MAX_NUM_ALGO_ORDERS", {}).get("limit")
         return BrokerMarket(
             symbol=symbol,
             id=name,
             base=found["baseAsset"],
             quote=found["quoteAsset"],
-            tick=number_of(rules.get("PRICE_FILTER", {}), "tickSize", 0.0),
-            step=number_of(lot, "stepSize", 0.0),
-            market_step=number_of(market_lot, "stepSize", 0.0),
-            least_quantity=max(number_of(lot, "minQty", 0.0), number_of(market_lot, "minQty", 0.0)),
-            most_quantity=number_of(lot, "maxQty", math.inf) or math.inf,
-            most_market_quantity=number_of(market_lot, "maxQty", math.inf) or math.inf,
+            **steps_and_limits(rules),
             least_value=number_of(rules.get("MIN_NOTIONAL", {}), "notional", 0.0),
             fee_in="quote",
             margin_modes=("isolated",),
