@@ -40,6 +40,7 @@ for name, examples in (("bknb", 12), (QUICK, 4), (LONG, 100)):
 settings.load_profile("bknb")
 draw_from_them()
 
+gc.set_threshold(50_000, 20, 50)  # objects come and go by the thousand in every run: a tenth of the processor time
 sys.dont_write_bytecode = False  # every process would compile the tests anew, and each Python that they start bknb
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 os.environ.pop("PYTEST_ADDOPTS", None)  # read by now, and not meant for every pytest that a test starts

@@ -128,4 +128,5 @@ def main(root: Path, store: str, *, every: bool) -> None:
 if __name__ == "__main__":
     os.fsync = lambda handle: None  # a killed process loses nothing it has written; a power cut is another test
     gc.freeze()  # a collection in a child would copy every page of what was imported
+    gc.set_threshold(50_000)  # and few are needed in so short a life
     main(Path(sys.argv[1]), sys.argv[2], every=sys.argv[3] == "every")

@@ -486,6 +486,7 @@ def found_in(folder: Path, where: str, *, every: bool) -> dict[str, Any]:
 def main() -> None:
     os.fsync = lambda handle: None  # a killed process loses nothing it has written; a power cut is another test
     gc.freeze()  # a collection in a child would copy every page of what was imported
+    gc.set_threshold(50_000)  # and few are needed in so short a life
     for line in sys.stdin:
         folder, where, every = json.loads(line)
         print(json.dumps(found_in(Path(folder), where, every=every)), flush=True)  # noqa: T201

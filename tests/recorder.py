@@ -1085,6 +1085,7 @@ def main() -> int:
     load_once()
     gc.collect()
     gc.freeze()  # nor is it walked in each world
+    gc.set_threshold(50_000)  # few collections are needed in so short a world
     os.fsync = lambda handle: None  # nobody pulls the plug here, and it takes most of the time of a live run
     out = None if chosen.out is None else chosen.out.resolve()
     made: dict[str, dict[str, str]] = {}
