@@ -681,7 +681,9 @@ def test_random_worlds_with_holes(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("waits", "model"), each_once([True, False], ["vwap", "pessimistic", "touch"]))
+@pytest.mark.parametrize(
+    ("waits", "model"), rest_long([(True, "vwap"), (False, "pessimistic"), (True, "touch")], kept=2)
+)
 def test_a_hole_longer_than_two_pages(model: str, *, waits: bool) -> None:
     """How it is fetched, and how long it is waited for, does not depend on the model."""
     holed(model, 7, [(70, 2600)], at_start=0, at_end=3, lead=3, waits=waits)

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from quick import first_quick, rest_long
+from quick import rest_long
 from scenarios import MINUTE, ORIGIN, source
 from test_by_hand import play
 from test_live_parity import JumpingClock
@@ -55,7 +55,7 @@ def managed(seed: int, model: str, *, risk: str | None = None, lists: bool = Fal
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", [*first_quick(["pessimistic", "vwap"]), *rest_long(["touch"], kept=0)])
+@pytest.mark.parametrize("model", rest_long(["pessimistic", "vwap", "touch"], kept=1))
 @settings(max_examples=6)
 @example(
     seed=128, jumping=True, risk=False, lists=False, orders=False
