@@ -20,6 +20,7 @@ from bknb.domain.account_beside_record import RecordOfTrade, account_beside_reco
 from bknb.domain.broker_account import BrokerMarket, Fee
 from bknb.domain.implementation_shortfall import TradedOrder
 from bknb.domain.position_fills import Fill
+from bknb.live.recording import RecordedCandles
 from bknb.market.candles import Candles
 from bknb.runs.live_task import TASKS, LiveTask, plan_live
 from bknb.testing.clocks import SimulatedClock
@@ -125,6 +126,28 @@ def test_a_new_process_opens_the_store_and_asks() -> None:
     assert saved.slippage.total.fills == 9
     with pytest.raises(bknb.UsageError, match="nothing of a live run of 'steady' on ETHUSDT"):
         bknb.Live.saved("ETHUSDT", exchange=market, **run)
+
+
+def test_recorded_minutes_are_forgotten_by_the_part_and_the_newest_stay() -> None:
+    store, key = bknb.stores.memory(), ("steady", "BTCUSDT")
+    with store:
+        recorded = RecordedCandles(store, key)
+        for day in range(3):
+            for minute in range(day * 1_500, (day + 1) * 1_500):
+                recorded.add((ORIGIN + minute * MINUTE, 1.0, 1.0, 1.0, 1.0, 1.0))
+            recorded.save()
+        recorded.add((ORIGIN + 4_500 * MINUTE, 1.0, 1.0, 1.0, 1.0, 1.0))
+        recorded.save()
+
+        def forgotten(before: int) -> int:
+            moment = ORIGIN + before * MINUTE
+            return bknb.Live.forget_minutes("BTCUSDT", strategy="steady", before=moment, store=store)
+
+        assert [forgotten(before) for before in (1_499, 1_500, 1_500, 9_000)] == [0, 1_500, 0, 1_500]
+        for recording in (recorded, RecordedCandles(store, key)):  # of the run that goes on, and of the next one
+            recording.add((ORIGIN + 4_501 * MINUTE, 1.0, 1.0, 1.0, 1.0, 1.0))
+            recording.save()
+            assert [row[0] for row in recording.load()] == [ORIGIN + k * MINUTE for k in range(3_000, 4_502)]
 
 
 # --- each cause ---------------------------------------------------------------------------------------------------

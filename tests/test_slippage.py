@@ -183,4 +183,6 @@ def test_a_live_run_has_it_in_its_result_its_task_and_its_facts():
     assert result.slippage.total.fills > first.slippage.total.fills
     assert result.slippage.money == 0.0
     assert task.facts["Slippage"] == result.slippage.line
+    assert task.slippage is task.slippage  # worked out once for the same fills
+    assert task.slippage.total == result.slippage.total
     assert {"entry", "close"} <= result.slippage.by_purpose.keys()

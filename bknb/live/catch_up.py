@@ -73,7 +73,7 @@ class CatchUp:
         self._account = account
         self._controls = controls
         self._entries = entries
-        self._keeping, self._by_hand, market.recording = keeping, by_hand, keeping.saver.recording
+        self._keeping, self._by_hand = keeping, by_hand
         self._failures = failures
         self._turn = turn
         self._undone: int | None = None  # a moment (UTC ms) at which something could not be done

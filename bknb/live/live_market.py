@@ -38,6 +38,8 @@ class LiveMarket:
     ----------
     plan, stream, reached
         The run, its candles, and how far it has come.
+    recording
+        Gets each minute that is worked on.
     turn
         Given up while candles are waited for.
     failures
@@ -47,8 +49,6 @@ class LiveMarket:
     ----------
     watch
         How long minutes have not come.
-    recording
-        Gets each minute that is worked on.
     held
         The range ``[first, end)`` of minutes (UTC ms) that is missing and still waited for; ``None``: none is.
     answered_at
@@ -61,7 +61,14 @@ class LiveMarket:
     """
 
     def __init__(
-        self, plan: LivePlan, stream: CandleStream, reached: Reached, *, turn: Turn, failures: Failures
+        self,
+        plan: LivePlan,
+        stream: CandleStream,
+        reached: Reached,
+        recording: Recording,
+        *,
+        turn: Turn,
+        failures: Failures,
     ) -> None:
         patience = plan.settings.patience_minutes
         self.window: Window = stream.window
@@ -75,13 +82,12 @@ class LiveMarket:
             step=plan.base_ms,
             grid=self.grid,
         )
-        self.recording: Recording | None = None
         self.held: tuple[int, int] | None = None
         self.others_asked_at: int | None = None
         self.answered_at: int | None = None
         self._plan = plan
         self._stream = stream
-        self._reached = reached
+        self._reached, self._recording = reached, recording
         self._turn = turn
         self._failures = failures
         self._needs_volume = execution_model(plan.execution).needs_volume
@@ -165,8 +171,7 @@ class LiveMarket:
         _, open_, high, low, close, volume = candles.block[:, index].tolist()
         reached.volume_seen = reached.volume_seen or volume > 0
         t = int(candles.timestamp[index])
-        if self.recording is not None:
-            self.recording.candles.add((t, open_, high, low, close, volume))
+        self._recording.candles.add((t, open_, high, low, close, volume))
         try:
             price = await self.price_at(self.close_of(t), otherwise=close if busy else None)
         except NotEnoughData:

@@ -457,6 +457,11 @@ class OrderDesk:
         """What became of all orders that left, also of those of signals that are over for long."""
         return self._saved.traded
 
+    @property
+    def version(self) -> int:
+        """Another number after each change of an order."""
+        return self._saved.version
+
     def position(self) -> float:
         """What the broker reported as filled and not closed again, in base currency; negative when short."""
         return self._saved.position()

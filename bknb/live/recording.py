@@ -144,6 +144,23 @@ class RecordedCandles:
         rows = [row for name in (*parts, "latest") for row in self._read(name)]
         return sorted({row[0]: row for row in (*rows, *self._new)}.values())
 
+    def forget(self, before: int) -> int:
+        """Delete the parts whose candles all opened before a moment (UTC ms), but the newest; how many candles went.
+
+        Raises
+        ------
+        StateError
+            When one cannot be read or deleted.
+        """
+        names = sorted(key[-1] for key in self._store.keys(_KIND, self._key))
+        gone = 0
+        for name in [each for each in names if _PART.fullmatch(each)][:-1]:
+            rows = self._read(name)
+            if rows and rows[-1][0] < before:
+                self._store.delete(_KIND, (*self._key, name))
+                gone += len(rows)
+        return gone
+
     def _read_newest(self) -> None:
         names = (_PART.fullmatch(key[-1]) for key in self._store.keys(_KIND, self._key))
         number = max((int(name[1]) for name in names if name is not None), default=1)

@@ -307,8 +307,8 @@ class LiveRun:
         for notice in notices:
             failures.tell("state", StateError(notice), None)
         self.start = min([reached.done, *(ended.signal.scheduled_at for ended in records.ends)])
-        self._watch = (market := LiveMarket(plan, stream, reached, turn=self._turn, failures=failures)).watch
-        catch_up = parts.catch_up(
+        market = LiveMarket(plan, stream, reached, self.saver.recording, turn=self._turn, failures=failures)
+        self._watch, catch_up = market.watch, parts.catch_up(
             plan, loop, market, reached=reached, account=account, controls=controls, entries=self._entries,
             keeping=keeping, by_hand=self.by_hand, failures=failures, published=self.published, turn=self._leg_turn,
         )  # fmt: skip

@@ -138,6 +138,8 @@ class SavedOrders:
         The orders that were made after this (UTC ms) are among :attr:`known_ids`.
     is_of_account
         Whether what was read was saved with the account.
+    version
+        Another number after each change of an order.
     """
 
     def __init__(
@@ -163,6 +165,7 @@ class SavedOrders:
         self.by_hand: dict[str, float] = {}
         self.known_since = 0
         self.is_of_account = False
+        self.version = 0
         self._forgotten: list[str] = []
 
     @property
@@ -226,6 +229,7 @@ class SavedOrders:
         self.past, self.by_hand = dict(saved.past), dict(saved.by_hand)
         self._forgotten, self.known_since = list(saved.forgotten), saved.known_since
         self.over = {key for key, orders in self.signals.items() if finished(orders) and _all_reported(orders)}
+        self.version += 1
 
     def look(self) -> None:
         """Read what was saved, of whatever account it is; nothing is sent.
@@ -237,6 +241,7 @@ class SavedOrders:
         """
         self._traded.read([])
         self.signals.update(by_signal(_read(self._store, *self.address).orders))
+        self.version += 1
 
     def _is_mine(self, account: str, *, adopt: bool) -> bool:
         """Whether orders of an account are of the one here: by its name, by one it had, or by one that is adopted."""
@@ -281,6 +286,7 @@ class SavedOrders:
                 mine.append(self._since_now(order))
             self.over.discard(order.key)
             self._unsaved = True
+            self.version += 1
         return self.save(quiet=quiet)
 
     def _since_now(self, order: Order) -> Order:
@@ -313,6 +319,7 @@ class SavedOrders:
         """Remove the orders of a signal; on the disk with the next order that changes."""
         orders = self.signals.pop(key)
         self.over.discard(key)
+        self.version += 1
         if self.account and _has_left(orders):
             self.past = added(self.past, changes_of(orders, nets=self._nets))
             self.by_hand = added(self.by_hand, by_hand_of(orders, nets=self._nets))

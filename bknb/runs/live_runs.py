@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..domain.signal_events import TickResult
-from ..engine.plan import ExchangeLike, StrategyLike
+from ..engine.plan import ExchangeLike, StrategyLike, checked_symbol
+from ..engine.registration_checks import as_moment
+from ..live.recording import RecordedCandles
+from ..live.user_store_errors import with_state_errors
 from ..stores.atomic import write_report
 from ..stores.default_store import checked, chosen
 from .live_portfolios import LivePortfolios
@@ -242,6 +245,46 @@ class Live:
         True
         """
         return saved_result(plan_live(symbol, strategy=strategy, exchange=exchange, **options))
+
+    @staticmethod
+    def forget_minutes(symbol: str, *, strategy: str, before: object, store: StateStore | None = None) -> int:
+        """Delete recorded minutes of a live run that opened before a moment; some 1 500, the newest, always stay.
+
+        A run keeps the minutes it has worked on for ``against_backtest()``, some 90 kB a day. Without them it takes
+        those that the exchange has at the time it is asked, and says so. The run may go on in this process.
+
+        Parameters
+        ----------
+        symbol, strategy
+            The run; the name of its strategy.
+        before
+            A text such as ``"2024-01-31"``, a date, a datetime or UTC ms. They are deleted by the part, of 1 440 or a
+            few more.
+        store
+            Where the run keeps its state; by default ``./dump/data``, or that of ``bknb.set_store``.
+
+        Returns
+        -------
+        int
+            How many minutes were deleted.
+
+        Raises
+        ------
+        StateError
+            Another process uses the store, or something cannot be read or deleted.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> bknb.Live.forget_minutes("BTCUSDT", strategy="sma", before="2024-01-31", store=bknb.stores.memory())
+        0
+        """
+        place = with_state_errors(chosen() if store is None else checked(store))
+        place.acquire()
+        try:
+            return RecordedCandles(place, (strategy, checked_symbol(symbol))).forget(as_moment(before, "before"))
+        finally:
+            place.release()
 
     @staticmethod
     def get_report(symbol: str, strategy: str) -> str:

@@ -101,6 +101,7 @@ class LiveTask(TaskByHand):
         options: Any = {"code": code_of(plan), "turn": turn, "money": money, "fits": self._fits}
         self._run = LiveRun(plan, RUNTIME, on_event=self._emit_result, **options)
         self._run.records.warnings.extend(plan.notes)
+        self._slippage: tuple[tuple[int, int, int], Slippage] | None = None  # of which orders and closed positions
 
     def _warn_of_models(self, text: str) -> None:
         self._run.records.warn(text)
@@ -171,11 +172,13 @@ class LiveTask(TaskByHand):
     @property
     def slippage(self) -> Slippage:
         """What the fills at its broker have cost beside the record so far; see ``bknb.Result.slippage``."""
-        plan, desk = self.plan, self._run.orders
-        orders = () if desk is None else desk.traded
-        return slippage_of_run(
-            self._run.records, orders, strategy=plan.strategy.name, symbol=plan.symbol, settings=plan.settings
-        )
+        plan, desk, records = self.plan, self._run.orders, self._run.records
+        version = (0 if desk is None else desk.version, len(records.closed), len(records.positions))
+        if self._slippage is None or self._slippage[0] != version:
+            orders = () if desk is None else desk.traded
+            options: Any = {"strategy": plan.strategy.name, "symbol": plan.symbol, "settings": plan.settings}
+            self._slippage = version, slippage_of_run(records, orders, **options)
+        return self._slippage[1]
 
     @property
     def manual(self) -> dict[str, float]:
