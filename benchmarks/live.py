@@ -1,4 +1,4 @@
-"""Measure live runs: 200 pairs here, beside a busy thread and in a process of their own; a simulated week; the stores.
+"""Measure live runs: 200 pairs here, beside a busy thread and in a process of their own; a week; stores; recording.
 
 ``python benchmarks/live.py [--minutes 5] [--speed 10]`` takes about four minutes. Latency is counted from the full
 minute to the moment at which a listener receives its result, in milliseconds of the wall clock; ``--speed 10`` lets a
@@ -26,7 +26,7 @@ from bknb.testing.clocks import AcceleratedClock, SimulatedClock
 MONDAY = 1_704_672_000_000
 MINUTE = 60_000
 SYMBOLS, STRATEGIES = 20, 10
-CASES = ("quiet", "busy", "own", "process", "week", "stores")
+CASES = ("quiet", "busy", "own", "process", "week", "stores", "recording")
 
 
 def register(told: Any = None) -> list[str]:
@@ -172,6 +172,34 @@ def stores(count: int = 2_000) -> dict[str, float]:
     return found
 
 
+class WithoutRecording(FileStore):
+    """Files, but those of the minutes a run has worked on and of its notes."""
+
+    def write(self, kind: str, key: tuple[str, ...], value: bytes) -> None:
+        """Write a value, unless it is recorded."""
+        if kind not in ("candle", "note"):
+            super().write(kind, key, value)
+
+
+def recording(days: int) -> dict[str, float]:
+    """What it costs that runs keep the minutes they have worked on: ten runs over some days, with and without."""
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, store in (("warm", FileStore), ("without", WithoutRecording), ("with", FileStore)):
+            held, clock = store(Path(folder) / name), SimulatedClock(MONDAY)
+            wall, cpu = perf_counter(), process_time()
+            more = {"exchange": bknb.exchanges.demo(), "clock": clock, "until": MONDAY + days * 1440 * MINUTE}
+            tasks = [bknb.Live.background("BTCUSDT", strategy=each, store=held, **more) for each in register()]
+            for task in tasks:
+                task.result()
+            runs = len(tasks) * days
+            found[f"{name}: ms of processor a run and day"] = 1000 * (process_time() - cpu) / runs
+            found[f"{name}: ms a run and day"] = 1000 * (perf_counter() - wall) / runs
+        sizes = [path.stat().st_size for path in (Path(folder) / "with" / "candle").rglob("*") if path.is_file()]
+        found["kB recorded a run and day"] = sum(sizes) / 1000 / runs
+    return found
+
+
 def main() -> None:
     """All cases, each in a fresh process."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -192,6 +220,7 @@ def main() -> None:
         "process": lambda: in_process(given.minutes, given.speed),
         "week": lambda: week(given.days),
         "stores": stores,
+        "recording": lambda: recording(min(given.days, 2)),
     }[given.only]()
     print(f"| {given.only} | |\n|---|---|")
     for name, value in figures.items():

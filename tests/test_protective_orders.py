@@ -249,6 +249,28 @@ def test_a_position_that_no_stop_is_taken_for_is_sold_after_a_minute():
 
 
 @pytest.mark.parametrize("market", ["spot", "swap"])
+def test_a_stop_that_trails_and_is_refused_at_each_level_is_sold_after_the_same_minute(market):
+    life = Timed(broker=exchange(Refuses, market=market))
+    why: set[str] = set()
+
+    async def play():
+        life.desk.follow(opened())
+        await life.desk.rests()
+        began, level, state = life.at, 90.0, managed()
+        while life.broker.position("BTCUSDT") and life.at < began + 10 * MINUTE:
+            level += 0.1
+            life.desk.follow_state(replace(state, book=replace(state.book, stop=level)))
+            for _ in range(20):
+                await asyncio.sleep(0)
+            why.add(life.desk.disagreement)
+        assert 60_000 <= life.at - began <= 65_000
+
+    life.live(play)
+    assert life.broker.position("BTCUSDT") == 0.0
+    assert len([text for text in why if "its stop does not rest at paper" in text]) == 1  # one text, so told once
+
+
+@pytest.mark.parametrize("market", ["spot", "swap"])
 def test_a_stop_that_the_price_has_passed_already_counts_as_reached_and_is_sold_at_the_market(market):
     life = Life(broker=exchange(market=market))
 

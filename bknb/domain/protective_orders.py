@@ -200,8 +200,11 @@ def is_to_be_sold(orders: Sequence[Order], able: Abilities, now: int) -> bool:
     last = stops[-1:]
     if last and has_failed(last[0], orders) and not last[0].replaces and refused_here(orders):
         return has_moved(last[0].record_price, level)  # the level before was refused, too
-    late = bool(last) and now - last[0].since >= UNPROTECTED_MS
-    return able.unprotected == "close" and late and is_given_up(orders)
+    if able.unprotected != "close":
+        return False
+    if is_bare(orders) and now - failed_in_a_row(orders)[0].since >= UNPROTECTED_MS:
+        return True
+    return bool(last) and now - last[0].since >= UNPROTECTED_MS and is_given_up(orders)
 
 
 def _ended_midway(stop: Order, orders: Sequence[Order]) -> bool:
@@ -246,6 +249,28 @@ def is_given_up(orders: Sequence[Order]) -> bool:
     return len(stops) == MOST_FAILED and all(
         has_failed(stop, orders) and not has_moved(stop.record_price, orders[0].stop) for stop in stops
     )
+
+
+def failed_in_a_row(orders: Sequence[Order]) -> list[Order]:
+    """The newest stops that the broker has refused or ended, at whatever levels, the oldest first.
+
+    One that was ended rested until then, and is the first of them. Those that are not answered yet are left out.
+    """
+    found: list[Order] = []
+    for stop in reversed(protective_orders(orders)):
+        if not stop.done and not _rests(stop):
+            continue
+        if not has_failed(stop, orders):
+            break
+        found.append(stop)
+        if stop.status != "rejected":
+            break
+    return found[::-1]
+
+
+def is_bare(orders: Sequence[Order]) -> bool:
+    """Whether no stop rests, and the broker has refused the last ones in a row, also where their level moved on."""
+    return not any(map(_rests, protective_orders(orders))) and len(failed_in_a_row(orders)) >= MOST_FAILED
 
 
 def taken_back(stop: Order) -> Order:

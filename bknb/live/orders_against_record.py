@@ -10,7 +10,7 @@ from ..domain.broker_account import Abilities
 from ..domain.broker_orders_and_ids import Order, closed_beyond, finished, given_up, left_open, order_text
 from ..domain.formatting import plain_number
 from ..domain.order_actions import Attempt, Query
-from ..domain.protective_orders import is_given_up, protective_orders, refused_here, stopped_there
+from ..domain.protective_orders import is_bare, is_given_up, protective_orders, refused_here, stopped_there
 from ..domain.quantity_of_partial_closes import by_number, part_given_up, rounded_part, sold_beyond, taken_by_hand
 from ..domain.sent_orders_reconciled_at_restart import cut_fills, differences, double_fills
 from ..domain.signal import SignalKey
@@ -79,7 +79,7 @@ class AgainstRecord:
 
     def is_unprotected(self, orders: Sequence[Order]) -> bool:
         """Whether something of a signal is held for which no stop rests at the broker, and none will."""
-        return self._able is not None and is_given_up(orders) and left_open(orders) > 0.0
+        return self._able is not None and (is_given_up(orders) or is_bare(orders)) and left_open(orders) > 0.0
 
     def of(self, orders: Sequence[Order]) -> str:
         """Why nothing may be opened because of the orders of a signal, as a sentence; empty when nothing is wrong."""
@@ -107,9 +107,9 @@ class AgainstRecord:
     def _of_stops(self, orders: Sequence[Order], of: str) -> str:
         """The same because of what protects a position, or was taken of it; ``of`` names it."""
         if self.is_unprotected(orders):
-            stop = protective_orders(orders)[-1]
+            stop = next(each for each in reversed(protective_orders(orders)) if each.done)
             why = stop.note or stop.status
-            return f"{order_text(stop)} does not rest at {self._broker.name}: {why}; it is watched here alone"
+            return f"{of}: its stop does not rest at {self._broker.name}: {why}; it is watched here alone"
         if orders[0].ended_at is None and (by_hand := taken_by_hand(orders)):
             how = next(order.note for order in reversed(orders) if order.purpose == "manual")
             return f"{plain_number(by_hand)} {of} were {how}; the record has them open"
