@@ -261,6 +261,16 @@ class Model:
         return trade(ctx.price, best > ctx.price * 1.005)
 
 
+class Table:
+    """A model that is a class."""
+
+    closes = TABLE["close"]
+
+    @classmethod
+    def get_signal(cls, ctx):
+        return trade(ctx.price, cls.closes.loc[ctx.when : ctx.when + pd.Timedelta(hours=12)].max() > ctx.price * 1.005)
+
+
 def as_much_as_there_is(ctx):
     for limit in (3000, 1000, 500, 250, 125, 60, 30):
         try:
@@ -294,6 +304,7 @@ LEAKS = [
     (a_source, "future", "DEMO"),
     (numbers_from_the_end, "future", "CLOSES"),
     (Model().get_signal, "future", "self.table"),
+    (Table.get_signal, "future", "Table.closes"),
     (as_much_as_there_is, "history", "history"),
 ]
 
@@ -419,6 +430,19 @@ class Limit:
         )
 
 
+class Rise:
+    """Has no dictionary of its attributes."""
+
+    __slots__ = ("length",)
+
+    def __init__(self, length):
+        self.length = length
+
+    def get_signal(self, ctx):
+        closes = ctx.candles("1h", self.length).close
+        return trade(ctx.price, closes[-1] > closes[0])
+
+
 def chance_with_a_seed_of_its_own(ctx):
     return trade(ctx.price, np.random.default_rng(ctx.when_ms).random() > 0.5)
 
@@ -436,6 +460,7 @@ HONEST = [
     a_helper_with_a_cache,
     waiting_for_something,
     Limit(0.003),
+    Rise(3).get_signal,
     chance_with_a_seed_of_its_own,
 ]
 

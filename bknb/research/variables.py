@@ -58,8 +58,9 @@ def _variables(function: Callable[..., Any], inside: list[FunctionType]) -> list
     held = [(one.__qualname__, each) for one in inside for each in _of_function(one)]
     owner = owner_of(function)
     if owner is not None:
-        name = type(owner).__name__
-        held += [(name, each) for each in [*_of_object(owner, "self", _DEEPEST), *_of_class(type(owner), name)]]
+        kind = owner if isinstance(owner, type) else type(owner)  # a class: the function is a class method
+        own = [] if owner is kind or not hasattr(owner, "__dict__") else _of_object(owner, "self", _DEEPEST)
+        held += [(kind.__name__, each) for each in [*own, *_of_class(kind, kind.__name__)]]
     found: dict[tuple[object, ...], Variable] = {}
     names: set[str] = set()
     for holder, each in held:
@@ -188,7 +189,7 @@ def is_own_instance(value: Any) -> bool:
 
 
 def owner_of(function: Any) -> Any:
-    """The object whose method a function is, or that is called itself; ``None`` for a plain function."""
+    """The object or class whose method a function is, or that is called itself; ``None`` for a plain function."""
     while isinstance(function, partial):
         function = function.func
     if isinstance(function, MethodType):
