@@ -21,6 +21,7 @@ from typing import Any, Final
 from scenarios import MINUTE, ORIGIN, source
 
 import bknb
+from bknb.domain.account_ledger import own_purpose
 from bknb.live.saved_orders import read_orders
 from bknb.testing.clocks import SimulatedClock
 from bknb.testing.exchange import LocalExchange
@@ -74,7 +75,7 @@ SPOT: Final = Venue(
 )  # fmt: skip
 USDM: Final = Venue(
     name="binance", market="swap", client="binanceusdm", book="usdm", symbol="BTCUSDT", traded="BTCUSDT", keys=_BINANCE,
-    locks=False, gap=1, step=Decimal("0.001"), requests={"place": 5, "stop": 6, "cancel_stop": 5},
+    locks=False, gap=1, step=Decimal("0.001"), requests={"place": 5, "stop": 10, "cancel_stop": 9},
 )  # fmt: skip
 OKX: Final = Venue(
     name="okx", market="swap", client="okx", book="okx", symbol="BTCUSDT", traded="BTC-USDT-SWAP",
@@ -82,7 +83,7 @@ OKX: Final = Venue(
         ("BKNB_OKX_SANDBOX_KEY", "apiKey"), ("BKNB_OKX_SANDBOX_SECRET", "secret"),
         ("BKNB_OKX_SANDBOX_PASSPHRASE", "password"),
     ),
-    locks=False, gap=1, requests={"place": 5, "stop": 6, "cancel_stop": 5}, contract=Decimal("0.01"),
+    locks=False, gap=1, requests={"place": 5, "stop": 10, "cancel_stop": 9}, contract=Decimal("0.01"),
     step=Decimal("0.0001"),
 )  # fmt: skip
 VENUES: Final = (SPOT, USDM, OKX)
@@ -344,7 +345,7 @@ class World:
     @property
     def stops(self) -> list[dict[str, Any]]:
         """Our stops that wait there."""
-        return [each for each in self.working if each["trigger"] is not None]
+        return [each for each in self.working if own_purpose(each["client_id"]) == "protect"]
 
     @property
     def held(self) -> Decimal:
@@ -553,7 +554,7 @@ def _signed(order: Mapping[str, Any]) -> Decimal:
 
 
 def _rest(order: Mapping[str, Any]) -> Decimal:
-    if order["trigger"] is None or order["status"] != "waiting" or not is_ours(order):
+    if order["trigger"] is None or order["status"] != "waiting" or own_purpose(order["client_id"]) != "protect":
         return Decimal(0)
     return Decimal(order["quantity"]) - Decimal(order["filled"])
 

@@ -34,7 +34,7 @@ class BinanceUsdm(BinanceProfile):
     client = "binanceusdm"
     addresses = ("fapiPrivate", "fapiPrivateV3")
     stops_apart = True
-    abilities = Abilities(stop="market", move="both", knows_hours=72.0, late_seconds=5.0)
+    abilities = Abilities(stop="market", move="both", targets=True, knows_hours=72.0, late_seconds=5.0)
     options: Mapping[str, Any] = {
         "recvWindow": 5000,
         "fetchCurrencies": False,

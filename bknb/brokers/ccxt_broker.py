@@ -10,6 +10,7 @@ from typing import Any, Final, NoReturn, TypeVar
 
 from msgspec.structs import replace
 
+from ..domain.account_ledger import own_purpose
 from ..domain.broker_account import (
     Abilities,
     AccountPosition,
@@ -186,7 +187,9 @@ class CcxtBroker:
 
     async def _looked_at(self, client_id: str, symbol: str) -> Report | None:
         report = await self._report(client_id, symbol)
-        return report if report is None else await self._set_up.noted(report, await self._markets.of(symbol))
+        if report is None or own_purpose(client_id) == "target":
+            return report
+        return await self._set_up.noted(report, await self._markets.of(symbol))
 
     async def _report(self, client_id: str, symbol: str) -> Report | None:
         market = await self._markets.of(symbol)

@@ -16,7 +16,7 @@ class OkxSwap(Okx):
     """The profile of OKX's linear perpetuals; see :class:`bknb.brokers.exchange_profile.SwapProfile`."""
 
     market = "swap"
-    abilities = replace(Okx.abilities, move="both")  # so that what closes is sold before the stop goes
+    abilities = replace(Okx.abilities, move="both", targets=True)  # so that what closes is sold before the stop goes
     kind = "SWAP"
     margin = "isolated"
 

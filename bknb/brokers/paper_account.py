@@ -20,7 +20,7 @@ PaperKind: TypeAlias = Literal["spot", "swap"]
 _ABILITIES: Final[Mapping[str | None, Abilities]] = {
     None: Abilities(stop="market", move="amend"),
     "spot": Abilities(stop="market", move="amend", locks=True),
-    "swap": Abilities(stop="market", move="both"),
+    "swap": Abilities(stop="market", move="both", targets=True),
 }
 
 

@@ -119,7 +119,7 @@ def _filled(orders: Sequence[TradedOrder], purposes: tuple[str, ...]) -> _Side:
 
 
 ENTERING: Final = ("open", "add")
-LEAVING: Final = ("reduce", "close", "protect")
+LEAVING: Final = ("reduce", "close", "protect", "target")
 
 
 def account_beside_record(
@@ -239,6 +239,10 @@ def _cause_of_exit(
     reached: Callable[[float, int, int], bool],
 ) -> tuple[Cause, str]:
     by_stop = trade.reason in STOP_REASONS
+    if order.purpose == "target":
+        if order.number or trade.reason == "take_profit":
+            return "fill", ""
+        return "closed by exchange", f"its target there was filled, and the record closed by {trade.reason}"
     if order.purpose == "protect" and order.kind == "market":
         return "protection gap", "sold at the market: no stop could rest at the exchange"
     if order.purpose == "protect":

@@ -208,8 +208,12 @@ def signed_position(orders: Sequence[Order]) -> float:
 # --- orders of others -------------------------------------------------------------------------------------------
 
 
-_OWN_IDS: Final = re.compile(r"bk(?:[A-Za-z0-9]{0,6}[a-z2-7]{5}([oarcp])[a-z2-7]{16}|[a-z2-7]{4}([oarcp])[a-z2-7]{11})")
-_PURPOSES: Final[dict[str, Purpose]] = {"o": "open", "a": "add", "r": "reduce", "c": "close", "p": "protect"}
+_OWN_IDS: Final = re.compile(
+    r"bk(?:[A-Za-z0-9]{0,6}[a-z2-7]{5}([oarcpt])[a-z2-7]{16}|[a-z2-7]{4}([oarcpt])[a-z2-7]{11})"
+)
+_PURPOSES: Final[dict[str, Purpose]] = {
+    "o": "open", "a": "add", "r": "reduce", "c": "close", "p": "protect", "t": "target",
+}  # fmt: skip
 
 
 def own_purpose(client_id: str) -> Purpose | None:
@@ -272,7 +276,7 @@ def found_text(found: FoundOrders, symbol: str, broker: str) -> str:
     binance spot has orders of bknb on BTCUSDT that this store does not know: bkx works, bky has bought 0.5
     another process may be trading with this account, or the state of these orders was lost or is an older copy
     stop the other process, or put the folder back; or start once with adopt=True: what they hold counts as yours from \
-then on and is never sold here, their entries are cancelled, and a stop of theirs stays
+then on and is never sold here, their entries are cancelled, and a stop or target of theirs stays
     """
     said = [f"{name} works" for name in found.working]
     said += [
@@ -285,7 +289,7 @@ then on and is never sold here, their entries are cancelled, and a stop of their
         f"{broker} has orders of bknb on {symbol} that this store does not know: {what}{more}\n"
         "another process may be trading with this account, or the state of these orders was lost or is an older copy\n"
         "stop the other process, or put the folder back; or start once with adopt=True: what they hold counts as yours "
-        "from then on and is never sold here, their entries are cancelled, and a stop of theirs stays"
+        "from then on and is never sold here, their entries are cancelled, and a stop or target of theirs stays"
     )
 
 

@@ -204,6 +204,8 @@ class Abilities(msgspec.Struct, frozen=True, kw_only=True):
         Whether a resting stop holds the balance it would sell, so that no second one can rest.
     pair
         Whether a stop and a target can rest of which one cancels the other.
+    targets
+        Whether a target can rest beside a stop, as a conditional order that only reduces a position (with ``"both"``).
     attached
         Whether a stop travels with each partial fill of an entry.
     knows_hours
@@ -233,6 +235,7 @@ class Abilities(msgspec.Struct, frozen=True, kw_only=True):
     move: StopMove = "gap"
     locks: bool = False
     pair: bool = False
+    targets: bool = False
     attached: bool = False
     knows_hours: float = math.inf
     late_seconds: float = 0.0

@@ -25,11 +25,12 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from .broker_account import Fee, Side, in_currency
+from .declared_exits import Target
 from .formatting import plain_number
 from .quantity_step_and_least_amount import EXACT, is_dust
 from .signal import SignalKey
 
-Purpose: TypeAlias = Literal["open", "add", "reduce", "close", "protect", "manual"]
+Purpose: TypeAlias = Literal["open", "add", "reduce", "close", "protect", "target", "manual"]
 OrderKind: TypeAlias = Literal["market", "limit", "stop", "target"]
 ReportStatus: TypeAlias = Literal["accepted", "partly_filled", "triggered", "filled", "rejected", "cancelled"]
 OrderStatus: TypeAlias = Literal["intended", "sent", "unknown", "lost"] | ReportStatus
@@ -53,7 +54,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         The signal it belongs to, and when that was decided (UTC ms).
     purpose
         ``"open"`` for the entry, ``"close"`` for what ends it; ``"add"`` and ``"reduce"`` in between. ``"protect"`` for
-        what rests at the broker to end what is held, or sells it where that cannot; ``"manual"``: taken by hand.
+        the stop that rests at the broker, ``"target"`` for a level of profit taking that does, and what sells in the
+        place of either; ``"manual"``: taken by hand.
     kind
         ``"stop"`` and ``"target"`` rest until the last price reaches ``trigger``, and are market orders then.
     quantity
@@ -61,10 +63,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         an add that has not been worked out yet.
     price
         The limit; ``None`` where it has none. In quote currency, like all prices.
-    trigger
-        The price at which a stop or a target becomes a market order; ``None`` for all others.
-    generation
-        Which order of its purpose this is where one takes the place of another, counted from 0.
+    trigger, generation
+        The price at which a stop or a target becomes a market order, ``None`` for all others; and which order of its
+        purpose this is where one takes the place of another, counted from 0.
     base, step, least
         Of its market when it was sent, as far as the broker said so: the currency that is traded, the step of
         quantities, and the least one of an order at its price; both in base currency.
@@ -72,6 +73,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         What its fills cost, as the broker reported it last.
     stop
         On the entry: the stop of the record; ``None``: there is none.
+    targets
+        On the entry: the targets of the record that are to rest, too.
     replaces
         The client id of the stop that rests, and whose place it takes by one request; empty: of none.
     reached
@@ -85,21 +88,17 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     created_at
         When it was intended (UTC ms).
     status
-        ``"lost"``: it was sent, no answer came, and the broker answered several times that it has no such order.
-    filled_quantity, average_price
-        What the broker reported last.
-    broker_id
-        The broker's own name for it.
+        ``"lost"``: it was sent, and the broker answered several times that it has no such order.
+    filled_quantity, average_price, broker_id
+        What the broker reported last, and its own name for it.
     opened_at
-        When the record opened the signal (UTC ms), or filled the part or the add; a resting order should be filled by
-        then.
+        When the record opened the signal (UTC ms), or filled the part or the add; what rests should be filled by then.
     ended_at, exit_price
         On the entry: when the record ended the signal (UTC ms), and at which price. On an add: when it was taken back.
     number, share
-        Of a part or an add: its number within the position, and its size in units of the first size. An order that
-        sells what was filled of an add beyond what the record has of it has the number of the add; one that does so of
-        an entry has 0. So does an order that closes all, or is made after one that failed; one that closes what was
-        found to be filled of an add while another one was under way has the number of the add.
+        Of a part or an add: its number within the position, and its size in units of the first size; of a target once
+        the record has taken it. An order that sells what was filled of an add beyond what the record has of it, or
+        while another one was under way, has its number; one that does so of an entry, and what closes all, has 0.
     attempt
         Which order to close the signal, or to sell this part, this is; counted from 1.
     reported
@@ -108,7 +107,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     note
         The last trouble with it.
     in_doubt
-        How much more than ``quantity`` an order that closes has filled by its last report, which cannot be right.
+        How much more than ``quantity`` an order that closes has filled by a report that cannot be right.
     kept
         Of an entry or an add that was cut when it filled, as less than was granted was free or allowed then: how much
         the record has of it, in base currency. The rest of what is filled is closed again.
@@ -161,6 +160,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     child: str = ""
     since: int = 0
     filled_at: int | None = None
+    targets: tuple[Target, ...] = ()
 
     @property
     def net_filled(self) -> float:
@@ -185,7 +185,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def reduces_only(self) -> bool:
         """Whether it may only make a position smaller; a broker that can say so to its exchange should."""
-        return self.purpose in ("close", "reduce", "protect", "manual")
+        return self.purpose in ("close", "reduce", "protect", "target", "manual")
 
     @property
     def has_enough(self) -> bool:
@@ -279,7 +279,7 @@ def _hashed(parts: Iterable[str], size: int) -> str:
 
 def order_beside(
     entry: Order,
-    purpose: Literal["add", "reduce", "close", "protect", "manual"],
+    purpose: Literal["add", "reduce", "close", "protect", "target", "manual"],
     *,
     quantity: float,
     record_price: float,

@@ -19,7 +19,8 @@ Closed            entry and adds are cancelled as far as they are unfilled; what
 ================= =============================================================================
 
 Parts and closing orders are market orders. Target, stop and deadline are watched here, and only while the process runs;
-where the broker says so, the stop rests there, too (:mod:`bknb.domain.protective_orders`).
+where the broker says so, the stop rests there, too (:mod:`bknb.domain.protective_orders`), and so do targets
+(:mod:`bknb.domain.target_orders`): a part that one has sold is not ordered again.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from .broker_orders_and_ids import Order, OrderKind, client_id, closing_orders, order_beside
+from .declared_exits import Target, targets_of
 from .interval import MINUTE_MS
 from .lifecycle import Holding, Opening, State, position_of, waiting_signals
 from .position_book import PositionOrder
@@ -38,6 +40,7 @@ from .quantity_of_partial_closes import by_number
 from .quantity_step_and_least_amount import EXACT
 from .signal import OpenSignal, ScheduledSignal, SignalKey, key_of, labels_of, sign_of
 from .signal_events import AddCancelled, Added, Cancelled, Closed, Event, Opened, Reduced, Scheduled
+from .target_orders import differ, taken_by_record
 from .trailing_and_breakeven_stops import stop_in_force
 
 Orders: TypeAlias = Mapping[SignalKey, Sequence[Order]]
@@ -69,11 +72,12 @@ def orders_of_state(
     *,
     last_open: Callable[[int], int] = last_minute,
     with_stops: bool = False,
+    with_targets: bool = False,
 ) -> tuple[Order, ...]:
     """The orders that are new or changed because of what a state has decided and no minute has filled yet.
 
     ``last_open`` says when the last candle before a close opens (UTC ms): an order for that close leaves then. Where
-    ``with_stops``, entries are changed as the stop in force moves.
+    ``with_stops``, entries are changed as the stop in force moves, and ``with_targets`` as the targets do.
     """
     ending = position_of(state)
     found: list[Order] = []
@@ -86,8 +90,8 @@ def orders_of_state(
     elif ending is not None:
         mine = orders.get(key_of(ending.signal), ())
         found += _orders_of_book(ending, mine)
-        if with_stops and mine and mine[0].ended_at is None and has_moved(stop_of(ending), mine[0].stop):
-            found.append(msgspec.structs.replace(mine[0], stop=stop_of(ending)))
+        if with_stops and mine and mine[0].ended_at is None:
+            found += _with_levels(mine[0], stop_of(ending), targets_in_force(ending) if with_targets else ())
     if not isinstance(state, Opening) or not (state.close_at is None or state.sent):
         return tuple(found)
     for signal in waiting_signals(state):
@@ -111,6 +115,23 @@ def stop_of(state: Holding) -> float | None:
     sign = sign_of(state.signal.position)
     found = stop_in_force(state.book, sign, state.highest if sign > 0 else state.lowest, None)
     return None if found is None else found.price
+
+
+def targets_in_force(state: Holding) -> tuple[Target, ...]:
+    """The targets of a position that it has not reached, the nearest first."""
+    if state.book is not None:
+        return state.book.targets
+    return state.signal.targets or targets_of(state.signal.price_take_profit)
+
+
+def _with_levels(entry: Order, stop: float | None, targets: tuple[Target, ...]) -> list[Order]:
+    """The entry with the levels of the record, where they are others by more than is worth an order."""
+    changed = msgspec.structs.replace(
+        entry,
+        stop=stop if has_moved(stop, entry.stop) else entry.stop,
+        targets=targets if differ(targets, entry.targets) else entry.targets,
+    )
+    return [changed] if changed != entry else []
 
 
 def _leaves(state: Holding, last_open: Callable[[int], int]) -> tuple[int, float] | None:
@@ -228,6 +249,12 @@ def _after_fill(event: Reduced | Added, mine: Sequence[Order]) -> tuple[Order, .
         )
     if not _is_traded(mine):
         return ()
+    before: tuple[Order, ...] = ()
+    if fill.reason == "take_profit" and mine[0].targets:
+        entry, resting = taken_by_record(mine, fill.price, fill.share)
+        before = (entry,)
+        if resting:
+            return (entry, *(_taken(each, event) for each in resting))
     by_candle = fill.reason == "take_profit" or isinstance(event, Added)  # known when the candle has closed
     ordered = PositionOrder(
         kind="add" if isinstance(event, Added) else "reduce",
@@ -237,7 +264,15 @@ def _after_fill(event: Reduced | Added, mine: Sequence[Order]) -> tuple[Order, .
         not_before=event.when + MINUTE_MS if by_candle else event.when,
         price=fill.price,
     )
-    return (msgspec.structs.replace(_part_or_add(mine[0], ordered), opened_at=fill.at),)
+    return (*before, msgspec.structs.replace(_part_or_add(mine[0], ordered), opened_at=fill.at))
+
+
+def _taken(target: Order, event: Reduced | Added) -> Order:
+    """A target that is a part of the record now; what it has not sold is, once it is over."""
+    fill, over = event.fill, target.ended_at if target.done else event.when
+    return msgspec.structs.replace(
+        target, number=fill.number, share=fill.share, opened_at=fill.at, record_price=fill.price, ended_at=over
+    )
 
 
 def _with_share(order: Order, share: float) -> Order:

@@ -1,4 +1,7 @@
-"""A position that has ended at the broker: the record closes with the minute in which that is known, at its price."""
+"""A position that has ended at the broker, or a part of it: the record follows with the minute in which that is known.
+
+What was sold there is closed at its price.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,18 @@ from msgspec.structs import replace
 
 from .fills_at_stops_and_gaps import Exit, Minute
 from .lifecycle_exits import close_at, holding_minute
-from .lifecycle_inputs import ClosedThere
+from .lifecycle_inputs import ClosedThere, TargetsFilledThere
+from .protective_orders import has_moved
 from .signal import sign_of
-from .signal_events import Closed, ClosedBy, CloseReason
+from .signal_events import Closed, ClosedBy, CloseReason, Reduced
 from .states import Holding, Rules, Step
 from .trailing_and_breakeven_stops import stop_in_force
 
 
 def holding_closed_there(state: Holding, given: ClosedThere, rules: Rules) -> Step:
     """A position that the broker has closed: it ends at the price of there."""
-    minute, end = given.minute, Exit(_reason(state, given.closed_by), given.price, ambiguous=False)
+    reason = "take_profit" if given.by_target else _reason(state, given.closed_by)
+    minute, end = given.minute, Exit(reason, given.price, ambiguous=False)
     own = own_end(state, minute, rules)
     ended = close_at(state, minute.t, minute.price, end, rules)
     more = {} if own is None else {"own_reason": own.close_reason, "own_price": own.price_close}
@@ -24,6 +29,31 @@ def holding_closed_there(state: Holding, given: ClosedThere, rules: Rules) -> St
         for event in ended.events
     )
     return ended._replace(events=told)
+
+
+def holding_targets_filled(state: Holding, given: TargetsFilledThere, rules: Rules) -> Step:
+    """A position of which targets there have closed parts: its minute goes on with what is left."""
+    minute, book = given.minute, state.book
+    if book is None:  # its only target closes all of it
+        return holding_minute(state, minute, rules)
+    from .managed_fills import FillRun
+
+    run = FillRun(state, book, minute.t, minute.price, rules)
+    for filled in given.filled:
+        target = next((each for each in run.book.targets if not has_moved(each.price, filled.level)), None)
+        if target is not None:
+            run.take([target], filled.price)
+    after = holding_minute(replace(state, book=run.book), minute, rules)
+    return after._replace(events=(*run.events, *after.events))
+
+
+def takes_profit(state: Holding, minute: Minute, rules: Rules) -> bool:
+    """Whether a minute takes a part of a position at a target, or all of it."""
+    for event in holding_minute(state, minute, rules).events:
+        reason = event.fill.reason if isinstance(event, Reduced) else getattr(event, "close_reason", "")
+        if reason == "take_profit":
+            return True
+    return False
 
 
 def own_end(state: Holding, minute: Minute, rules: Rules) -> Closed | None:

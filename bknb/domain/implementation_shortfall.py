@@ -71,7 +71,7 @@ class TradedOrder(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
 def traded_orders(orders: Sequence[Order]) -> list[TradedOrder]:
     """What became of the orders of one signal, its entry first; those that never left and did not fail are left out.
 
-    So are stops that were taken back before they filled, or whose place another order took.
+    So are stops and targets that were taken back before they filled, or whose place another order took.
     """
     return [_traded(order, orders[0]) for order in orders if _matters(order, orders)]
 
@@ -79,11 +79,11 @@ def traded_orders(orders: Sequence[Order]) -> list[TradedOrder]:
 def _matters(order: Order, orders: Sequence[Order]) -> bool:
     if order.purpose == "protect" and order.status in ("accepted", "cancelled") and not order.filled_quantity:
         return has_failed(order, orders)
-    return order.status != "intended"
+    return bool(order.filled_quantity) if order.purpose == "target" else order.status != "intended"
 
 
 def _traded(order: Order, entry: Order) -> TradedOrder:
-    closes = order.purpose in ("close", "protect")
+    closes = order.purpose in ("close", "protect") or (order.purpose == "target" and not order.number)
     if closes:
         price = entry.exit_price if entry.ended_at is not None and entry.opened_at is not None else None
         when = entry.ended_at
@@ -201,22 +201,24 @@ def shortfall_of(fills: Iterable[FillAgainstRecord]) -> Shortfall:
     )
 
 
-def fill_purpose(order: Purpose, kind: OrderKind, reason: str) -> FillPurpose:
-    """What a fill was for: from the purpose and kind of its order, and the reason for which the record closed.
+def fill_purpose(order: Purpose, reason: str) -> FillPurpose:
+    """What a fill was for: from the purpose of its order, and the reason for which the record closed.
 
     Examples
     --------
-    >>> fill_purpose("open", "limit", ""), fill_purpose("close", "market", "trailing_stop")
+    >>> fill_purpose("open", ""), fill_purpose("close", "trailing_stop")
     ('entry', 'stop')
-    >>> fill_purpose("reduce", "market", "take_profit"), fill_purpose("protect", "stop", "strategy")
-    ('target', 'stop')
+    >>> fill_purpose("reduce", "take_profit"), fill_purpose("protect", "strategy"), fill_purpose("target", "")
+    ('target', 'stop', 'target')
     """
     if order == "open":
         return "entry"
     if order == "add":
         return "add"
     if order == "protect":
-        return "target" if kind == "target" else "stop"
+        return "stop"
+    if order == "target":
+        return "target"
     if reason == "take_profit":
         return "target"
     return "stop" if reason in STOP_REASONS else "close"

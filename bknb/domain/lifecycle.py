@@ -34,6 +34,7 @@ AskingAdds Verdict          Holding, AskingAdds; vwap: Flat                   Ri
 Holding    Planned          Holding
 Holding    Halt             Holding                                           AddCancelled
 Holding    ClosedThere      Flat                                              Closed
+Holding    TargetsFilled…   Holding or Flat                                   Reduced, and as by Minute
 Holding    DataEnd          Flat                                              Closed
 ========== ================ ================================================= ========================================
 
@@ -71,6 +72,7 @@ from .lifecycle_inputs import (
     Managed,
     Reenter,
     SkippedMinutes,
+    TargetsFilledThere,
 )
 from .manual_inputs import Activate, Planned
 from .risk_request_and_verdict import Command, Release, Reserve, Verdict
@@ -145,7 +147,17 @@ def step(state: Waiting, given: Boundary | Managed | Activate | Minute | DataEnd
 @overload
 def step(
     state: Holding,
-    given: Answer | Answers | SkippedMinutes | Boundary | Managed | Planned | Minute | DataEnd | Halt | ClosedThere,
+    given: Answer
+    | Answers
+    | SkippedMinutes
+    | Boundary
+    | Managed
+    | Planned
+    | Minute
+    | DataEnd
+    | Halt
+    | ClosedThere
+    | TargetsFilledThere,
     rules: Rules,
 ) -> Step: ...
 def step(state: State, given: Input, rules: Rules) -> Step:
@@ -268,6 +280,12 @@ def _holding_closed_there(state: Holding, given: ClosedThere, rules: Rules) -> S
     return holding_closed_there(state, given, rules)
 
 
+def _holding_targets_filled(state: Holding, given: TargetsFilledThere, rules: Rules) -> Step:
+    from .closed_at_broker import holding_targets_filled
+
+    return holding_targets_filled(state, given, rules)
+
+
 _TRANSITIONS: Final[dict[tuple[type, type], Any]] = {
     (Flat, Answer): flat_answer,
     (Flat, Answers): _answers,
@@ -297,6 +315,7 @@ _TRANSITIONS: Final[dict[tuple[type, type], Any]] = {
     (Holding, DataEnd): holding_data_end,
     (Holding, Halt): holding_halt,
     (Holding, ClosedThere): _holding_closed_there,
+    (Holding, TargetsFilledThere): _holding_targets_filled,
 }
 
 

@@ -50,6 +50,13 @@ class Boundary(NamedTuple):
     newest: Minute | None = None
 
 
+class FilledTarget(NamedTuple):
+    """A target that was filled at the broker: its level, and the average price of its fills, in quote currency."""
+
+    level: float
+    price: float
+
+
 class SkippedMinutes(NamedTuple):
     """The highest and lowest price (quote currency) of minutes in which nothing opens, closes or fills.
 
@@ -133,11 +140,29 @@ class ClosedThere(NamedTuple):
         The average price of what was closed, in quote currency.
     closed_by
         What has closed it.
+    by_target
+        Whether targets that rested there did, and no stop.
     """
 
     minute: Minute
     price: float
     closed_by: ClosedBy = "exchange"
+    by_target: bool = False
+
+
+class TargetsFilledThere(NamedTuple):
+    """Targets that close parts of a position were filled at the broker before the end of a minute.
+
+    Attributes
+    ----------
+    minute
+        The minute; it goes on behind them.
+    filled
+        Each target, the nearest first.
+    """
+
+    minute: Minute
+    filled: tuple[FilledTarget, ...]
 
 
 Input: TypeAlias = (
@@ -154,6 +179,7 @@ Input: TypeAlias = (
     | Halt
     | Reenter
     | ClosedThere
+    | TargetsFilledThere
 )
 
 

@@ -14,6 +14,7 @@ from .protective_actions import protective_actions
 from .protective_orders import free_to_sell, overlaps, place_for, protective_orders, taken_back, takes_place
 from .quantity_of_partial_closes import by_number, owed, size_of
 from .quantity_step_and_least_amount import EXACT
+from .target_orders import makes_room, target_actions
 
 
 def next_action(
@@ -43,7 +44,12 @@ def due_actions(orders: Sequence[Order], *, able: Abilities | None = None, now: 
         UTC ms, by the clock here.
     """
     due = _due(orders, able, now)
-    yield from _no_more_than_held(orders, able, now, due) if protective_orders(orders) else due
+    yield from _no_more_than_held(orders, able, now, due) if any(map(_rests_there, orders)) else due
+
+
+def _rests_there(order: Order) -> bool:
+    """Whether an order is a stop or a target at the broker, or sells in the place of one."""
+    return order.purpose in ("protect", "target")
 
 
 def _no_more_than_held(
@@ -55,11 +61,13 @@ def _no_more_than_held(
     """
     for action in due:
         order = action.order
-        if not (isinstance(action, Place) and order.reduces_only):
+        waits = order.purpose == "target" and order.trigger is not None
+        if not (isinstance(action, Place) and order.reduces_only) or waits:
             yield action
             continue
         if overlaps(able):
-            yield from (Query(stop) for stop in protective_orders(orders) if stop.working)
+            asked = orders if order.trigger is None else protective_orders(orders)
+            yield from (Query(each) for each in asked if _rests_there(each) and each.working)
         free = free_to_sell([each for each in orders if each.client_id != order.client_id], able, now)
         if order.quantity <= free * (1 + EXACT):
             yield action
@@ -72,10 +80,12 @@ def _no_more_than_held(
 
 def _due(orders: Sequence[Order], able: Abilities | None, now: int) -> Iterator[Action]:
     entry = orders[0]
-    if able is not None or protective_orders(orders):
+    if able is not None or any(map(_rests_there, orders)):
+        yield from makes_room(orders)
         yield from protective_actions(orders, able, now)
+        yield from target_actions(orders, able, now)
     if not entry.done and entry.ended_at is None:
-        beside = any(order.purpose not in ("protect", "manual") for order in orders[1:])
+        beside = any(order.purpose not in ("protect", "target", "manual") for order in orders[1:])
         if (beside or entry.has_enough) and _hangs(entry):
             yield CancelOrder(entry)
         else:
@@ -118,7 +128,7 @@ def _position_actions(orders: Sequence[Order], free: float, *, beside_stops: boo
     locked = any(not stop.done and not (beside_stops and stop.working) for stop in protective_orders(orders))
     for order in orders[1:]:
         waits_for_stop = locked and order.purpose == "reduce" and order.status == "intended"
-        if order.done or order.purpose == "protect" or waits_for_stop:
+        if order.done or _rests_there(order) or waits_for_stop:
             continue
         if order.status == "intended":
             yield from map(CancelOrder, hanging)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
@@ -34,6 +34,11 @@ _SPARE: Final = 1.01  # a stop is worth this much more than the least value at i
 def protective_orders(orders: Sequence[Order]) -> list[Order]:
     """The stops of a position at the broker, and the sales in their place, in turn."""
     return [order for order in orders if order.purpose == "protect"]
+
+
+def target_orders(orders: Sequence[Order]) -> list[Order]:
+    """The targets of a position at the broker, and what sold the rest of one, in turn."""
+    return [order for order in orders if order.purpose == "target"]
 
 
 def has_moved(level: float | None, stop: float | None) -> bool:
@@ -90,8 +95,13 @@ def free_to_sell(orders: Sequence[Order], able: Abilities | None, now: int) -> f
 
 
 def _yields(order: Order, now: int) -> bool:
-    """Whether what a stop would sell may be sold beside it: it rests, or it was triggered long ago and has not."""
-    if order.purpose != "protect" or is_sale(order) or not order.working:
+    """Whether what a stop would sell may be sold beside it: it rests, or it was triggered long ago and has not.
+
+    A target holds nothing before it was triggered, also where nobody knows whether it rests.
+    """
+    if order.purpose == "target" and order.trigger is not None and order.status in ("accepted", "sent", "unknown"):
+        return True
+    if order.purpose not in ("protect", "target") or order.trigger is None or not order.working:
         return False
     return (order.status == "accepted" and order.ended_at is None) or is_overdue(order, now)
 
@@ -113,6 +123,7 @@ def unarmed(orders: Sequence[Order], able: Abilities, now: int) -> Order | None:
     now
         UTC ms, by the clock here.
     """
+    orders = [_without_rest(order) if order.purpose == "target" else order for order in orders]
     entry, stops = orders[0], protective_orders(orders)
     if entry.stop is None or entry.ended_at is not None:
         return None
@@ -127,6 +138,11 @@ def unarmed(orders: Sequence[Order], able: Abilities, now: int) -> Order | None:
     if level is None or is_given_up(orders) or _is_armed(orders, able, quantity, level):
         return None
     return _made(orders, quantity, level, stop=True)
+
+
+def _without_rest(target: Order) -> Order:
+    """A target as if it sold no more: the stop beside it is for all that is held."""
+    return target if target.done else replace(target, status="cancelled")
 
 
 def _rests(stop: Order) -> bool:
@@ -278,24 +294,38 @@ def taken_back(stop: Order) -> Order:
     return replace(stop, ended_at=stop.created_at)
 
 
-def closed_there(orders: Sequence[Order], before: int) -> tuple[float, ClosedBy] | None:
-    """At which average price all of a position has gone at the broker before a moment (UTC ms), and who closed it.
+class Gone(NamedTuple):
+    """A position that has gone at the broker: at which average price, who closed it, and whether its targets did."""
+
+    price: float
+    closed_by: ClosedBy
+    by_target: bool
+
+
+def closed_there(orders: Sequence[Order], before: int) -> Gone | None:
+    """How all that the record has of a position has gone at the broker before a moment (UTC ms).
 
     ``None``: something of it is held, or some of it went that was not sold there.
     """
-    sold = [order for order in orders if order.purpose in ("protect", "manual") and order.filled_quantity]
+    sold = [order for order in orders if _is_unseen(order) and order.filled_quantity]
     if not sold or left_open(orders) or not all(order.done for order in orders):
         return None
     if any(order.filled_at is None or order.filled_at >= before or not order.average_price for order in sold):
         return None
     paid = math.fsum((order.average_price or 0.0) * order.filled_quantity for order in sold)
     others = (closed_by_of(order.child) for order in reversed(sold) if order.purpose == "manual")
-    return paid / math.fsum(order.filled_quantity for order in sold), next(others, "exchange")
+    price = paid / math.fsum(order.filled_quantity for order in sold)
+    return Gone(price, next(others, "exchange"), all(order.purpose == "target" for order in sold))
 
 
-def stopped_there(orders: Sequence[Order]) -> float:
-    """How much of a position its stops at the broker have sold, in base currency."""
-    return sum(stop.filled_quantity for stop in protective_orders(orders))
+def _is_unseen(order: Order) -> bool:
+    """Whether what an order sells ends what the record has, which has not taken it for one of its parts."""
+    return order.purpose in ("protect", "manual") or (order.purpose == "target" and not order.number)
+
+
+def sold_there(orders: Sequence[Order]) -> float:
+    """How much of a position its stops and targets at the broker have sold that the record has open (base currency)."""
+    return sum(order.filled_quantity for order in orders if _is_unseen(order) and order.purpose != "manual")
 
 
 def may_protect(client_id: str) -> bool:
@@ -306,4 +336,4 @@ def may_protect(client_id: str) -> bool:
     >>> may_protect(client_id("sma", "X", ("s", 0), "protect")), may_protect(client_id("sma", "X", ("s", 0), "open"))
     (True, False)
     """
-    return client_id.startswith("bk") and client_id[-_HASH_LETTERS - 1 : -_HASH_LETTERS] == "p"
+    return client_id.startswith("bk") and client_id[-_HASH_LETTERS - 1 : -_HASH_LETTERS] in ("p", "t")

@@ -25,7 +25,8 @@ def by_number(orders: Sequence[Order]) -> list[list[Order]]:
     found: dict[int, list[Order]] = {}
     is_cut = bool(orders) and orders[0].kept is not None
     for order in orders:
-        if order.purpose not in ("close", "protect", "manual") and (order.number or is_cut):
+        is_cut_too = is_cut and order.purpose != "target"
+        if order.purpose not in ("close", "protect", "manual") and (order.number or is_cut_too):
             found.setdefault(order.number, []).append(order)
     return list(found.values())
 
@@ -52,6 +53,8 @@ def _asked(part: Sequence[Order]) -> float:
     first = part[0]
     if first.purpose == "reduce":
         return first.quantity
+    if first.purpose == "target":
+        return math.fsum(order.quantity for order in part if order.kind == "target")
     return filled_beyond(first) if first.done else 0.0
 
 
@@ -72,7 +75,7 @@ def filled_of(order: Order) -> float:
 
 
 def _sold(part: Sequence[Order]) -> float:
-    return math.fsum(order.filled_quantity for order in part if order.purpose == "reduce")
+    return math.fsum(order.filled_quantity for order in part if order.purpose in ("reduce", "target"))
 
 
 def taken_by_hand(orders: Sequence[Order]) -> float:

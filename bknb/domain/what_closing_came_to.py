@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Sequence
+from typing import Final
 
 from .broker_orders_and_ids import Order, left_open
 from .formatting import plain_number
+
+_CLOSES: Final = ("close", "protect", "target")
 
 
 def what_closing_came_to(signals: Iterable[Sequence[Order]], before: Collection[str]) -> str:
@@ -30,7 +33,7 @@ def what_closing_came_to(signals: Iterable[Sequence[Order]], before: Collection[
     texts = []
     for orders in signals:
         entry, rest = orders[0], left_open(orders)
-        new = [order for order in orders if order.client_id not in before and order.purpose in ("close", "protect")]
+        new = [order for order in orders if order.client_id not in before and order.purpose in _CLOSES]
         closed = math.fsum(order.filled_quantity for order in new)
         if closed > 0.0:
             paid = math.fsum(order.filled_quantity * (order.average_price or 0.0) for order in new)

@@ -143,7 +143,8 @@ class LedgerOfAccount:
         member = book.members[address]
         others = _of_signal_but(order, member.saved)
         looks = name in self._tight or _was_cancelled_there(others)
-        if not (looks or (order.purpose != "protect" and self._beside(order, others) > _least(order))):
+        rests = order.purpose == "protect" or order.trigger is not None
+        if not (looks or (not rests and self._beside(order, others) > _least(order))):
             return order
         found = await book.totals_between_fills(member)
         if found is None:  # what closes does not wait for what is only more careful

@@ -82,7 +82,7 @@ class ChangesByHand:
         if not is_missing or book.unsettled(but=order.client_id):
             return
         if self._since_when(name, difference, expected, exact) is None:
-            self._ask({each.client_id for each in book.orders if each.purpose == "protect" and each.working})
+            self._ask({each.client_id for each in book.orders if each.trigger is not None and each.working})
         elif not any(member.unanswered() for member in book.members.values()):
             await self._take_unless_known(name, difference, expected, exact, but=order.client_id)
             self._tell()

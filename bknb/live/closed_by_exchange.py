@@ -1,15 +1,15 @@
-"""A minute with a position whose stop rests at the broker: whether it was closed there by the end of it."""
+"""A minute with a position whose stop and targets rest at the broker: what was closed there by the end of it."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from ..domain.closed_at_broker import own_end
+from ..domain.closed_at_broker import own_end, takes_profit
 from ..domain.fills_at_stops_and_gaps import Minute
 from ..domain.interval import MINUTE_MS
 from ..domain.lifecycle import Holding, Rules
-from ..domain.lifecycle_inputs import ClosedThere
+from ..domain.lifecycle_inputs import ClosedThere, TargetsFilledThere
 from ..domain.signal import key_of
 from .orders_sent_to_broker import OrderDesk
 
@@ -28,8 +28,8 @@ async def closed_or(
     *,
     now: Callable[[], int],
     rest: Callable[[float], Awaitable[object]],
-) -> Minute | ClosedThere:
-    """A minute, or that the broker has closed the position by its end.
+) -> Minute | ClosedThere | TargetsFilledThere:
+    """A minute, or that the broker has closed the position, or taken targets, by its end.
 
     Parameters
     ----------
@@ -42,12 +42,23 @@ async def closed_or(
     """
     key, ends = key_of(state.signal), rules.bar_end(minute.t)
     own = own_end(state, minute, rules)
-    if own is not None:
+    takes = desk.has_targets(key) and takes_profit(state, minute, rules)
+
+    def waits() -> bool:
+        by_stop = own is not None and own.close_reason in _STOPS and desk.protects(key)
+        return by_stop or (takes and not desk.targets_filled(key, before=now() + 1) and desk.has_targets(key))
+
+    if own is not None or takes:
         await desk.look_again(key, _LOOK_SECONDS)
         waited = now() - ends
-        while desk.watch == "exchange" and own.close_reason in _STOPS and waited < WAIT_MS and desk.protects(key):
+        while desk.watch == "exchange" and waited < WAIT_MS and waits():
             await rest(_PAUSE_SECONDS)
             await desk.look_again(key, _LOOK_SECONDS)
             waited = max(waited + round(_PAUSE_SECONDS * 1000), now() - ends)
-    found = desk.closed_there(key, before=now() + 1 if own is not None and desk.watch == "exchange" else ends)
-    return minute if found is None else ClosedThere(minute, *found)
+    reached = own is not None or takes
+    before = now() + 1 if reached and desk.watch == "exchange" else ends
+    found = desk.closed_there(key, before=before)
+    if found is not None:
+        return ClosedThere(minute, *found)
+    filled = desk.targets_filled(key, before=before)
+    return TargetsFilledThere(minute, filled) if filled else minute

@@ -10,7 +10,7 @@ from ..domain.broker_account import Abilities
 from ..domain.broker_orders_and_ids import Order, closed_beyond, finished, given_up, left_open, order_text
 from ..domain.formatting import plain_number
 from ..domain.order_actions import Attempt, Query
-from ..domain.protective_orders import is_bare, is_given_up, protective_orders, refused_here, stopped_there
+from ..domain.protective_orders import is_bare, is_given_up, protective_orders, refused_here, sold_there
 from ..domain.quantity_of_partial_closes import by_number, part_given_up, rounded_part, sold_beyond, taken_by_hand
 from ..domain.sent_orders_reconciled_at_restart import cut_fills, differences, double_fills
 from ..domain.signal import SignalKey
@@ -72,9 +72,7 @@ class AgainstRecord:
 
     def look(self) -> None:
         """A minute has closed: count those in which the record has open what its stop at the broker has sold."""
-        open_here = [
-            key for key, orders in self._signals.items() if orders[0].ended_at is None and stopped_there(orders)
-        ]
+        open_here = [key for key, orders in self._signals.items() if orders[0].ended_at is None and sold_there(orders)]
         self.stopped = {key: self.stopped.get(key, 0) + 1 for key in open_here}
 
     def is_unprotected(self, orders: Sequence[Order]) -> bool:
@@ -118,8 +116,10 @@ class AgainstRecord:
             level = plain_number(orders[0].stop or 0.0)
             return f"{of}: its stop does not move to {level} at {self._broker.name}: {why}"
         if orders[0].ended_at is None and self.stopped.get(orders[0].key):
-            sold = plain_number(stopped_there(orders))
-            return f"{sold} {of} were sold by its stop at {self._broker.name}; the record has it open"
+            by_stop = any(order.filled_quantity for order in protective_orders(orders))
+            by = "stop" if by_stop else "target"
+            sold = plain_number(sold_there(orders))
+            return f"{sold} {of} were sold by its {by} at {self._broker.name}; the record has it open"
         return ""
 
     def _hanging_text(self, orders: Sequence[Order]) -> str:

@@ -43,8 +43,8 @@ class Following:
         When the last candle before the close of a session opens (UTC ms).
     kept_of
         How much of its entry a position has, in base currency, where that was cut when it filled.
-    with_stops
-        Whether the stop of a position rests at the broker, too.
+    with_stops, with_targets
+        Whether the stop of a position, and its targets, rest at the broker, too.
     """
 
     def __init__(
@@ -57,10 +57,11 @@ class Following:
         last_open: Callable[[int], int] = last_minute,
         kept_of: KeptOf = not_cut,
         with_stops: bool = False,
+        with_targets: bool = False,
     ) -> None:
         self._kept_of = kept_of
         self._problems: dict[str | None, str] = {}  # by place; of events: None
-        self._of_state = partial(orders_of_state, last_open=last_open, with_stops=with_stops)
+        self._of_state = partial(orders_of_state, last_open=last_open, with_stops=with_stops, with_targets=with_targets)
         self._saved = saved
         self._quantities = quantities
         self._save = save

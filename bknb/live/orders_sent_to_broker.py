@@ -17,6 +17,7 @@ from ..domain.broker_orders_and_ids import (
     Order,
     given_up,
     left_open,
+    net_filled,
     order_text,
 )
 from ..domain.broker_orders_of_events import KeptOf, any_left, last_minute, not_cut
@@ -25,12 +26,11 @@ from ..domain.formatting import plain_number
 from ..domain.implementation_shortfall import TradedOrder
 from ..domain.interval import MINUTE_MS
 from ..domain.lifecycle import State, signals_of
+from ..domain.lifecycle_inputs import FilledTarget
 from ..domain.next_order_action import due_actions, next_action
 from ..domain.order_actions import Action, Attempt, CancelOrder, MoveStop, Place, Query, Save, Wait, attempt_of
 from ..domain.protection_gaps import ProtectionGaps
-from ..domain.protective_orders import (
-    closed_there,
-)
+from ..domain.protective_orders import Gone, closed_there, protective_orders, target_orders
 from ..domain.sent_orders_reconciled_at_restart import (
     a_minute_after,
     cut_fills,
@@ -40,8 +40,9 @@ from ..domain.sent_orders_reconciled_at_restart import (
     to_follow,
 )
 from ..domain.signal import ScheduledSignal, SignalKey, key_of
-from ..domain.signal_events import ClosedBy, Event
+from ..domain.signal_events import Event
 from ..domain.states import place_of_state
+from ..domain.target_orders import targets_filled
 from ..domain.text import named_error
 from ..domain.what_closing_came_to import what_closing_came_to
 from ..errors import StateError, UsageError
@@ -161,7 +162,7 @@ class OrderDesk:
         self._following = Following(
             self._saved, Quantities(quantity, on_problem=self._report_problem),
             save=self._save_orders, on_problem=self._report_problem, last_open=last_open, kept_of=kept_of,
-            with_stops=self._able is not None,
+            with_stops=self._able is not None, with_targets=self._able is not None and self._able.targets,
         )  # fmt: skip
         self._check = BrokerCheck(
             broker, self._saved, answer_seconds=answer_seconds, sleep=sleep,
@@ -349,10 +350,15 @@ class OrderDesk:
                 self._report_unseen(error)
             self._has_work()
 
-    def closed_there(self, key: SignalKey, *, before: int) -> tuple[float, ClosedBy] | None:
-        """At which average price all of a position has gone before a moment (UTC ms), and who closed it, if it has."""
+    def closed_there(self, key: SignalKey, *, before: int) -> Gone | None:
+        """How all of a position has gone before a moment (UTC ms), if it has."""
         orders = self._signals.get(key)
         return None if self._able is None or not orders else closed_there(orders, before)
+
+    def targets_filled(self, key: SignalKey, *, before: int) -> tuple[FilledTarget, ...]:
+        """The targets of a position that were filled before a moment (UTC ms), and that the record has not taken."""
+        orders = self._signals.get(key)
+        return targets_filled(orders, before) if orders else ()
 
     @property
     def gaps(self) -> ProtectionGaps | None:
@@ -364,21 +370,26 @@ class OrderDesk:
         orders = self._signals.get(key, ())
         return bool(left_open(orders)) and any(order.purpose == "protect" and order.working for order in orders)
 
+    def has_targets(self, key: SignalKey) -> bool:
+        """Whether something of a position is held at the broker, and a target works for it there."""
+        orders = self._signals.get(key, ())
+        return bool(left_open(orders)) and any(order.working for order in target_orders(orders))
+
     @property
     def watch(self) -> Watch:
         """Who watches the stops of positions."""
         return "here" if self._able is None else self._able.watch
 
     async def look_again(self, key: SignalKey, seconds: float) -> None:
-        """Have the resting stops of a signal asked about, and wait until that is done, so many seconds at most."""
-        stops = {order.client_id for order in self._signals.get(key, ()) if order.purpose == "protect"}
+        """Have what rests for a signal asked about, and wait until that is done, so many seconds at most."""
+        stops = {order.client_id for order in self._signals.get(key, ()) if order.purpose in ("protect", "target")}
         self._requests.to_look_at |= stops
         self._has_work()
         await self.settle(seconds)
 
     def _look_at_stops(self) -> None:
-        """Have resting stops asked about, and count the minutes the record has had open what they have sold."""
-        resting = (order for order in self.orders if order.purpose == "protect" and order.working)
+        """Have what rests asked about, and count the minutes the record has had open what that has sold."""
+        resting = (order for order in self.orders if order.purpose in ("protect", "target") and order.working)
         self._requests.to_look_at = {order.client_id for order in resting}
         self._against_record.look()
         self._has_work()
@@ -583,6 +594,7 @@ class OrderDesk:
         """Do for one signal what is due, until there is nothing or it has to wait."""
         before: Action | None = None
         tried: set[Attempt] = set()  # in this round; what becomes of it holds up nothing else
+        armed: set[tuple[float | None, float]] = set()  # levels of stops made in this round, with what was held
         while True:
             orders = self._signals[key]
             if not self._saved.save(quiet=self._pauses.in_a_row(key) > 0):
@@ -600,6 +612,11 @@ class OrderDesk:
             again = isinstance(action, Save) and self._is_another_try(action.order)
             if again or not isinstance(action, Place | MoveStop | Save):
                 action = self._to_cancel(orders, tried) or action
+            if isinstance(action, Save) and _was_placed_for_less(action.order, orders, armed):
+                action = self._against_record.unanswered(orders, tried)
+                if action is None:
+                    self._defer(key)
+                    return
             if action is None or action == before:
                 break
             if again and isinstance(action, Save):  # closing failed: the next try comes after a pause
@@ -622,7 +639,8 @@ class OrderDesk:
 
     async def _learn_when_stopped(self, orders: Sequence[Order]) -> None:
         """Ask when stops have sold; where that is not to be had it counts from when it was known."""
-        sold = [each for each in orders if each.purpose == "protect" and each.filled_quantity and each.done]
+        ends = (each for each in orders if each.purpose in ("protect", "target"))
+        sold = [each for each in ends if each.filled_quantity and each.done]
         if all(order.filled_at is not None for order in sold):
             return
         assert isinstance(self._broker, BrokerWithAccount)  # it has abilities  # noqa: S101
@@ -683,6 +701,19 @@ class OrderDesk:
             self._on_problem(kind, message)
         except Exception as error:  # noqa: BLE001 -- a callback must not stop the orders
             log.warning("%s: %s (and reporting it failed: %r)", kind, message, error)
+
+
+def _was_placed_for_less(stop: Order, orders: Sequence[Order], armed: set[tuple[float | None, float]]) -> bool:
+    """Whether a stop like a new one was made in this round and rests, for less than is held here: as less is there.
+
+    ``armed`` are the levels of stops of this round, with what was held; it is added there.
+    """
+    if stop.purpose != "protect" or any(order.client_id == stop.client_id for order in orders):
+        return False
+    what = stop.trigger, net_filled(orders)
+    again = what in armed and protective_orders(orders)[-1].status == "accepted"
+    armed.add(what)
+    return again
 
 
 def _row(order: Order) -> dict[str, object]:

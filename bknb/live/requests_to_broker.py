@@ -265,7 +265,7 @@ class Requests:
             self.still_lost.add(order.client_id)
             return
         denied = self.unknown_answers.count(order.client_id, order.key)
-        enough = self._denials_of_stop if order.purpose == "protect" and order.trigger else self._denials_until_lost
+        enough = self._denials_of_stop if order.trigger is not None else self._denials_until_lost
         lost = denied >= enough and not order.in_doubt  # once it had filled it, and more
         if lost and await self._turns_up(order):
             return

@@ -260,27 +260,37 @@ def _evidence(
         if reasons.get(key) == "disagreement":
             return "order", "taken back: the account was not what the record said"
         if (closed := outside.get(key)) is not None:
-            return _closed_there(closed, orders.get(key, ()), reached[closed.signal.position == "long"])
+            return _closed_there(closed, orders.get(key, ()), reached, is_long=closed.signal.position == "long")
+        taken = next((each for each in orders.get(key, ()) if each.purpose == "target" and each.filled), None)
+        if taken is not None:
+            return "fill", f"its target there was filled at {taken.price:.10g}"
         return None
 
     return evidence
 
 
 def _closed_there(
-    event: Closed, orders: Sequence[TradedOrder], reached: Callable[[float, int, int], bool]
+    event: Closed,
+    orders: Sequence[TradedOrder],
+    reached: Mapping[bool, Callable[[float, int, int], bool]],
+    *,
+    is_long: bool,
 ) -> tuple[Cause, str]:
     """Why a position that was closed at the broker ended otherwise than by its own candles."""
     if event.closed_by != "exchange":
         return "closed by exchange", f"closed there: {event.closed_by}"
-    stops = [order for order in orders if order.purpose == "protect" and order.filled]
-    if any(order.kind == "market" for order in stops):
+    by_target = event.close_reason == "take_profit"
+    what = "target" if by_target else "stop"
+    stops = [order for order in orders if order.purpose == ("target" if by_target else "protect") and order.filled]
+    if not by_target and any(order.kind == "market" for order in stops):
         return "protection gap", "sold at the market: no stop could rest at the exchange"
-    if event.own_reason in STOP_REASONS:
-        return "fill", f"its stop there was filled at {event.price_close:.10g}, in the record {event.own_price}"
+    if event.own_reason == "take_profit" if by_target else event.own_reason in STOP_REASONS:
+        return "fill", f"its {what} there was filled at {event.price_close:.10g}, in the record {event.own_price}"
     triggers = [order.trigger for order in stops if order.trigger is not None]
-    if triggers and not any(reached(each, event.signal.pending_at, event.closed_at) for each in triggers):
-        return "trigger price", f"its stop at {triggers[-1]:.10g} was triggered there, and no candle has reached it"
-    return "closed by exchange", "its stop there was filled before a candle of the record closed it"
+    is_reached = reached[is_long != by_target]  # a target of a long lies where a stop of a short does
+    if triggers and not any(is_reached(each, event.signal.pending_at, event.closed_at) for each in triggers):
+        return "trigger price", f"its {what} at {triggers[-1]:.10g} was triggered there, and no candle has reached it"
+    return "closed by exchange", f"its {what} there was filled before a candle of the record closed it"
 
 
 def _otherwise(plan: LivePlan, notes: Sequence[RunNote]) -> Evidence:

@@ -37,7 +37,7 @@ def slippage_of_run(
             FillAgainstRecord(
                 signal_id=order.signal_id,
                 at=order.at,
-                purpose=fill_purpose(order.purpose, order.kind, reason),
+                purpose=fill_purpose(order.purpose, reason),
                 side=order.side,
                 quantity=order.filled,
                 price=order.price,

@@ -148,6 +148,39 @@ class BrokerAccountContract(BrokerContractOrders):
 
         self._with_stops(tmp_path, play)
 
+    def test_a_target_that_is_reached_sells_its_part_and_the_stop_rests_on(self, tmp_path: Path) -> None:
+        """Where targets rest beside a stop: it holds nothing of what that would sell, and sells its own quantity."""
+
+        async def play(broker: BrokerWithAccount) -> None:
+            if not broker.abilities().targets:
+                pytest.skip("no target rests beside a stop at this broker")
+            there, stop = await self._protected(broker, "target")
+            level = await self._on_tick(broker, 2 * self.price - self.far_stop())
+            half = rounded_down(stop.quantity / 2, (await broker.market(self.symbol)).limits(market=True).step)
+            target = self.order("target", "sell", name=there.signal_id, kind="target", trigger=level)
+            target = replace(target, quantity=half)
+            same((await broker.place(target)).status, "accepted")
+            for each in (stop, target):
+                same(await self.open_names(broker, each), [each.client_id])
+            moved = self.trade_at(broker, replace(target, created_at=stop.created_at + 60_000), level * 1.01)
+            back = self.order("close", "sell", name=there.signal_id)
+            if moved:
+                filled = await self.until(broker, target, "filled")
+                back = await self.no_more_than_held(broker, back, there, target)
+                same(filled.filled_quantity, half)
+                same(await self.open_names(broker, stop), [stop.client_id])
+                fills = await self._fills_of(broker, target)
+                check(math.isclose(math.fsum(each.quantity for each in fills), half), "does not tell its fills")
+            else:
+                await broker.cancel(target.client_id, self.symbol)
+                await self.until(broker, target, "cancelled")
+                back = await self.no_more_than_held(broker, back, there)
+            await broker.cancel(stop.client_id, self.symbol)
+            await self.until(broker, stop, "cancelled")
+            await self._filled(broker, replace(back, created_at=stop.created_at + 120_000))
+
+        self._with_stops(tmp_path, play)
+
     # --- helpers
 
     def _with_account(self, folder: Path, play: Callable[[BrokerWithAccount], Awaitable[None]]) -> None:
