@@ -87,6 +87,7 @@ class LiveTask(TaskByHand):
 
     kind = "live run"
     mode = "live"
+    _slippage: tuple[tuple[int, int, int], Slippage] | None = None  # of which orders and closed positions
 
     def __init__(self, plan: LivePlan, turn: LiveLegTurn | None = None, money: LegAccountSaver | None = None) -> None:
         super().__init__(plan.symbol, plan.strategy.name)
@@ -101,7 +102,6 @@ class LiveTask(TaskByHand):
         options: Any = {"code": code_of(plan), "turn": turn, "money": money, "fits": self._fits}
         self._run = LiveRun(plan, RUNTIME, on_event=self._emit_result, **options)
         self._run.records.warnings.extend(plan.notes)
-        self._slippage: tuple[tuple[int, int, int], Slippage] | None = None  # of which orders and closed positions
 
     def _warn_of_models(self, text: str) -> None:
         self._run.records.warn(text)

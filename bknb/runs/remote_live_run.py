@@ -70,6 +70,11 @@ class RemoteOrders:
         return self._now().rows
 
     @property
+    def version(self) -> int:
+        """Another number whenever they may be others."""
+        return self._run.looks
+
+    @property
     def traded(self) -> tuple[TradedOrder, ...]:
         """What became of all orders that left, also of those of signals that are over for long."""
         return self._now().traded
