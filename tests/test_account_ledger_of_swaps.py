@@ -74,7 +74,7 @@ def test_a_position_that_the_exchange_has_liquidated_is_not_closed_again(venue):
         assert life.position() == pytest.approx(0.0)
         assert "the record has" in life.desks["sma"].disagreement
         found = life.desks["sma"].closed_there(("a", MINUTE), before=2**62)
-        assert found == (pytest.approx(95.0), "liquidation")
+        assert found == (pytest.approx(95.0), "liquidation", False)
         await life.tell(closed(price_close=95.0))
         await life.minutes()
         assert await venue.position() == 0.0
